@@ -7,7 +7,7 @@ __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOL
            'CONTEXT', 'UNITS', 'SHORT_HALF_LIFE', 'INPUTS', 'CLOSE', 'VOLUME_MEAN', 'VOLUME_STD', 'RSI', 'LOG_PRICES',
            'PRICE_DISTANCES', 'LOG_VOLUMES', 'RETURN_PLACES', 'RETURN_SCALES', 'QUANTILES', 'MEDIAN', 'FeatureError',
            'NotEnoughHistoryError', 'relative_strength', 'build_features', 'volatility', 'build_context', 'normalise',
-           'denormalise', 'model_inputs', 'live_inputs', 'Dataset', 'make_dataset', 'concat_datasets',
+           'denormalise', 'model_inputs', 'live_inputs', 'Dataset', 'next_closes', 'make_dataset', 'concat_datasets',
            'shrink_quantiles', 'to_prices', 'Scaler', 'fit_scaler', 'features_signature']
 
 # %% ../nbs/20_features.ipynb #37dd4bea
@@ -375,20 +375,30 @@ class Dataset:
         "Keep the rows with `start <= time < end`."
         return self.take((self.time >= start) & (self.time < end))
 
-# %% ../nbs/20_features.ipynb #0afa6c9d
+# %% ../nbs/20_features.ipynb #04fd6d17
+def next_closes(
+    candles: pd.DataFrame,  # A candle table
+    hours: pd.DatetimeIndex,  # Starts of candles in it
+) -> np.ndarray:  # The close one hour later, dollars; NaN where that hour is missing
+    "Look up what the next hour closed at."
+    time = candles["time"].to_numpy()
+    place = np.searchsorted(time, hours.as_unit("s").asi8) + 1
+    follows = np.append(time, -1)[place] == hours.as_unit("s").asi8 + HOUR
+    return np.where(follows, np.append(candles["close"].to_numpy(), np.nan)[place], np.nan)
+
+# %% ../nbs/20_features.ipynb #b83a3e20
 def make_dataset(
     candles: pd.DataFrame,  # A candle table
     product: str,  # What the rows are of
 ) -> Dataset:  # Rows whose features and target exist
     "Build inputs and targets from candles."
     inputs = model_inputs(candles)
-    time, close, volatility = inputs.index.as_unit("s").asi8, inputs["close"].to_numpy(), inputs["volatility"].to_numpy()
-    place = np.searchsorted(candles["time"].to_numpy(), time) + 1
-    known = np.append(candles["time"].to_numpy(), -1)[place] == time + HOUR
-    following = np.append(candles["close"].to_numpy(), np.nan)[place][known]
-    y = np.log(following / close[known]) / volatility[known]
-    X = np.ascontiguousarray(inputs[INPUTS].to_numpy()[known])
-    return Dataset(time[known], np.full(known.sum(), product), X, y, close[known], following, volatility[known])
+    following = next_closes(candles, pd.DatetimeIndex(inputs.index))
+    known = ~np.isnan(following)
+    inputs, following = inputs[known], following[known]
+    close, volatility = inputs["close"].to_numpy(), inputs["volatility"].to_numpy()
+    X, y = np.ascontiguousarray(inputs[INPUTS].to_numpy()), np.log(following / close) / volatility
+    return Dataset(inputs.index.as_unit("s").asi8, np.full(len(y), product), X, y, close, following, volatility)
 
 # %% ../nbs/20_features.ipynb #99f34154
 def concat_datasets(
