@@ -1,1 +1,56 @@
+"""Hourly crypto forecasts that beat "no change", with honest intervals.
+
+The names below are imported when they are first used, so that `import crypto_rti`
+costs nothing and a service needs no training library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_HOMES = {
+    "Settings": "settings",
+    "load_settings": "settings",
+    "CryptoRTIError": "settings",
+    "CandleStore": "data.store",
+    "fetch": "data.fetch",
+    "sim_candles": "data.market",
+    "FEATURES": "features",
+    "build_features": "features",
+    "make_dataset": "features",
+    "train_forecaster": "models.base",
+    "run_backtest": "evaluation.backtest",
+    "load_bundle": "registry.bundle",
+    "predict_once": "service.app",
+    "retrain": "pipeline",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from .data.fetch import fetch as fetch
+    from .data.market import sim_candles as sim_candles
+    from .data.store import CandleStore as CandleStore
+    from .evaluation.backtest import run_backtest as run_backtest
+    from .features import FEATURES as FEATURES
+    from .features import build_features as build_features
+    from .features import make_dataset as make_dataset
+    from .models.base import train_forecaster as train_forecaster
+    from .pipeline import retrain as retrain
+    from .registry.bundle import load_bundle as load_bundle
+    from .service.app import predict_once as predict_once
+    from .settings import CryptoRTIError as CryptoRTIError
+    from .settings import Settings as Settings
+    from .settings import load_settings as load_settings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'crypto_rti' has no attribute {name!r}; it offers {', '.join(_HOMES)}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -7,7 +7,7 @@ __all__ = ['app', 'Products', 'Models', 'SourceOption', 'Start', 'End', 'Quiet',
            'promote', 'rollback', 'pull', 'predict', 'serve', 'replay', 'retrain', 'train', 'run', 'bench', 'settings',
            'main']
 
-# %% ../nbs/80_cli.ipynb #4e7ce97f
+# %% ../nbs/80_cli.ipynb #9a540779
 import math
 import re
 import sys
@@ -23,10 +23,10 @@ from rich.table import Table
 
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
+# %% ../nbs/80_cli.ipynb #60060d60
 if TYPE_CHECKING:
     from crypto_rti.features import Dataset
 
-# %% ../nbs/80_cli.ipynb #299bf247
 app = typer.Typer(
     name="crypto-rti", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="Hourly crypto forecasts that beat 'no change', from candles to a web service. Start with [bold]crypto-rti run[/bold].",
@@ -87,7 +87,7 @@ def fetch(
     if quiet:
         print_report(summaries)
 
-# %% ../nbs/80_cli.ipynb #a84f24b4
+# %% ../nbs/80_cli.ipynb #21d656a3
 @app.command()
 def features(
     out: Annotated[Path, typer.Argument(help="Parquet file to write")],
@@ -100,13 +100,15 @@ def features(
 
     $ crypto-rti features btc.parquet --source ../shared/candles/binance --product BTC-USDT
     """
+    import pandas as pd
+
     from crypto_rti.data.store import CandleStore
     from crypto_rti.features import build_features, next_closes
 
     settings = _settings(source)
     candles = CandleStore(settings.candles_dir).load(settings.source, product)
     table = build_features(candles)
-    table["next_close"] = next_closes(candles, table.index)
+    table["next_close"] = next_closes(candles, pd.DatetimeIndex(table.index))
     write_atomic(out, table.to_parquet())
     typer.echo(f"{out}: {len(table)} hours of {product}, {len(table.columns) - 1} features, and the next close where it is known")
 
@@ -142,7 +144,7 @@ def _datasets(settings: Settings, source: str, products: Sequence[str]) -> dict[
     store = CandleStore(settings.candles_dir)
     return {product: make_dataset(store.load(source, product), product) for product in products}
 
-# %% ../nbs/80_cli.ipynb #4190b626
+# %% ../nbs/80_cli.ipynb #546dba10
 @app.command()
 def backtest(
     start: Start,
@@ -163,7 +165,7 @@ def backtest(
 
     $ crypto-rti backtest --source ../shared/candles/binance -p BTC-USDT -p ETH-USDT -m lasso -m lightgbm --start 2024-01-01 --end 2025-01-01 --json scores.json
 
-    $ crypto-rti backtest --source coinbase -p BTC-USD --train-source ../shared/candles/binance --train-product BTC-USDT -m lightgbm --start 2025-01-01 --end 2025-03-01 --refit never
+    $ crypto-rti backtest -s coinbase -p BTC-USD --train-source binance/ --train-product BTC-USDT -m lightgbm --start 2025-01-01 --end 2025-03-01 --refit never
     """
     from crypto_rti.data.candles import parse_source, to_unix
     from crypto_rti.evaluation.backtest import backtest_report, run_backtest, run_controls

@@ -31,28 +31,28 @@ class FeatureError(CryptoRTIError, ValueError):
 class NotEnoughHistoryError(FeatureError):
     "The hours before a candle are not all there."
 
-# %% ../nbs/20_features.ipynb #5461f91b
+# %% ../nbs/20_features.ipynb #5b272854
+# Hours that a feature row looks back.
 LAGS = 24
-"Hours that a feature row looks back."
 
+# Hours over which volatility is estimated: one week.
 VOLATILITY_HOURS = 168
-"Hours over which volatility is estimated: one week."
 
+# Candles that make one live row complete: 193, which fit one request.
 HISTORY = LAGS + VOLATILITY_HOURS + 1
-"Candles that make one live row complete: 193, which fit one request."
 
+# Lags from which the percentage returns are taken.
 RETURN_HOURS = (2, 3, 4, 12, 24)
-"Lags from which the percentage returns are taken."
 
 PRICES = [f"price_{lag}_hour_ago" for lag in range(LAGS, 0, -1)]
 VOLUMES = [f"volume_{lag}_hour_ago" for lag in range(LAGS, 0, -1)]
 RETURNS = [f"percentage_return_{hours}_hour" for hours in RETURN_HOURS]
 
+# The 68 features in their order: oldest price first, because a convolution slides over neighbouring hours.
 FEATURES = [
     *PRICES, *VOLUMES, "low", "high", "open", "close", "volume", "sin_day", "cos_day", "sin_week", "upper_shadow", "lower_shadow",
     "price_24_hour_mean", "price_24_hour_std", "volume_24_hour_mean", "volume_24_hour_std", *RETURNS, "rsi",
 ]  # fmt: skip
-"The 68 features in their order: oldest price first, because a convolution slides over neighbouring hours."
 
 # %% ../nbs/20_features.ipynb #45e355d3
 def _arrays(
@@ -150,9 +150,9 @@ def build_features(
     rows = _complete(arrays[0], last)
     return _frame(_feature_matrix(arrays, rows), arrays[0][rows], _FEATURE_COLUMNS)
 
-# %% ../nbs/20_features.ipynb #7dc04129
+# %% ../nbs/20_features.ipynb #effd4631
+# Smallest volatility: a tenth of a basis point an hour, so that a price that never moves divides by something.
 VOLATILITY_FLOOR = 1e-5
-"Smallest volatility: a tenth of a basis point an hour, so that a price that never moves divides by something."
 
 
 def _week_before(
@@ -204,15 +204,15 @@ def volatility(
     week, known = _week_before(time, _hourly_returns(time, close) ** 2, rows)
     return _frame(_weighted_deviation(week, known, half_life)[:, None], time[rows], pd.Index(["volatility"]))["volatility"]
 
-# %% ../nbs/20_features.ipynb #723a6851
+# %% ../nbs/20_features.ipynb #b9a57aa6
+# Inputs that the 68 features do not hold.
 CONTEXT = ["log_volatility", "volatility_ratio", "place_in_hour", "place_in_day"]
-"Inputs that the 68 features do not hold."
 
+# What normalisation divides by, besides the close.
 UNITS = ["volatility", "volume_168_hour_mean"]
-"What normalisation divides by, besides the close."
 
+# Half-life in hours of the short volatility, which `volatility_ratio` compares with the long one.
 SHORT_HALF_LIFE = 4
-"Half-life in hours of the short volatility, which `volatility_ratio` compares with the long one."
 
 # %% ../nbs/20_features.ipynb #09795586
 def _place(
@@ -253,9 +253,9 @@ def build_context(
     rows = _complete(arrays[0])
     return _frame(_context_matrix(arrays, rows), arrays[0][rows], _CONTEXT_COLUMNS)
 
-# %% ../nbs/20_features.ipynb #5a8d2f2f
+# %% ../nbs/20_features.ipynb #4538b21d
+# What a model reads, in order.
 INPUTS = [*(name for name in FEATURES if name != "close"), *CONTEXT]
-"What a model reads, in order."
 
 
 def _places(*names: str) -> np.ndarray:
@@ -268,8 +268,8 @@ LOG_PRICES = _places(*PRICES, "low", "high", "open", "price_24_hour_mean")
 PRICE_DISTANCES = _places("upper_shadow", "lower_shadow", "price_24_hour_std")
 LOG_VOLUMES = _places(*VOLUMES, "volume")
 RETURN_PLACES = _places(*RETURNS)
+# A return over h hours is about the square root of h times as wide as one over an hour.
 RETURN_SCALES = np.sqrt([hours - 1 for hours in RETURN_HOURS])
-"A return over h hours is about the square root of h times as wide as one over an hour."
 
 # %% ../nbs/20_features.ipynb #e9c6b12b
 def _ratio(
@@ -339,14 +339,14 @@ def model_inputs(
     raw, context = _feature_matrix(arrays, rows), _context_matrix(arrays, rows)
     return _frame(np.hstack([_normalised(raw, context), raw[:, [CLOSE]], context[:, :1]]), arrays[0][rows], _MODEL_COLUMNS)
 
-# %% ../nbs/20_features.ipynb #1e04825c
+# %% ../nbs/20_features.ipynb #a709f013
 def live_inputs(
     candles: pd.DataFrame,  # The latest candles, at least 25 unbroken hours, better `HISTORY`
 ) -> pd.DataFrame:  # One row, as `model_inputs` would give it
     "Compute the inputs of the last candle; raise `NotEnoughHistoryError` when hours before it are missing."
     inputs = model_inputs(candles, last=1)
     times = candles["time"].to_numpy()
-    if not len(inputs) or inputs.index.as_unit("s").asi8[-1] != times[-1]:
+    if not len(inputs) or inputs.index[-1].timestamp() != times[-1]:
         present = int((times > times[-1] - (LAGS + 1) * HOUR).sum()) if len(times) else 0
         raise NotEnoughHistoryError(f"only {present} of the last {LAGS + 1} hours are there; a forecast needs all of them, unbroken")
     return inputs
@@ -386,7 +386,7 @@ def next_closes(
     follows = np.append(time, -1)[place] == hours.as_unit("s").asi8 + HOUR
     return np.where(follows, np.append(candles["close"].to_numpy(), np.nan)[place], np.nan)
 
-# %% ../nbs/20_features.ipynb #b83a3e20
+# %% ../nbs/20_features.ipynb #424df196
 def make_dataset(
     candles: pd.DataFrame,  # A candle table
     product: str,  # What the rows are of
@@ -398,7 +398,7 @@ def make_dataset(
     inputs, following = inputs[known], following[known]
     close, volatility = inputs["close"].to_numpy(), inputs["volatility"].to_numpy()
     X, y = np.ascontiguousarray(inputs[INPUTS].to_numpy()), np.log(following / close) / volatility
-    return Dataset(inputs.index.as_unit("s").asi8, np.full(len(y), product), X, y, close, following, volatility)
+    return Dataset(pd.DatetimeIndex(inputs.index).as_unit("s").asi8, np.full(len(y), product), X, y, close, following, volatility)
 
 # %% ../nbs/20_features.ipynb #99f34154
 def concat_datasets(
@@ -408,9 +408,9 @@ def concat_datasets(
     pooled = Dataset(*(np.concatenate([getattr(data, field.name) for data in datasets]) for field in fields(Dataset)))
     return pooled.take(np.lexsort((pooled.product, pooled.time)))
 
-# %% ../nbs/20_features.ipynb #19c9b551
+# %% ../nbs/20_features.ipynb #73e4d4c7
+# Levels that every model forecasts: median, the middle half, and nine tenths.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"Levels that every model forecasts: median, the middle half, and nine tenths."
 
 MEDIAN = QUANTILES.index(0.5)
 

@@ -20,15 +20,15 @@ import pandas as pd
 
 from ..settings import CryptoRTIError
 
-# %% ../../nbs/10_data.candles.ipynb #4433b72a
+# %% ../../nbs/10_data.candles.ipynb #e0e12560
+# Columns of a candle table, in the order the exchange sends them.
 COLUMNS = ["time", "low", "high", "open", "close", "volume"]
-"Columns of a candle table, in the order the exchange sends them."
 
+# Seconds in an hour, the width of a candle unless told otherwise.
 HOUR = 3600
-"Seconds in an hour, the width of a candle unless told otherwise."
 
+# Seconds after its end at which an hour is final; the exchange lags by up to that much.
 FINAL_AFTER = 60
-"Seconds after its end at which an hour is final; the exchange lags by up to that much."
 
 # %% ../../nbs/10_data.candles.ipynb #618d8b76
 class CandleError(CryptoRTIError, ValueError):

@@ -276,7 +276,7 @@ class CoinbaseClient(ExchangeConnection):
             raise BadAnswerError(f"/time: `epoch` is {epoch!r}, not Unix seconds; is the base URL that of an exchange?")
         return float(epoch)
 
-# %% ../../nbs/11_data.coinbase.ipynb #fb589ad0
+# %% ../../nbs/11_data.coinbase.ipynb #0ed46955
 def make_client(
     settings: Settings,  # From `load_settings`
     source: Source | None = None,  # A `coinbase` or `http` source; by default what the settings name
@@ -284,7 +284,8 @@ def make_client(
     "Build the client for a source that is reached over HTTP."
     source = source or parse_source(settings.source)
     if source.kind not in ("coinbase", "http"):
-        raise SourceError(f"{source.name!r} is a {source.kind} source without a server; start one with `crypto-rti replay --source {source.location or source.name}`")
+        remedy = f"start one with `crypto-rti replay --source {source.location or source.name}`"
+        raise SourceError(f"{source.name!r} is a {source.kind} source without a server; {remedy}")
     url = settings.coinbase_url if source.kind == "coinbase" else source.location
     return CoinbaseClient(url, settings.requests_per_second, settings.timeout_seconds, settings.retries)
 

@@ -10,7 +10,7 @@ __all__ = ['GRANULARITIES', 'Damage', 'Kind', 'SIM_PRODUCTS', 'ReplayError', 'Re
            'Subscriber', 'ticker_message', 'TokenBucket', 'ExchangeApp', 'make_exchange', 'RunningExchange',
            'running_exchange', 'serve_exchange']
 
-# %% ../../nbs/15_data.exchange.ipynb #8754b3ca
+# %% ../../nbs/15_data.exchange.ipynb #9feb7571
 import asyncio
 import fnmatch
 import json
@@ -41,7 +41,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..settings import CryptoRTIError
-from .candles import COLUMNS, FINAL_AFTER, HOUR, CandleError, Source, TimeError, check_candles, floor_time, parse_source, resample_candles, to_iso, to_unix
+from .candles import COLUMNS, FINAL_AFTER, HOUR, CandleError, Source, TimeError
+from .candles import check_candles, floor_time, parse_source, resample_candles, to_iso, to_unix
 from .market import COINS, DAY, SIM_END, SIM_START, price_decimals, product_traits, sim_candles
 
 # %% ../../nbs/15_data.exchange.ipynb #e4644a89

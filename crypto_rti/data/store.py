@@ -126,7 +126,7 @@ class Series:
         "Ranges that count as not answered for: the next fetch asks for them again."
         return [(gap.start, gap.end) for gap in self.gaps if gap.verdict == PENDING]
 
-# %% ../../nbs/12_data.store.ipynb #d13fc191
+# %% ../../nbs/12_data.store.ipynb #3deb3827
 def _read_table(path: Path) -> pa.Table:
     "The Parquet table at `path`; every way in which it cannot be read becomes a named error."
     try:
@@ -139,7 +139,8 @@ def _read_table(path: Path) -> pa.Table:
         has = f"its folder holds {', '.join(others[:20])}" if others else "its folder holds no candles"
         raise NoCandlesError(f"{path} does not exist; {has}; fetch {path.stem} first or choose another product") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise StoreError(f"{path} is no readable Parquet file, perhaps cut off ({str(error).splitlines()[0][:120]}); restore it, or delete it and fetch again") from None
+        fault = str(error).splitlines()[0][:120]
+        raise StoreError(f"{path} is no readable Parquet file, perhaps cut off ({fault}); restore it, or delete it and fetch again") from None
 
 # %% ../../nbs/12_data.store.ipynb #242f4fca
 def _read_record(path: Path, table: pa.Table, step: int) -> Series | None:

@@ -77,9 +77,9 @@ def forecast_rows(
     quantiles = dict(zip(LEVELS, prices.T, strict=True))
     return pd.DataFrame({**columns, **quantiles, "actual": data.next_close, "base_q05": base[:, 0], "base_q95": base[:, -1]})
 
-# %% ../../nbs/42_evaluation.backtest.ipynb #c356ea7e
+# %% ../../nbs/42_evaluation.backtest.ipynb #01aeb3ac
+# How a model is trained: `train_forecaster`, or a control that spoils something on purpose.
 Train = Callable[[str, Dataset, Mapping[str, Any] | None], Predictor]
-"How a model is trained: `train_forecaster`, or a control that spoils something on purpose."
 
 
 def _forecast_block(

@@ -15,16 +15,16 @@ import pandas as pd
 
 from ..settings import CryptoRTIError
 
-# %% ../../nbs/40_evaluation.metrics.ipynb #64e0f14f
+# %% ../../nbs/40_evaluation.metrics.ipynb #b84b6f4f
 class MetricError(CryptoRTIError, ValueError):
     "Forecasts that cannot be scored."
 
 
+# Columns that hold forecast price quantiles, and their levels.
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-"Columns that hold forecast price quantiles, and their levels."
 
+# One row per forecast: `time` is the start of the last known hour, prices in dollars, `base_*` the rolling-volatility interval.
 FORECAST_COLUMNS = ["product", "model", "time", "close", "volatility", *LEVELS, "actual", "base_q05", "base_q95"]
-"One row per forecast: `time` is the start of the last known hour, prices in dollars, `base_*` the rolling-volatility interval."
 
 # %% ../../nbs/40_evaluation.metrics.ipynb #52b816c2
 def mean_absolute_error(

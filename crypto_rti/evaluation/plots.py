@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 
 from .metrics import LEVELS
 
-# %% ../../nbs/43_evaluation.plots.ipynb #e32b129e
+# %% ../../nbs/43_evaluation.plots.ipynb #f0a8d43e
+# One colour per model, the same in every figure.
 COLOURS = {"actual": "#222222", "persistence": "#999999", "lasso": "#2a9d8f", "lightgbm": "#1f5fa8", "cnn": "#c0392b", "lstm": "#8e5bb0"}
-"One colour per model, the same in every figure."
 
 
 def colour(
@@ -26,7 +26,7 @@ def colour(
     "Look up a model's colour; dark orange for one without its own."
     return COLOURS.get(model, "#d08a1d")
 
-# %% ../../nbs/43_evaluation.plots.ipynb #288adf81
+# %% ../../nbs/43_evaluation.plots.ipynb #d0940d8f
 def plot_last_hours(
     rows: pd.DataFrame,  # Forecasts of one product, one or more models
     hours: int = 100,  # How many hours to show
@@ -40,20 +40,21 @@ def plot_last_hours(
         if number == 0:
             ax.fill_between(when, part["q05"], part["q95"], color=colour(str(model)), alpha=0.12, lw=0, label=f"{model}, 90 % interval")
             ax.plot(when, part["actual"], color=COLOURS["actual"], lw=1.4, label="actual")
-            ax.plot(when, part["close"], color=COLOURS["persistence"], lw=1, ls=":", label="persistence")
+            ax.plot(when, part["close"], color=COLOURS["persistence"], lw=3, alpha=0.5, label="persistence")
         ax.plot(when, part["q50"], color=colour(str(model)), lw=1, label=str(model))
     ax.set(ylabel="price", title=f"{rows['product'].iloc[0]}, last {hours} hours")
     ax.legend(fontsize=7, ncols=3, frameon=False)
-    ax.figure.autofmt_xdate()  # type: ignore[union-attr]
+    ax.figure.autofmt_xdate()
     return ax
 
-# %% ../../nbs/43_evaluation.plots.ipynb #b9275341
+# %% ../../nbs/43_evaluation.plots.ipynb #86c20aa3
 def monthly_skill(
     rows: pd.DataFrame,  # Forecasts of one product
 ) -> pd.DataFrame:  # One column per model, one row per month: error relative to persistence, in percent
     "Compare each model's absolute error with persistence's by month; negative is better."
     month = pd.to_datetime(rows["time"], unit="s").dt.to_period("M")
-    errors = pd.DataFrame({"model": rows["model"], "month": month, "own": (rows["actual"] - rows["q50"]).abs(), "naive": (rows["actual"] - rows["close"]).abs()})
+    own, naive = (rows["actual"] - rows["q50"]).abs(), (rows["actual"] - rows["close"]).abs()
+    errors = pd.DataFrame({"model": rows["model"], "month": month, "own": own, "naive": naive})
     sums = errors.groupby(["month", "model"])[["own", "naive"]].sum()
     return 100 * (sums["own"] / sums["naive"] - 1).unstack("model")
 

@@ -92,12 +92,12 @@ def best_factor(
     reached = np.searchsorted(np.cumsum(mass[order]), mass.sum() / 2)
     return float(ratio[order][min(reached, len(order) - 1)])
 
-# %% ../../nbs/30_models.base.ipynb #40eeaa0f
+# %% ../../nbs/30_models.base.ipynb #92cf13d0
+# Seconds left out between rows that are learned from and rows that judge.
 PURGE = 2 * HOUR
-"Seconds left out between rows that are learned from and rows that judge."
 
+# Fewest training rows a model may be fitted on.
 MIN_ROWS = 300
-"Fewest training rows a model may be fitted on."
 
 
 def split_validation(
@@ -109,16 +109,17 @@ def split_validation(
     cut = int(end - share * (end - start))
     train, valid = data.between(start, cut - PURGE), data.between(cut, end)
     if len(train) < MIN_ROWS or len(valid) < MIN_ROWS * share:
-        raise ModelError(f"{len(train)} training and {len(valid)} validation rows are too few to learn from; give at least {MIN_ROWS} and {MIN_ROWS * share:.0f}")
+        enough = f"give at least {MIN_ROWS} and {MIN_ROWS * share:.0f}"
+        raise ModelError(f"{len(train)} training and {len(valid)} validation rows are too few to learn from; {enough}")
     return train, valid
 
-# %% ../../nbs/30_models.base.ipynb #2a217fe8
+# %% ../../nbs/30_models.base.ipynb #a3337912
+# Kind of model -> module and class.
 MODELS: dict[str, str] = {
     "persistence": "crypto_rti.models.base:Persistence",
     "lasso": "crypto_rti.models.linear:LassoModel",
     "lightgbm": "crypto_rti.models.boosting:LightGBMModel",
 }
-"Kind of model -> module and class."
 
 
 def make_model(

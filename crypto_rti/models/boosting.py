@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEFAULTS', 'FIXED', 'LightGBMModel', 'booster_onnx']
 
-# %% ../../nbs/32_models.boosting.ipynb #b582c7d3
+# %% ../../nbs/32_models.boosting.ipynb #f7087727
 import re
 from typing import Any
 
@@ -14,17 +14,17 @@ import numpy as np
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
-from ..features import MEDIAN, QUANTILES
+from ..features import QUANTILES
 
-# %% ../../nbs/32_models.boosting.ipynb #c36ac0b5
+# %% ../../nbs/32_models.boosting.ipynb #032281cd
+# LightGBM parameters of every booster.
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 0.03, "num_leaves": 31, "min_data_in_leaf": 400, "feature_fraction": 0.4,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 127,
 }  # fmt: skip
-"LightGBM parameters of every booster."
 
+# What reproduces a fit, whatever the hyper-parameters are.
 FIXED: dict[str, Any] = {"verbosity": -1, "deterministic": True, "force_col_wise": True, "seed": 0}
-"What reproduces a fit, whatever the hyper-parameters are."
 
 
 def _objective(level: float) -> dict[str, Any]:

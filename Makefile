@@ -1,0 +1,91 @@
+# crypto_rti. `make help` lists what can be asked for; a line with `##` is an entry in that list.
+
+SOURCE   ?= auto
+PRODUCTS ?= BTC-USD ETH-USD
+MODELS   ?=
+PORT     ?=
+
+# The first of these that runs and is not empty-handed; .ci/environment.py says so when its version does not fit.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do $$name -c pass 2>/dev/null && echo $$name && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or name it: make PYTHON=/path/to/python3.11))
+
+# Debian packages that the tests need, and why. What a person installs by hand is not listed.
+#   libgomp1: LightGBM's wheel leaves OpenMP to the system
+SYSTEM_PACKAGES := libgomp1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use it
+.PHONY: run lab docs
+run: $(VENV)/.train ## Fetch, train, promote and serve; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm" PORT=8000
+	$(BIN)/crypto-rti run --source "$(SOURCE)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
+
+lab: $(VENV)/.train ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir nbs
+
+docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
+	$(BIN)/python .ci/docs.py _docs
+
+##@ Test it
+.PHONY: test check-notebooks test-notebooks test-python lint types wheel bench
+test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
+	$(BIN)/python .ci/test.py
+
+check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is in step
+test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
+test-python: $(VENV)/.dev     ## Run pytest on tests/
+lint: $(VENV)/.dev            ## Run ruff
+types: $(VENV)/.dev           ## Run mypy on the exported package
+wheel: $(VENV)/.dev           ## Build the wheel and import it where only requirements/runtime.txt is installed
+check-notebooks test-notebooks test-python lint types wheel:
+	$(BIN)/python .ci/test.py $@
+
+bench: $(VENV)/.train ## Print the benchmarks
+	$(BIN)/crypto-rti bench
+
+##@ Change it
+.PHONY: prepare notebooks experiments hooks lock env
+prepare: $(VENV)/.dev ## Clean the notebooks and export the package: before every commit
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+
+notebooks: $(VENV)/.dev ## Execute every notebook that exports and store its outputs
+	$(BIN)/python .ci/notebooks.py nbs
+
+experiments: $(VENV)/.dev ## Execute nbs/experiments in full, on real candles, and store their outputs
+	$(BIN)/python .ci/notebooks.py nbs/experiments
+
+hooks: $(VENV)/.dev ## Install nbdev's git hooks: clean notebooks, readable merges
+	$(BIN)/nbdev_install_hooks
+
+lock: ## Write requirements/*.txt from settings.ini; UPGRADE=1 takes the newest versions
+	$(LOCAL) .ci/environment.py lock $(if $(UPGRADE),--upgrade)
+
+env: $(VENV)/.dev ## Make the environment that all of the above work in
+
+##@ The machine
+.PHONY: system clean help
+system: ## Install the Debian packages that the tests need (as root)
+	@if ! command -v apt-get >/dev/null; then echo "make system: no apt-get here; the tests need what Debian calls: $(SYSTEM_PACKAGES)"; \
+	elif missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(SYSTEM_PACKAGES) 2>&1 | grep -v '^installed '); [ -z "$$missing" ]; then echo "make system: all there ($(SYSTEM_PACKAGES))"; \
+	elif [ "$$(id -u)" != 0 ]; then echo "make system: not root; run: sudo apt-get install $(SYSTEM_PACKAGES)"; \
+	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(SYSTEM_PACKAGES); fi
+
+clean: ## Remove what building and testing left; keeps .venv and var/
+	rm -rf build dist _docs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find crypto_rti nbs tests .ci \( -name __pycache__ -o -name .ipynb_checkpoints -o -name .ruff_cache \) -prune -exec rm -rf {} +
+
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { sub(/ *:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+# A stamp is newer than what it was made from, so a second make does nothing. The packages of `run` are a subset of dev's.
+$(VENV)/.train: requirements/train.txt settings.ini setup.py
+	@$(LOCAL) .ci/environment.py install $(VENV) requirements/train.txt --editable
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt settings.ini setup.py
+	@$(LOCAL) .ci/environment.py install $(VENV) requirements/dev.txt --editable
+	@touch $(VENV)/.train $@

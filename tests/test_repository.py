@@ -1,0 +1,263 @@
+"""The rules of the house that a program can check: notebooks, lock files, the wheel's description, the rendered site."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS = ROOT / "nbs"
+ROOMS = sorted(NBS.glob("*.ipynb"))
+PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
+EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
+LOCKS = ("runtime", "train", "dev")
+
+every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("path", ROOMS + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
+
+# What a stored output says about the machine it came from. A replay's own loopback address is part of it too: its port changes.
+RESIDUE = {
+    "a path of this machine": r"(?<![\w.])/(?:work|home|root|tmp|Users|usr|opt|var/folders)/\w",
+    "an address": r"\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0|10\.\d+\.\d+\.\d+|192\.168\.\d+\.\d+):\d{2,5}\b",
+    "a memory address": r"\bat 0x[0-9a-f]{6,}\b",
+    "a log line's clock time": r"\b\d\d:\d\d:\d\d,\d{3}\b",
+    "a progress bar": r"\d+%\|[ █▏▎▍▌▋▊▉#]+\|",
+}
+
+
+@cache
+def cells(path: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook, each source one string."""
+    return [{**cell, "source": "".join(cell["source"])} for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+
+
+def code(path: Path) -> list[str]:
+    """The sources of the code cells."""
+    return [cell["source"] for cell in cells(path) if cell["cell_type"] == "code"]
+
+
+def exported(path: Path) -> list[str]:
+    """The sources of the cells that nbdev exports, without their directives."""
+    return [re.sub(r"^#\s*\|.*\n", "", source) for source in code(path) if re.match(r"#\s*\|\s*exports?\b", source)]
+
+
+def parse(source: str) -> ast.Module:
+    """Parse a cell; magics and shell lines count as nothing, a cell magic blanks its cell."""
+    if source.lstrip().startswith("%%"):
+        return ast.Module([], [])
+    return ast.parse("\n".join("pass" if re.match(r"\s*[%!]", line) else line for line in source.splitlines()), type_comments=False)
+
+
+def imported_modules(source: str) -> Iterator[str]:
+    """The crypto_rti modules that a cell imports, anywhere in it."""
+    for node in ast.walk(parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("crypto_rti"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crypto_rti"):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def numbers() -> dict[str, int]:
+    """For each module, the number of the notebook that owns it."""
+    return {f"crypto_rti.{path.stem.partition('_')[2]}": int(path.stem[:2]) for path in ROOMS}
+
+
+def outputs(path: Path) -> Iterator[tuple[int, str]]:
+    """Every piece of text in the stored outputs, with the number of its cell; pictures are left out."""
+    for number, cell in enumerate(cells(path)):
+        for output in cell.get("outputs", []):
+            data = {"text": output.get("text", ""), "traceback": output.get("traceback", ""), **output.get("data", {})}
+            yield from ((number, "".join(map(str, text))) for kind, text in data.items() if not kind.startswith("image/"))
+
+
+def test_there_are_notebooks() -> None:
+    assert ROOMS
+
+
+@every_room
+def test_imports_only_from_lower_numbers(path: Path) -> None:
+    owner, own = numbers(), int(path.stem[:2])
+    wrong = {module for source in exported(path) for module in imported_modules(source) if owner.get(module, -1) >= own}
+    assert not wrong, f"{path.name} imports {wrong}, which it must not: a room builds on lower numbers only"
+
+
+@every_room
+def test_room_exports_the_module_it_is_named_for(path: Path) -> None:
+    modules = [found[1] for source in code(path) if (found := re.search(r"^#\s*\|\s*default_exp\s+(\S+)", source, re.MULTILINE))]
+    assert modules == [path.stem.partition("_")[2]]
+
+
+@every_notebook
+def test_starts_with_a_title_and_a_promise(path: Path) -> None:
+    first = next(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
+    assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+", first.strip()), f"{path.name}: the first text is an H1 and one `>` sentence; `make docs` shows both"
+
+
+@every_room
+def test_exported_cells_are_readable(path: Path) -> None:
+    cells_of_lines = [source.strip().splitlines() for source in exported(path)]
+    tall = [f"{lines[0]} ({len(lines)} lines)" for lines in cells_of_lines if len(lines) > 60]
+    wide = [f"{line.strip()[:60]}... ({len(line)} characters)" for lines in cells_of_lines for line in lines if len(line) > 160]
+    assert not tall, f"{path.name}: cells over 60 lines, to be split: {tall}"
+    assert not wide, f"{path.name}: lines over 160 characters, to be broken: {wide}"
+
+
+@every_room
+def test_imports_stand_in_cells_of_their_own(path: Path) -> None:
+    for source in exported(path):
+        kinds = {isinstance(node, ast.Import | ast.ImportFrom) for node in parse(source).body}
+        assert len(kinds) <= 1, f"{path.name}: a cell mixes imports and code, which nbdev's docs build would run: {source.splitlines()[0]!r}"
+
+
+@pytest.mark.parametrize("path", PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
+def test_papermill_notebook_has_one_parameters_cell(path: Path) -> None:
+    tagged = [cell["source"] for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1, f"{path.name} has {len(tagged)} cells tagged `parameters`; papermill needs exactly one"
+    odd = [ast.unparse(node) for node in parse(tagged[0]).body if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))]
+    assert not odd, f"{path.name}: parameters are plain `NAME = value` lines, for papermill recognises no others: {odd}"
+
+
+@pytest.mark.parametrize("folder", ["pipelines", "experiments"])
+def test_papermill_folders_are_left_out_of_nbdev_test(folder: str) -> None:
+    if not list((NBS / folder).glob("*.ipynb")):
+        pytest.skip(f"nbs/{folder} holds no notebook yet")
+    assert (NBS / folder / ".notest").exists()
+
+
+@every_notebook
+def test_outputs_hold_no_trace_of_the_machine(path: Path) -> None:
+    for number, text in outputs(path):
+        for what, pattern in RESIDUE.items():
+            found = re.search(pattern, text)
+            assert not found, f"{path.name} cell {number}: the stored output holds {what}: {found[0]!r}"
+
+
+@every_notebook
+def test_outputs_are_small_and_without_errors(path: Path) -> None:
+    for number, cell in enumerate(cells(path)):
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error", f"{path.name} cell {number} failed when it was stored: {output['ename']}"
+            assert output.get("name") != "stderr", f"{path.name} cell {number} wrote to stderr: {''.join(output['text'])[:200]!r}"
+            size = len(json.dumps(output))
+            assert size < 150_000, f"{path.name} cell {number}: an output of {size // 1000} kB; draw a smaller picture"
+
+
+def locked(name: str) -> dict[str, list[str]]:
+    """The lines of a lock file by package."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+        found.setdefault(re.split(r"[=\[; ]", line)[0], []).append(line)
+    return found
+
+
+def wanted(key: str) -> list[Requirement]:
+    """The requirements that settings.ini lists under a key."""
+    settings = ConfigParser(delimiters=["="])
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    return [Requirement(line) for line in settings["DEFAULT"][key].split("\n") if line.strip()]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_file_names_versions_and_no_host(name: str) -> None:
+    for lines in locked(name).values():
+        for line in lines:
+            assert re.fullmatch(r"[a-z0-9-]+(\[[a-z,-]+\])?==[\w.+!]+( ; .+)?", line), f"requirements/{name}.txt: {line!r} is no pinned version"
+
+
+def test_lock_files_agree() -> None:
+    runtime, train, dev = ({line.split(" ;")[0] for lines in locked(name).values() for line in lines} for name in LOCKS)
+    assert runtime <= train, f"run `make lock`: train.txt lacks what runtime.txt has: {runtime - train}"
+    assert train <= dev, f"run `make lock`: dev.txt lacks what train.txt has: {train - dev}"
+
+
+@pytest.mark.parametrize(("name", "key"), list(zip(LOCKS, ("requirements", "train_requirements", "dev_requirements"), strict=True)))
+def test_lock_file_fits_settings(name: str, key: str) -> None:
+    lock = locked(name)
+    for requirement in wanted(key):
+        package = requirement.name.lower().replace("_", "-")
+        assert package in lock, f"requirements/{name}.txt lacks {package}; run `make lock`"
+        versions = [line.split(";")[0].split("==")[1].strip() for line in lock[package]]
+        assert all(version in requirement.specifier for version in versions), f"requirements/{name}.txt: {lock[package]} is not {requirement}; run `make lock`"
+
+
+def test_environment_is_complete() -> None:
+    """The lock files are installed without a solver, so what they lack shows here."""
+    answer = subprocess.run([sys.executable, "-m", "pip", "check", "--disable-pip-version-check"], check=False, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_environment_is_the_locked_one() -> None:
+    """A green run on other versions than the locked ones says little about the next machine."""
+    answer = subprocess.run([sys.executable, "-m", "pip", "list", "--format=json"], check=True, capture_output=True, text=True)
+    have = {package["name"].lower().replace("_", "-").replace(".", "-"): package["version"] for package in json.loads(answer.stdout)}
+    environment = {key: str(value) for key, value in default_environment().items()}
+    for lines in locked("dev").values():
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                assert have.get(requirement.name) in requirement.specifier, f"{requirement} is locked, {have.get(requirement.name)} installed; run `make env`"
+
+
+def test_make_help_lists_what_the_readme_promises() -> None:
+    printed = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for target in ("run", "test", "lab", "bench", "experiments", "docs", "lock", "system", "clean", "notebooks", "hooks"):
+        assert f"make {target} " in printed
+
+
+def test_old_python_is_refused_with_a_remedy() -> None:
+    """Played by telling the check that this Python is an old one."""
+    program = "import runpy, sys; sys.version_info = (3, 9, 1); sys.argv = ['', 'lock']; runpy.run_path('.ci/environment.py', run_name='__main__')"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert answer.returncode != 0
+    assert "needs Python 3.11 to 3.13" in answer.stderr
+    assert "make PYTHON=" in answer.stderr
+
+
+class Links(HTMLParser):
+    """Collects what a page points at and what can be pointed at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.anchors |= {attributes[name] for name in ("id", "name") if name in attributes}
+        if tag == "a" and "href" in attributes:
+            self.targets.append(attributes["href"])
+        if tag in ("script", "link", "img", "iframe"):
+            self.loaded.append(attributes.get("src") or attributes.get("href") or tag)
+
+
+def test_docs_are_linked_and_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    subprocess.run([sys.executable, ROOT / ".ci" / "docs.py", site], check=True, capture_output=True)
+    pages = {path: Links() for path in site.rglob("*.html")}
+    assert len(pages) == 1 + len(ROOMS + PIPELINES + EXPERIMENTS)
+    for path, links in pages.items():
+        links.feed(path.read_text(encoding="utf-8"))
+    for path, links in pages.items():
+        for source in links.loaded:
+            assert source.startswith("data:") or (path.parent / source).is_file(), f"{path.name} loads {source}"
+        for target in links.targets:
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            aim = Path(os.path.normpath(path.parent / file)) if file else path
+            assert aim in pages, f"{path.name} links to {target}, which is not there"
+            assert not anchor or {anchor, unquote(anchor)} & pages[aim].anchors, f"{path.name} links to {target}, but {aim.name} has no such place"
