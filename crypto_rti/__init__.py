@@ -27,7 +27,7 @@ _HOMES = {
     "retrain": "pipeline",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from .data.fetch import fetch as fetch

@@ -7,7 +7,7 @@ __all__ = ['app', 'Products', 'Models', 'SourceOption', 'Start', 'End', 'Quiet',
            'promote', 'rollback', 'pull', 'predict', 'serve', 'replay', 'retrain', 'train', 'run', 'bench', 'settings',
            'main']
 
-# %% ../nbs/80_cli.ipynb #9a540779
+# %% ../nbs/80_cli.ipynb #76c9043c
 import math
 import re
 import sys
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +40,7 @@ Start = Annotated[str, typer.Option(help="First hour, like 2024-01-31 or 2024-01
 End = Annotated[str, typer.Option(help="First hour beyond")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar")]
 
-# %% ../nbs/80_cli.ipynb #e3f574fd
+# %% ../nbs/80_cli.ipynb #420a0874
 def _settings(source: str | None = None, products: Sequence[str] | None = None, models: Sequence[str] | None = None, **others: Any) -> Settings:
     "The settings, with what was given on the command line on top."
     return load_settings(source=source, products=tuple(products) if products else None, models=tuple(models) if models else None, **others)
@@ -47,16 +48,16 @@ def _settings(source: str | None = None, products: Sequence[str] | None = None, 
 
 def _print_table(rows: Sequence[dict[str, Any]], title: str = "") -> None:
     "Print rows that share their keys as a table."
-    table = Table(*(rows[0] if rows else ["nothing yet"]), title=title, title_justify="left")
+    table = Table(*(rows[0] if rows else ["nothing yet"]), title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _cell(value: Any) -> str:
-    "Write a value for a person: four digits behind the point where it matters, nothing for nothing."
+    "Write a value for a person: three digits behind the point where it matters, nothing for nothing."
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 100 else f"{value:,.2f}"
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.2f}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
@@ -380,7 +381,7 @@ def train(
     """
     retrain(source, product, model, start, 1, True, quiet)
 
-# %% ../nbs/80_cli.ipynb #d3bc6bcd
+# %% ../nbs/80_cli.ipynb #6e960333
 @app.command()
 def run(
     source: Annotated[str, typer.Option("--source", "-s", help="auto, coinbase, sim, an http(s) URL, or a folder of PRODUCT.parquet files")] = "auto",
@@ -409,7 +410,8 @@ def run(
     settings = _settings(given, product, model, port=port)
     status = _tell(run_pipeline(settings))
     rows = results_table(settings.bundles_dir, [f"{chosen.name}.{name}" for name in settings.products])
-    _print_table(rows, "On held-out hours; mase below 1 beats persistence ('no change')")
+    names = ["model", "kind", "version", "roles", "n", "mae", "mase", "dm_t", "coverage_90"]
+    _print_table([{name: row[name] for name in names} for row in rows], "On held-out hours; mase below 1 beats persistence ('no change')")
     if status and not rows:
         raise typer.Exit(status)
     if serve:

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'ExchangeError', 'UnknownProductError', 'BadRangeError',
            'BadAnswerError', 'ExchangeUnavailableError', 'read_answer', 'ExchangeConnection', 'window_edges',
-           'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages']
+           'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages', 'run_sync']
 
-# %% ../../nbs/11_data.coinbase.ipynb #a6ab7cd8
+# %% ../../nbs/11_data.coinbase.ipynb #c5e827a6
 import asyncio
 import json
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 
@@ -338,3 +339,18 @@ async def stream_messages(
                     yield message
     except (OSError, WebSocketException) as error:
         raise ExchangeUnavailableError(f"the feed {mask_credentials(feed_url)} ended: {type(error).__name__} {error}".rstrip()) from error
+
+# %% ../../nbs/11_data.coinbase.ipynb #0506a4a2
+_Result = TypeVar("_Result")
+
+
+def run_sync(
+    work: Coroutine[Any, Any, _Result],  # What to wait for
+) -> _Result:  # Its result
+    "Run a coroutine to its end from ordinary code, also where a loop is running already, as in a notebook."
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

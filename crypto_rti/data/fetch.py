@@ -5,17 +5,15 @@
 # %% auto #0
 __all__ = ['DEFAULT_START', 'SIM_HISTORY', 'SAVE_EVERY', 'FetchError', 'resolve_range', 'Supplier', 'open_supplier', 'download',
            'repair_windows', 'judge', 'repair', 'FetchSummary', 'fetch_product', 'survey_folder', 'fetch_products',
-           'summary_table', 'gap_table', 'print_report', 'run_sync', 'fetch', 'choose_source']
+           'summary_table', 'gap_table', 'print_report', 'fetch', 'choose_source']
 
-# %% ../../nbs/14_data.fetch.ipynb #f1442e37
+# %% ../../nbs/14_data.fetch.ipynb #0093bbca
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pandas as pd
 from rich.console import Console
@@ -24,7 +22,7 @@ from rich.table import Table
 
 from ..settings import CryptoRTIError, Settings, load_settings
 from .candles import HOUR, Source, TimeError, check_product, final_until, from_rows, parse_source, to_iso, to_unix
-from .coinbase import WINDOW, CoinbaseClient, ExchangeError, learn_source, make_client, window_edges
+from .coinbase import WINDOW, CoinbaseClient, ExchangeError, learn_source, make_client, run_sync, window_edges
 from .market import SIM_END, sim_candles
 from .store import BEFORE_LISTING, NO_TRADES, PENDING, UNKNOWN, CandleStore, JudgedGap, Range, Series, check_origin, subtract_ranges
 
@@ -361,22 +359,7 @@ def print_report(
         kinds = gaps.groupby("verdict")["hours"].agg(["size", "sum"])
         console.print("In all: " + "; ".join(f"{verdict}: {row['size']} gaps, {row['sum']} hours" for verdict, row in kinds.iterrows()))
 
-# %% ../../nbs/14_data.fetch.ipynb #e170ddd5
-_Result = TypeVar("_Result")
-
-
-def run_sync(
-    work: Coroutine[Any, Any, _Result],  # What to wait for
-) -> _Result:  # Its result
-    "Run a coroutine to its end from ordinary code, also where a loop is running already, as in a notebook."
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
+# %% ../../nbs/14_data.fetch.ipynb #50d9a09f
 def fetch(
     settings: Settings,  # As for `fetch_products`
     products: Iterable[str],  # As for `fetch_products`

@@ -1,0 +1,93 @@
+"""The border between the two worlds: the service runs where no training library can be imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toys import export_toy
+
+RESEARCH = [
+    *("tensorflow", "keras", "sklearn", "lightgbm", "mlflow", "papermill", "matplotlib", "pyarrow", "filelock", "IPython", "ipykernel"),
+    *("skl2onnx", "onnxmltools", "onnx", "tf2onnx", "scipy", "optuna", "joblib", "nbformat", "nbclient", "nbdev", "fastcore", "jupytext"),
+]
+
+BLOCK = f"""
+import sys
+
+class Border:
+    "Refuses what an image on a Raspberry Pi does not hold."
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {RESEARCH!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} on this side of the border", name=name)
+
+sys.meta_path.insert(0, Border())
+"""
+
+SERVE = """
+import json, tempfile, time, urllib.request
+import httpx
+from crypto_rti.settings import load_settings
+from crypto_rti.data.exchange import running_exchange
+from crypto_rti.service.app import running_service
+
+with running_exchange("sim", start="2024-01-31T15:20Z", speed=0) as exchange:
+    settings = load_settings(home=sys.argv[1], source=f"sim={exchange.url}", products="BTC-USD")
+    with running_service(settings) as running:
+        with urllib.request.urlopen(f"{running.url}/api/predict?coin=BTC-USD&time_from=3", timeout=20) as response:
+            answer = json.load(response)["prediction"]
+print(json.dumps({"answer": answer, "modules": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
+
+SIM = """
+from crypto_rti.settings import load_settings
+from crypto_rti.service.app import predict_once
+print(predict_once(load_settings(home=sys.argv[1], source="sim"), "BTC-USD").model_dump_json())
+"""
+
+
+def across(code: str, *arguments: str) -> dict:
+    "Run code on the runtime's side of the border; its last line is JSON."
+    done = subprocess.run([sys.executable, "-c", BLOCK + code, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_forecast_over_a_socket(tmp_path):
+    export_toy(tmp_path / "bundles", shift=0.1)
+    seen = across(SERVE, str(tmp_path))
+    assert seen["answer"]["model"] == "lasso" and seen["answer"]["difference"] > 0
+    assert seen["answer"]["data_until"] == "2024-01-31T12:00:00Z" and seen["answer"]["actual_price"] is not None
+    assert not set(RESEARCH) & set(seen["modules"])
+
+
+def test_the_simulated_market_needs_no_workbench(tmp_path):
+    export_toy(tmp_path / "bundles")
+    answer = across(SIM, str(tmp_path))
+    assert (answer["source"], answer["model"]) == ("sim", "lasso")
+
+
+MODULES = ["settings", "data.candles", "data.coinbase", "features", "registry.bundle", "service.predict", "service.feed", "service.app"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_runtime_module_imports_by_itself(module):
+    across(f"import crypto_rti.{module}, json; print(json.dumps({{}}))")
+
+
+def test_the_package_itself_is_lazy():
+    seen = across("import crypto_rti, json; print(json.dumps({'modules': sorted(sys.modules)}))")
+    assert not {"numpy", "pandas", "onnxruntime", "fastapi", "httpx", "pydantic"} & set(seen["modules"])
+
+
+def test_the_border_itself_holds():
+    refused = "try:\n    import lightgbm\nexcept ModuleNotFoundError as error:\n    import json; print(json.dumps({'refused': error.name}))"
+    assert across(refused) == {"refused": "lightgbm"}
+
+
+def test_service_notebooks_import_only_lower_numbers():
+    "Rooms of the service may use what lies below them, and nothing of the workbench."
+    for name in ("predict", "feed", "app"):
+        text = Path(__file__).parents[1].joinpath("crypto_rti", "service", f"{name}.py").read_text()
+        assert not any(f"import {room}" in text or f".{room} import" in text for room in ("catalog", "pipeline", "fetch", "store", "market"))
