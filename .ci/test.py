@@ -26,7 +26,7 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
 # with nothing but requirements/runtime.txt installed.
-RESEARCH = ("data.store", "data.fetch", "models", "evaluation.backtest", "evaluation.plots", "registry.catalog", "pipeline")
+RESEARCH = ("data.store", "data.fetch", "models", "evaluation.backtest", "evaluation.plots", "registry.catalog", "pipeline", "bench")
 
 IMPORT_ALL = """
 import importlib, sys

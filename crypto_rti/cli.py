@@ -381,7 +381,7 @@ def train(
     """
     retrain(source, product, model, start, 1, True, quiet)
 
-# %% ../nbs/80_cli.ipynb #6e960333
+# %% ../nbs/80_cli.ipynb #b41f2fcf
 @app.command()
 def run(
     source: Annotated[str, typer.Option("--source", "-s", help="auto, coinbase, sim, an http(s) URL, or a folder of PRODUCT.parquet files")] = "auto",
@@ -392,7 +392,7 @@ def run(
 ) -> None:
     """Everything: fetch, features, training, promotion, a table of results, then the service. What `make run` calls.
 
-    The second time only what is out of date is done again.
+    The second time only what is out of date, by a day or more, is done again.
 
     $ crypto-rti run
 
@@ -408,7 +408,7 @@ def run(
         typer.secho(banner, fg="black", bg="yellow", err=True)
     given = source if source != "auto" else chosen.name
     settings = _settings(given, product, model, port=port)
-    status = _tell(run_pipeline(settings))
+    status = _tell(run_pipeline(settings, every_hours=24))
     rows = results_table(settings.bundles_dir, [f"{chosen.name}.{name}" for name in settings.products])
     names = ["model", "kind", "version", "roles", "n", "mae", "mase", "dm_t", "coverage_90"]
     _print_table([{name: row[name] for name in names} for row in rows], "On held-out hours; mase below 1 beats persistence ('no change')")

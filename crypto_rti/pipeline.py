@@ -290,9 +290,9 @@ def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
             return place.absolute()
     raise PipelineError("the pipeline's notebooks are not here: they are no part of the wheel; clone the repository and run from its root")
 
-# %% ../nbs/70_pipeline.ipynb #57c021b1
-LEARNING_CODE = ("settings.py", "features.py", "data/*.py", "models/*.py", "evaluation/*.py", "registry/*.py")
-"Parts of the package that decide what a model becomes."
+# %% ../nbs/70_pipeline.ipynb #f3e2a575
+LEARNING_CODE = ("features.py", "data/candles.py", "data/market.py", "models/*.py", "evaluation/metrics.py", "registry/*.py")
+"Parts of the package that decide what a model becomes, its scores and its bundle; how candles are fetched and served is not among them."
 
 
 def digest_code(
@@ -307,7 +307,7 @@ def digest_code(
         digest.update(json.dumps([step, cells]).encode())
     return digest.hexdigest()
 
-# %% ../nbs/70_pipeline.ipynb #a38c92f1
+# %% ../nbs/70_pipeline.ipynb #b8b39e6a
 @dataclass(frozen=True)
 class Plan:
     "What a retraining has to do."
@@ -324,7 +324,8 @@ class Plan:
 
 def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> dict[str, int]:
     "End of the last final hour by product: by the clock of the source, or by the last row of a file."
-    from crypto_rti.data.fetch import open_supplier, run_sync, survey_folder  # Here, because every notebook's process imports this module
+    from crypto_rti.data.coinbase import run_sync
+    from crypto_rti.data.fetch import open_supplier, survey_folder  # Here, because every notebook's process imports this module
 
     async def ask() -> int:
         async with open_supplier(settings, source) as supplier:
@@ -361,7 +362,7 @@ def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], m
     except BundleError:
         return False
 
-# %% ../nbs/70_pipeline.ipynb #1e8676a5
+# %% ../nbs/70_pipeline.ipynb #1b67648f
 def make_plan(
     settings: Settings,  # Names source, products and models
     pipeline: Path,  # Folder of the notebooks
@@ -371,8 +372,7 @@ def make_plan(
     force: bool = False,  # Whether to train what is up to date as well
 ) -> Plan:
     "Compare what is asked for with what is there; nothing is run or downloaded."
-    from crypto_rti.data.coinbase import learn_source
-    from crypto_rti.data.fetch import run_sync
+    from crypto_rti.data.coinbase import learn_source, run_sync
 
     source = run_sync(learn_source(parse_source(settings.source)))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
