@@ -45,6 +45,7 @@ check-notebooks test-notebooks test-python lint types wheel:
 
 bench: $(VENV)/.train ## Print the benchmarks
 	$(BIN)/crypto-rti bench
+	$(BIN)/python tests/bench_service.py
 
 ##@ Change it
 .PHONY: prepare notebooks experiments hooks lock env

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['ERROR_TABLE', 'BUG', 'HEADERS', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom',
-           'ModelName', 'DESCRIPTION', 'ServiceError', 'ErrorRule', 'Problem', 'find_rule', 'problem', 'on_error',
-           'on_http_error', 'on_invalid', 'Answer', 'Service', 'get_service', 'served', 'remembered_forecast',
-           'predict_at', 'remember', 'recall', 'FrontDoor', 'pass_on', 'predict', 'CoinInfo', 'Coins', 'get_coins',
-           'ModelInfo', 'Models', 'get_models', 'describe_models', 'Health', 'live', 'ready', 'find_problems',
-           'make_app', 'reach', 'open_socket', 'make_server', 'announce', 'serve', 'RunningService', 'running_service',
-           'predict_once']
+           'ModelName', 'PAGE', 'DESCRIPTION', 'ServiceError', 'ErrorRule', 'Problem', 'find_rule', 'problem',
+           'on_error', 'on_http_error', 'on_invalid', 'Answer', 'Service', 'get_service', 'served',
+           'remembered_forecast', 'predict_at', 'remember', 'recall', 'FrontDoor', 'pass_on', 'predict', 'CoinInfo',
+           'Coins', 'get_coins', 'ModelInfo', 'Models', 'get_models', 'describe_models', 'Health', 'live', 'ready',
+           'find_problems', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server', 'announce',
+           'serve', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/63_service.app.ipynb #90eb9f36
+# %% ../../nbs/63_service.app.ipynb #9e3ef51f
 import asyncio
 import contextlib
 import logging
@@ -23,6 +23,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from html import escape
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any, NamedTuple
@@ -438,7 +439,54 @@ def find_problems(
             found.append(f"{coin}: kept out: version {', '.join(sorted(models.faults))}; see /api/models")
     return found
 
-# %% ../../nbs/63_service.app.ipynb #4f6d5c42
+# %% ../../nbs/63_service.app.ipynb #f0dc93a6
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}}
+h2{{margin-top:2.5rem;font:600 1.15rem monospace}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}}code{{font-size:.95em}}
+@media (prefers-color-scheme:dark){{body{{color:#ddd;background:#111}}a{{color:#8ab4f8}}}}</style>
+<h1>{title}</h1>{text}<p>The same for programs: <a href="/openapi.json">openapi.json</a></p>{paths}</html>"""
+
+
+def _rows(cells: list[tuple[str, str]]) -> str:
+    "A small table; the first column is code."
+    return "<table>" + "".join(f"<tr><td><code>{escape(name)}</code></td><td>{escape(text)}</td></tr>" for name, text in cells) + "</table>"
+
+
+def _example(path: str, parameters: list[dict[str, Any]]) -> str:
+    "An address to click, with the first example of every parameter that is required."
+    query = "&".join(f"{item['name']}={item['schema']['examples'][0]}" for item in parameters if item["required"])
+    return escape(f"{path}?{query}" if query else path)
+
+# %% ../../nbs/63_service.app.ipynb #e039a8a1
+def _section(path: str, what: dict[str, Any]) -> str:
+    "One address: what it does, what it takes, an example, what it answers."
+    parameters = what.get("parameters", [])
+    takes = [(item["name"], item["description"] + ("" if item["required"] else f" (default {item['schema']['default']})")) for item in parameters]
+    answers = [(status, answer["description"]) for status, answer in what["responses"].items()]
+    example = _example(path, parameters)
+    link = f'<p>Try: <a href="{example}">{example}</a></p>'
+    return f"<h2>GET {escape(path)}</h2><p>{escape(what['description'])}</p>{_rows(takes)}{link}{_rows(answers)}"
+
+
+def docs_page(
+    document: dict[str, Any],  # The OpenAPI document
+) -> str:  # HTML that loads nothing
+    "Write an OpenAPI document out for people."
+    paths = "".join(_section(path, methods["get"]) for path, methods in document["paths"].items())
+    text = "".join(f"<p>{escape(part)}</p>" for part in document["info"]["description"].split("\n\n"))
+    return PAGE.format(title=escape(document["info"]["title"]), text=text, paths=paths)
+
+# %% ../../nbs/63_service.app.ipynb #e9d88659
+_NOTHING_FROM_OUTSIDE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+@router.get("/", include_in_schema=False)
+@router.get("/docs", include_in_schema=False)
+async def get_docs(request: Request) -> Response:
+    "Show the documentation."
+    return Response(docs_page(request.app.openapi()), media_type="text/html", headers={**HEADERS, **_NOTHING_FROM_OUTSIDE})
+
+# %% ../../nbs/63_service.app.ipynb #5196c1d2
 DESCRIPTION = """Forecasts of the next hour's closing price of crypto coins, with honest intervals.
 
 Errors are problem details (RFC 9457). Times are ISO 8601, UTC. Nothing here is financial advice."""
@@ -452,7 +500,10 @@ def make_app(
     hasty = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
     service = Service(settings, source, Feed(make_client(hasty, source)), Shelf(settings.bundles_dir, source.name))
     forecasting.refresh(service.shelf)
-    app = FastAPI(title="crypto_rti", description=DESCRIPTION, version=version("crypto_rti"), redoc_url=None, redirect_slashes=False, lifespan=_lifespan)
+    app = FastAPI(
+        title="crypto_rti", description=DESCRIPTION, version=version("crypto_rti"),
+        docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan,
+    )  # fmt: skip
     app.state.service = service
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
@@ -482,7 +533,7 @@ async def _watch(shelf: Shelf, pause: float = 1.0) -> None:
         await asyncio.sleep(pause)
         await asyncio.to_thread(forecasting.refresh, shelf)
 
-# %% ../../nbs/63_service.app.ipynb #2f53386a
+# %% ../../nbs/63_service.app.ipynb #136084e3
 def _openapi(app: FastAPI) -> dict[str, Any]:
     "The OpenAPI document, with problems declared as what they are: application/problem+json."
     if app.openapi_schema is None:
@@ -493,6 +544,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                     answer["content"] = {"application/problem+json": answer["content"]["application/json"]}
                 if status == "503":
                     answer["headers"] = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
+        coin = document["paths"]["/api/predict"]["get"]["parameters"][0]["schema"]
+        coin["examples"] = list(app.state.service.settings.products[:1])  # an example that works here
         app.openapi_schema = document
     return app.openapi_schema
 
