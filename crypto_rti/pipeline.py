@@ -531,7 +531,7 @@ class RetrainReport:
         "0 when all is well, 1 when a notebook failed."
         return EXIT_FAILED if self.failures else EXIT_OK
 
-# %% ../nbs/70_pipeline.ipynb #dc1b04fb
+# %% ../nbs/70_pipeline.ipynb #27eaac08
 @contextmanager
 def _progress(
     total: int,  # Notebooks to come
@@ -547,7 +547,8 @@ def _progress(
 
         def tell(outcome: Outcome) -> None:
             bar.advance(task)
-            bar.console.print(f"{outcome.job.label}: " + (f"FAILED. {outcome.error}" if outcome.error else f"{outcome.seconds:.1f} s"), markup=False, highlight=False)
+            ending = f"FAILED. {outcome.error}" if outcome.error else f"{outcome.seconds:.1f} s"
+            bar.console.print(f"{outcome.job.label}: {ending}", markup=False, highlight=False)
 
         yield tell if shown else lambda outcome: None
 

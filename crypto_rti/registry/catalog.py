@@ -203,7 +203,7 @@ def _texts(values: dict[str, Any]) -> list[tuple[str, str]]:
     "Parameters as MLflow wants them."
     return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in values.items()]
 
-# %% ../../nbs/51_registry.catalog.ipynb #4217e3f0
+# %% ../../nbs/51_registry.catalog.ipynb #d7efb86f
 def _seal(manifest: Manifest) -> str:
     "One hash over all files of a bundle, to tell an exported copy from another."
     return hashlib.sha256(json.dumps([sorted(manifest.files.items()), manifest.created]).encode()).hexdigest()
@@ -217,7 +217,8 @@ def register_bundle(
     "Keep a bundle as the next version of its registered model; its kind's alias and `challenger` move to it."
     client = connect(settings)
     with TemporaryDirectory() as folder:
-        bundle = read_manifest(write_bundle(Path(folder) / "bundle", {"created": to_iso(int(time.time())), **describe_code(), **manifest, "version": ""}, files))
+        facts = {"created": to_iso(int(time.time())), **describe_code(), **manifest, "version": ""}
+        bundle = read_manifest(write_bundle(Path(folder) / "bundle", facts, files))
         load_bundle(Path(folder) / "bundle")
         run = _log_run(client, settings, Path(folder) / "bundle", bundle)
     facts = {"kind": bundle.kind, "created": bundle.created, "seal": _seal(bundle), "train_start": bundle.train_span[0], "train_end": bundle.train_span[1]}
@@ -477,7 +478,7 @@ def no_worse_than_champion(trial: Trial) -> str:
     "Whoever loses to the champion does not replace it; where that is persistence, the rule above has spoken."
     return "" if trial.champion_is_persistence else _not_above(trial, "champion", f"the champion, {trial.champion},")
 
-# %% ../../nbs/51_registry.catalog.ipynb #da65df1a
+# %% ../../nbs/51_registry.catalog.ipynb #6c0e2a04
 GATE: tuple[Check, ...] = (no_worse_than_persistence, no_worse_than_champion)
 "The rules in force."
 
@@ -504,7 +505,8 @@ def judge(
     "Apply every rule, so that a refusal names all that is wrong."
     refusals = [reason for reason in (check(trial) for check in checks) if reason]
     champion = f" and the champion, {trial.champion}, {trial.mae('champion'):,.6g}" * (not trial.champion_is_persistence)
-    good = f"its mean absolute error is {trial.mae('challenger'):,.6g}, persistence has {trial.mae('persistence'):,.6g}{champion}, on the same {len(trial.actual):,} hours"
+    own, naive = trial.mae("challenger"), trial.mae("persistence")
+    good = f"its mean absolute error is {own:,.6g}, persistence has {naive:,.6g}{champion}, on the same {len(trial.actual):,} hours"
     return not refusals, [*(refusals or [good]), *trial.notes]
 
 # %% ../../nbs/51_registry.catalog.ipynb #98967724

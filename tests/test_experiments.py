@@ -1,0 +1,17 @@
+"""Experiments run to their end on real candles, on less of them than `make experiments` takes."""
+
+from pathlib import Path
+
+import pytest
+
+from crypto_rti.pipeline import run_notebook
+from crypto_rti.settings import load_settings
+
+EXPERIMENTS = sorted((Path(__file__).parents[1] / "nbs" / "experiments").glob("*.ipynb"))
+CANDLES = load_settings().shared.absolute() / "candles"
+
+
+@pytest.mark.skipif(not CANDLES.exists(), reason="no shared candles here")
+@pytest.mark.parametrize("notebook", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_runs(notebook: Path, tmp_path: Path) -> None:
+    run_notebook(notebook, {"QUICK": True}, tmp_path / notebook.name, {"CRYPTO_RTI_SHARED": str(CANDLES.parent)})
