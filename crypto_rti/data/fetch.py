@@ -7,8 +7,9 @@ __all__ = ['DEFAULT_START', 'SIM_HISTORY', 'SAVE_EVERY', 'FetchError', 'resolve_
            'repair_windows', 'judge', 'repair', 'FetchSummary', 'fetch_product', 'survey_folder', 'fetch_products',
            'summary_table', 'gap_table', 'print_report', 'fetch', 'choose_source']
 
-# %% ../../nbs/14_data.fetch.ipynb #0093bbca
+# %% ../../nbs/14_data.fetch.ipynb #a2c9df92
 import asyncio
+import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -374,14 +375,19 @@ def fetch(
         print_report(summaries)
     return summaries
 
-# %% ../../nbs/14_data.fetch.ipynb #a05d86c6
+# %% ../../nbs/14_data.fetch.ipynb #7fc5f7c7
 _BANNER = """\
-############################################################################
-#  THESE ARE SIMULATED CANDLES. Coinbase did not answer:                   #
-#  {reason:<72}#
-#  Everything works, but nothing that follows says anything about a real   #
-#  market. With a network, run again; or name a source: SOURCE=coinbase.   #
-############################################################################"""
+THESE ARE SIMULATED CANDLES. Coinbase did not answer: {reason}.
+
+Everything works, but nothing that follows says anything about a real market. With a network, run again; or name a source: SOURCE=coinbase."""
+
+
+def _framed(
+    text: str,  # Paragraphs, an empty line between them
+) -> str:  # The same in a frame that nobody can miss, 76 characters wide
+    "Frame a warning."
+    lines = [line for paragraph in text.split("\n") for line in textwrap.wrap(paragraph, 72) or [""]]
+    return "\n".join(["#" * 76, *(f"# {line:<72} #" for line in lines), "#" * 76])
 
 
 async def _why_silent(url: str, patience_seconds: float) -> str:
@@ -393,7 +399,7 @@ async def _why_silent(url: str, patience_seconds: float) -> str:
         return str(error)
     return ""
 
-# %% ../../nbs/14_data.fetch.ipynb #264ae545
+# %% ../../nbs/14_data.fetch.ipynb #5a55d480
 def choose_source(
     text: str,  # `auto`, or anything that `parse_source` reads
     settings: Settings | None = None,  # For the address of the exchange; by default from the environment
@@ -403,4 +409,4 @@ def choose_source(
     if text != "auto":
         return run_sync(learn_source(parse_source(text))), ""
     why = run_sync(_why_silent((settings or load_settings()).coinbase_url, patience_seconds))
-    return (parse_source("sim"), _BANNER.format(reason=why[:71])) if why else (parse_source("coinbase"), "")
+    return (parse_source("sim"), _framed(_BANNER.format(reason=why.partition(";")[0]))) if why else (parse_source("coinbase"), "")
