@@ -13,14 +13,14 @@ LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or na
 
 # Debian packages that the tests need, and why. What a person installs by hand is not listed.
 #   libgomp1: LightGBM's wheel leaves OpenMP to the system
-SYSTEM_PACKAGES := libgomp1
+SYSTEM_PACKAGES := libgomp1 postgresql
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 ##@ Use it
 .PHONY: run lab docs
-run: $(VENV)/.train ## Fetch, train, promote and serve; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm" PORT=8000
+run: $(VENV)/.train ## Fetch, train, promote and serve; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
 	$(BIN)/crypto-rti run --source "$(SOURCE)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
 
 lab: $(VENV)/.train ## Open the notebooks in JupyterLab
@@ -56,8 +56,8 @@ prepare: $(VENV)/.dev ## Clean the notebooks and export the package: before ever
 notebooks: $(VENV)/.dev ## Execute every notebook that exports and store its outputs
 	$(BIN)/python .ci/notebooks.py nbs
 
-experiments: $(VENV)/.dev ## Execute nbs/experiments in full, on real candles, and store their outputs
-	$(BIN)/python .ci/notebooks.py nbs/experiments
+experiments: $(VENV)/.dev ## Execute nbs/experiments in full, on real candles; ONLY=name for one
+	$(BIN)/python .ci/notebooks.py nbs/experiments $(ONLY)
 
 hooks: $(VENV)/.dev ## Install nbdev's git hooks: clean notebooks, readable merges
 	$(BIN)/nbdev_install_hooks

@@ -26,7 +26,9 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
 # with nothing but requirements/runtime.txt installed.
-RESEARCH = ("data.store", "data.fetch", "models", "evaluation.backtest", "evaluation.plots", "registry.catalog", "pipeline", "bench")
+RESEARCH = (
+    "data.store", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search", "registry.catalog", "pipeline", "bench",
+)  # fmt: skip
 
 IMPORT_ALL = """
 import importlib, sys
@@ -49,10 +51,13 @@ class Result:
 
 
 def environment() -> dict[str, str]:
-    """The variables tests run under: the caller's crypto_rti settings do not leak in, real candles do where they are."""
+    """The variables tests run under: the caller's crypto_rti settings do not leak in, real candles do where they are.
+
+    One OpenMP thread each: two tests run at a time, and threads that wait for each other on a busy machine burn what they wait for.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_RTI_")}
     shared = os.environ.get("CRYPTO_RTI_SHARED", str(ROOT.parent / "shared"))
-    return {**kept, "CRYPTO_RTI_SHARED": shared, "MPLBACKEND": "Agg", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return {**kept, "CRYPTO_RTI_SHARED": shared, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
 def run(*command: object, seconds: float = 600, cwd: Path = ROOT, quiet: bool = False) -> tuple[bool, str]:
@@ -148,7 +153,7 @@ def test_python() -> list[Result]:
     report = ROOT / "build" / "pytest.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    succeeded, _ = run(sys.executable, "-m", "pytest", f"--junitxml={report}", seconds=PYTEST_SECONDS)
+    succeeded, _ = run(sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junitxml={report}", seconds=PYTEST_SECONDS)
     cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
     results = []
     for case in cases:

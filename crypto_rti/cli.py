@@ -7,9 +7,12 @@ __all__ = ['app', 'Products', 'Models', 'SourceOption', 'Start', 'End', 'Quiet',
            'promote', 'rollback', 'pull', 'predict', 'serve', 'replay', 'retrain', 'train', 'run', 'bench', 'settings',
            'main']
 
-# %% ../nbs/80_cli.ipynb #76c9043c
+# %% ../nbs/80_cli.ipynb #3527368f
+import hashlib
 import math
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +27,11 @@ from rich.table import Table
 
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
-# %% ../nbs/80_cli.ipynb #60060d60
+# %% ../nbs/80_cli.ipynb #00a4378e
 if TYPE_CHECKING:
-    from crypto_rti.features import Dataset
+    import pandas as pd
+
+    from crypto_rti.evaluation.backtest import Backtest
 
 app = typer.Typer(
     name="crypto-rti", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -125,7 +130,7 @@ def _parse_days(
         raise typer.BadParameter(f"{text!r} is no length of time; write it like 90d, 2w, 36h or never")
     return float(match[1]) * {"h": 1 / 24, "d": 1.0, "w": 7.0}[match[2]]
 
-# %% ../nbs/80_cli.ipynb #a73de415
+# %% ../nbs/80_cli.ipynb #aa818dd2
 @contextmanager
 def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     "A progress bar on stderr that is told how much is done, of how much, and what it was."
@@ -136,16 +141,7 @@ def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
         task = progress.add_task("", total=None)
         yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
 
-
-def _datasets(settings: Settings, source: str, products: Sequence[str]) -> dict[str, "Dataset"]:
-    "Load candles and build one data set per product."
-    from crypto_rti.data.store import CandleStore
-    from crypto_rti.features import make_dataset
-
-    store = CandleStore(settings.candles_dir)
-    return {product: make_dataset(store.load(source, product), product) for product in products}
-
-# %% ../nbs/80_cli.ipynb #546dba10
+# %% ../nbs/80_cli.ipynb #f26ecd53
 @app.command()
 def backtest(
     start: Start,
@@ -158,8 +154,10 @@ def backtest(
     refit: Annotated[str, typer.Option(help="Fit anew after this long: 90d, 2w, 36h or never")] = "90d",
     bundle: Annotated[Path | None, typer.Option(help="Judge this bundle; it is never refitted")] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Add the look-ahead checks")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes; 0 takes one per core")] = 0,
     rows: Annotated[Path | None, typer.Option(help="Keep every forecast in this Parquet file")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a notebook with tables and figures to this file")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Walk forward through a span: learn from everything before a block, forecast the block, compare with persistence.
@@ -167,26 +165,65 @@ def backtest(
     $ crypto-rti backtest --source ../shared/candles/binance -p BTC-USDT -p ETH-USDT -m lasso -m lightgbm --start 2024-01-01 --end 2025-01-01 --json scores.json
 
     $ crypto-rti backtest -s coinbase -p BTC-USD --train-source binance/ --train-product BTC-USDT -m lightgbm --start 2025-01-01 --end 2025-03-01 --refit never
+
+    A run that is stopped goes on where it was when the same command is given again. Networks are refitted once a year at most.
     """
     from crypto_rti.data.candles import parse_source, to_unix
-    from crypto_rti.evaluation.backtest import backtest_report, run_backtest, run_controls
-    from crypto_rti.features import concat_datasets
+    from crypto_rti.evaluation.backtest import backtest_report
 
-    settings = _settings(source, product, model)
-    first, beyond, days = to_unix(start), to_unix(end), _parse_days(refit)
-    fixed = _load_fixed(bundle)
+    settings, fixed = _settings(source, product, model), _load_fixed(bundle)
     models: dict[str, dict[str, Any]] = {"persistence": {}, **{kind: {} for kind in (settings.models if model or not fixed else ())}}
-    tests = _datasets(settings, settings.source, settings.products)
-    pools = _datasets(settings, train_source or settings.source, train_product or settings.products) if train_source or train_product else tests
-    with _bar("fits", quiet) as progress:
-        done = run_backtest(tests, models, first, beyond, days, concat_datasets(list(pools.values())), fixed, progress=progress)
-    checks = run_controls(tests, models, first, beyond, days, pools) if controls else None
-    report = backtest_report(done, parse_source(settings.source).name, parse_source(train_source).name if train_source else None, checks)
+    learned = train_source or settings.source, tuple(train_product or settings.products)
+    span = to_unix(start), to_unix(end), _parse_days(refit)
+    asked = repr((settings.source, settings.products, learned, sorted(models), span))
+    work = settings.home / "backtests" / hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()
+    done, checks = _walk(settings, learned, models, span, fixed, controls, {"jobs": jobs or os.cpu_count() or 1, "work": work}, quiet)
+    scores = backtest_report(done, parse_source(settings.source).name, parse_source(train_source).name if train_source else None, checks)
     if rows:
         write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
     if json:
-        write_json(json, report)
-    _print_scores(report)
+        write_json(json, scores)
+    if report:
+        _write_report(done.rows, report)
+    shutil.rmtree(work, ignore_errors=True)  # Parts were for going on after a kill; the forecasts are kept by --rows
+    _print_scores(scores)
+
+# %% ../nbs/80_cli.ipynb #4b9946d6
+def _walk(
+    settings: Settings,  # Names source and products to forecast
+    learned: tuple[str, tuple[str, ...]],  # Source and products to learn from
+    models: dict[str, dict[str, Any]],  # Hyper-parameters by kind
+    span: tuple[int, int, float],  # First hour, first hour beyond, days between fits
+    fixed: dict[str, Any],  # Loaded bundles by name
+    controls: bool,  # Whether to run the look-ahead checks as well
+    how: dict[str, Any],  # `jobs` and `work` of `run_backtest`
+    quiet: bool,  # No progress bar
+) -> tuple["Backtest", dict[str, Any] | None]:  # The backtest, and the checks
+    "Run a backtest, and its controls, with a bar each."
+    from crypto_rti.data.store import CandleStore
+    from crypto_rti.datasets import load_datasets
+    from crypto_rti.evaluation.backtest import run_backtest, run_controls
+    from crypto_rti.features import concat_datasets
+
+    tests, pools = load_datasets(CandleStore(settings.candles_dir), (settings.source, settings.products), learned)
+    with _bar("backtest", quiet) as progress:
+        done = run_backtest(tests, models, *span, concat_datasets(list(pools.values())), fixed, progress=progress, **how)
+    if not controls:
+        return done, None
+    with _bar("controls", quiet) as progress:
+        return done, run_controls(tests, models, *span, pools, progress=progress, **how)
+
+
+def _write_report(rows: "pd.DataFrame", path: Path) -> None:
+    "Run the report notebook on the forecasts of a backtest."
+    from tempfile import TemporaryDirectory
+
+    from crypto_rti.pipeline import find_pipeline, run_notebook
+
+    with TemporaryDirectory() as folder:
+        kept = Path(folder) / "rows.parquet"
+        rows.to_parquet(kept, index=False)
+        run_notebook(find_pipeline().parent / "experiments" / "backtest_report.ipynb", {"ROWS": str(kept)}, path)
 
 
 def _load_fixed(folder: Path | None) -> dict[str, Any]:

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOLUMES', 'RETURNS', 'FEATURES', 'VOLATILITY_FLOOR',
-           'CONTEXT', 'UNITS', 'SHORT_HALF_LIFE', 'INPUTS', 'CLOSE', 'VOLUME_MEAN', 'VOLUME_STD', 'RSI', 'LOG_PRICES',
-           'PRICE_DISTANCES', 'LOG_VOLUMES', 'RETURN_PLACES', 'RETURN_SCALES', 'QUANTILES', 'MEDIAN', 'FeatureError',
-           'NotEnoughHistoryError', 'relative_strength', 'build_features', 'volatility', 'build_context', 'normalise',
-           'denormalise', 'model_inputs', 'live_inputs', 'Dataset', 'next_closes', 'make_dataset', 'concat_datasets',
+           'CONTEXT', 'UNITS', 'SHORT_HALF_LIFE', 'REFERENCES', 'REFERENCE_HOURS', 'REFERENCE', 'INPUTS', 'CLOSE',
+           'VOLUME_MEAN', 'VOLUME_STD', 'RSI', 'LOG_PRICES', 'PRICE_DISTANCES', 'LOG_VOLUMES', 'RETURN_PLACES',
+           'RETURN_SCALES', 'QUANTILES', 'MEDIAN', 'FeatureError', 'NotEnoughHistoryError', 'relative_strength',
+           'build_features', 'volatility', 'build_context', 'normalise', 'denormalise', 'reference_product',
+           'model_inputs', 'live_inputs', 'Dataset', 'next_closes', 'make_dataset', 'concat_datasets',
            'shrink_quantiles', 'to_prices', 'Scaler', 'fit_scaler', 'features_signature']
 
 # %% ../nbs/20_features.ipynb #37dd4bea
@@ -253,9 +254,18 @@ def build_context(
     rows = _complete(arrays[0])
     return _frame(_context_matrix(arrays, rows), arrays[0][rows], _CONTEXT_COLUMNS)
 
-# %% ../nbs/20_features.ipynb #4538b21d
+# %% ../nbs/20_features.ipynb #b7efdca8
+# The coins that the others follow; a coin is never its own reference.
+REFERENCES = ("BTC", "ETH")
+
+# Hours over which the reference coin's moves are read.
+REFERENCE_HOURS = (1, 2, 3, 6, 12, 24)
+
+# Inputs from the reference coin; all 0 where it is not given.
+REFERENCE = [f"{name}_{hours}_hour" for name in ("reference", "lead") for hours in REFERENCE_HOURS]
+
 # What a model reads, in order.
-INPUTS = [*(name for name in FEATURES if name != "close"), *CONTEXT]
+INPUTS = [*(name for name in FEATURES if name != "close"), *CONTEXT, *REFERENCE]
 
 
 def _places(*names: str) -> np.ndarray:
@@ -279,11 +289,11 @@ def _ratio(
     "Divide, with 0 where the denominator is 0."
     return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), 0.0)
 
-# %% ../nbs/20_features.ipynb #a1c6cd0e
+# %% ../nbs/20_features.ipynb #972365ee
 def _normalised(
     raw: np.ndarray,  # Features, shape (rows, 68)
     context: np.ndarray,  # Units and context, shape (rows, 6)
-) -> np.ndarray:  # Shape (rows, len(INPUTS))
+) -> np.ndarray:  # Shape (rows, 71): the first of `INPUTS`, those without the reference coin
     "Turn features into numbers without a unit."
     out, volatility, weekly = raw.copy(), context[:, :1], context[:, 1:2]
     close, mean = raw[:, [CLOSE]], raw[:, [VOLUME_MEAN]]
@@ -296,15 +306,18 @@ def _normalised(
     out[:, RSI] /= 100
     return np.hstack([out[:, :CLOSE], out[:, CLOSE + 1 :], context[:, len(UNITS) :]])
 
-# %% ../nbs/20_features.ipynb #64ae00e9
+
+_NORMALISED_COLUMNS = pd.Index(INPUTS[: -len(REFERENCE)])
+
+# %% ../nbs/20_features.ipynb #1d405467
 def normalise(
     features: pd.DataFrame,  # From `build_features`
     context: pd.DataFrame,  # From `build_context`, same rows
-) -> pd.DataFrame:  # Columns `INPUTS`, same rows
+) -> pd.DataFrame:  # The coin's own `INPUTS`, all but `REFERENCE`; same rows
     "Turn features into numbers without a unit; raise `FeatureError` when the rows do not match."
     if not features.index.equals(context.index):
         raise FeatureError(f"features have {len(features)} rows and context {len(context)}, not the same hours; build both from the same candles")
-    return pd.DataFrame(_normalised(features.to_numpy(), context.to_numpy()), index=features.index, columns=INPUTS)
+    return pd.DataFrame(_normalised(features.to_numpy(), context.to_numpy()), index=features.index, columns=_NORMALISED_COLUMNS)
 
 # %% ../nbs/20_features.ipynb #45ab3f90
 def denormalise(
@@ -325,26 +338,61 @@ def denormalise(
     out[:, RSI] *= 100
     return pd.DataFrame(out, index=inputs.index, columns=FEATURES)
 
-# %% ../nbs/20_features.ipynb #ec1d8d78
+# %% ../nbs/20_features.ipynb #f226bdda
+def reference_product(
+    product: str,  # For example `SOL-USD`
+) -> str:  # For example `BTC-USD`: the reference coin in the same currency
+    "Name the product whose moves a model of `product` reads as well."
+    base, _, quote = product.partition("-")
+    return f"{next(coin for coin in REFERENCES if coin != base)}-{quote}"
+
+# %% ../nbs/20_features.ipynb #d7170943
+def _reference_matrix(
+    reference: pd.DataFrame | None,  # Candles of the reference coin, if there are any
+    time: np.ndarray,  # Rows to describe, Unix seconds
+    own: np.ndarray,  # The coin's own normalised prices at `REFERENCE_HOURS`, shape (rows, 6)
+) -> np.ndarray:  # Shape (rows, len(REFERENCE)); 0 where the reference's own day is not whole
+    "Compute what the reference coin did in the same hours."
+    out = np.zeros((len(time), len(REFERENCE)))
+    if reference is None or not len(reference):
+        return out
+    arrays = _arrays(reference)
+    complete = _complete(arrays[0])
+    place = np.searchsorted(arrays[0][complete], time)
+    known = np.append(arrays[0][complete], -1)[place] == time
+    rows = complete[place[known]]
+    week, present = _week_before(arrays[0], _hourly_returns(arrays[0], arrays[4]) ** 2, rows)
+    closes = _windows(arrays[4], rows)
+    before = closes[:, [LAGS - hours for hours in REFERENCE_HOURS]]
+    moves = np.log(before / closes[:, -1:]) / _weighted_deviation(week, present, 24)[:, None]
+    out[known] = np.hstack([moves, moves - own[known]])
+    return out
+
+# %% ../nbs/20_features.ipynb #e521d6af
+_OWN_MOVES = [LAGS - hours for hours in REFERENCE_HOURS]  # Where `INPUTS` hold the coin's own prices at those hours
 _MODEL_COLUMNS = pd.Index([*INPUTS, "close", "volatility"])
 
 
 def model_inputs(
     candles: pd.DataFrame,  # A candle table; `HISTORY` candles make the last row complete
+    reference: pd.DataFrame | None = None,  # Candles of the reference coin, in the same hours
     last: int | None = None,  # Compute only the last so many rows; all when not given
 ) -> pd.DataFrame:  # Columns `INPUTS`, `close` (dollars) and `volatility`, indexed by UTC start
     "Compute the normalised inputs of every candle that has a full day behind it."
     arrays = _arrays(candles)
     rows = _complete(arrays[0], last)
     raw, context = _feature_matrix(arrays, rows), _context_matrix(arrays, rows)
-    return _frame(np.hstack([_normalised(raw, context), raw[:, [CLOSE]], context[:, :1]]), arrays[0][rows], _MODEL_COLUMNS)
+    inputs, time = _normalised(raw, context), arrays[0][rows]
+    moves = _reference_matrix(reference, time, inputs[:, _OWN_MOVES])
+    return _frame(np.hstack([inputs, moves, raw[:, [CLOSE]], context[:, :1]]), time, _MODEL_COLUMNS)
 
-# %% ../nbs/20_features.ipynb #a709f013
+# %% ../nbs/20_features.ipynb #18699544
 def live_inputs(
     candles: pd.DataFrame,  # The latest candles, at least 25 unbroken hours, better `HISTORY`
+    reference: pd.DataFrame | None = None,  # Candles of the reference coin, in the same hours
 ) -> pd.DataFrame:  # One row, as `model_inputs` would give it
     "Compute the inputs of the last candle; raise `NotEnoughHistoryError` when hours before it are missing."
-    inputs = model_inputs(candles, last=1)
+    inputs = model_inputs(candles, reference, last=1)
     times = candles["time"].to_numpy()
     if not len(inputs) or inputs.index[-1].timestamp() != times[-1]:
         present = int((times > times[-1] - (LAGS + 1) * HOUR).sum()) if len(times) else 0
@@ -386,13 +434,14 @@ def next_closes(
     follows = np.append(time, -1)[place] == hours.as_unit("s").asi8 + HOUR
     return np.where(follows, np.append(candles["close"].to_numpy(), np.nan)[place], np.nan)
 
-# %% ../nbs/20_features.ipynb #424df196
+# %% ../nbs/20_features.ipynb #ba88e453
 def make_dataset(
     candles: pd.DataFrame,  # A candle table
     product: str,  # What the rows are of
+    reference: pd.DataFrame | None = None,  # Candles of the reference coin, in the same hours
 ) -> Dataset:  # Rows whose features and target exist
     "Build inputs and targets from candles."
-    inputs = model_inputs(candles)
+    inputs = model_inputs(candles, reference)
     following = next_closes(candles, pd.DatetimeIndex(inputs.index))
     known = ~np.isnan(following)
     inputs, following = inputs[known], following[known]
@@ -467,7 +516,7 @@ def fit_scaler(
     std = clipped.std(axis=0)
     return Scaler(low, high, clipped.mean(axis=0), np.where(std > 1e-12, std, 1.0))
 
-# %% ../nbs/20_features.ipynb #b6925c95
+# %% ../nbs/20_features.ipynb #e4087629
 @lru_cache(maxsize=1)
 def features_signature() -> str:  # Sixteen hexadecimal digits
     "Fingerprint what `model_inputs` computes: its names, and its values on a fixed table, to five decimals."
@@ -477,5 +526,6 @@ def features_signature() -> str:  # Sixteen hexadecimal digits
     volume = (hours * 53 % 97).astype(float)
     low, high = np.minimum(open_, close) - 0.5 - 0.01 * (hours % 7), np.maximum(open_, close) + 0.3 + 0.01 * (hours % 11)
     toy = pd.DataFrame({"time": 1_600_000_000 // HOUR * HOUR + HOUR * hours, "low": low, "high": high, "open": open_, "close": close, "volume": volume})
-    values = model_inputs(toy, last=3).to_numpy().round(5) + 0.0  # five decimals: the last bits differ between processors, and -0 becomes 0
+    beside = toy.assign(close=np.sqrt(close) * low)
+    values = model_inputs(toy, beside, last=3).to_numpy().round(5) + 0.0  # five decimals: the last bits differ between processors, and -0 becomes 0
     return hashlib.sha256("\n".join([*INPUTS, *(f"{value:.5f}" for value in values.ravel())]).encode()).hexdigest()[:16]

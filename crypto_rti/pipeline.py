@@ -8,7 +8,7 @@ __all__ = ['STEPS', 'LEARNING_CODE', 'Grid', 'RUN_NAME', 'EXIT_OK', 'EXIT_FAILED
            'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code', 'Plan', 'make_plan', 'Stage',
            'prune_runs', 'RetrainReport', 'retrain', 'results_table']
 
-# %% ../nbs/70_pipeline.ipynb #3e95606c
+# %% ../nbs/70_pipeline.ipynb #a6c0a06a
 import ast
 import hashlib
 import json
@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 import crypto_rti
 
 from .data.candles import HOUR, Source, check_product, parse_source
+from .features import reference_product
 from .settings import CryptoRTIError, Settings, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
@@ -290,8 +291,11 @@ def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
             return place.absolute()
     raise PipelineError("the pipeline's notebooks are not here: they are no part of the wheel; clone the repository and run from its root")
 
-# %% ../nbs/70_pipeline.ipynb #f3e2a575
-LEARNING_CODE = ("features.py", "data/candles.py", "data/market.py", "models/*.py", "evaluation/metrics.py", "registry/*.py")
+# %% ../nbs/70_pipeline.ipynb #7c58b080
+LEARNING_CODE = (
+    "features.py", "datasets.py", "data/candles.py", "data/market.py", "models/*.py", "registry/*.py",
+    "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
+)  # fmt: skip
 "Parts of the package that decide what a model becomes, its scores and its bundle; how candles are fetched and served is not among them."
 
 
@@ -362,7 +366,7 @@ def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], m
     except BundleError:
         return False
 
-# %% ../nbs/70_pipeline.ipynb #1b67648f
+# %% ../nbs/70_pipeline.ipynb #f00b7be4
 def make_plan(
     settings: Settings,  # Names source, products and models
     pipeline: Path,  # Folder of the notebooks
@@ -378,6 +382,7 @@ def make_plan(
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, code, state = _last_hours(settings, source, products), digest_code(pipeline), _read_state(settings)
     common = {"code": code, "source": [source.kind, source.location], "start": start, "seed": settings.sim_seed if source.kind == "sim" else None}
+    common["pool"] = sorted(products)
     marks = {kind: {**common, "params": (params or {}).get(kind, {})} for kind in settings.models}
     stale: dict[str, tuple[str, ...]] = {}
     fresh: list[str] = []
@@ -432,7 +437,7 @@ class Stage:
         report = self.folder / product / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, product, kind])))
 
-# %% ../nbs/70_pipeline.ipynb #7f6c023c
+# %% ../nbs/70_pipeline.ipynb #2eb23dd4
 Grid = Callable[[Sequence[Job], int], list[Outcome]]
 "Runs independent jobs, so many at a time."
 
@@ -449,11 +454,13 @@ def _run_plan(
     products = list(plan.stale)
     limits: dict[str, dict[str, Any]] = {"1_fetch": {"REQUESTS_PER_SECOND": rate / together}, "2_features": {}}
     for step, extra in limits.items():
-        outcomes = grid([stage.job(step, product, **extra) for product in products], settings.workers)
+        lacking = {product: {"REFERENCE": reference_product(product) not in products} for product in products if step == "1_fetch"}
+        outcomes = grid([stage.job(step, product, **{**extra, **lacking.get(product, {})}) for product in products], settings.workers)
         yield from outcomes
         products = [product for product, outcome in zip(products, outcomes, strict=True) if not outcome.error]
     pairs = [(product, kind) for product in products for kind in plan.stale[product]]
-    trained = grid([stage.job("3_train", product, kind, PARAMS=params.get(kind, {})) for product, kind in pairs], settings.workers)
+    pool = " ".join(product for product in plan.until if product in products or product not in plan.stale)  # Not those that could not be fetched
+    trained = grid([stage.job("3_train", product, kind, PARAMS=params.get(kind, {}), POOL=pool) for product, kind in pairs], settings.workers)
     yield from trained
     for kind in settings.models:
         ready = [(pair[0], outcome) for pair, outcome in zip(pairs, trained, strict=True) if pair[1] == kind and not outcome.error]

@@ -24,7 +24,7 @@ class CryptoRTIError(Exception):
 class SettingsError(CryptoRTIError, ValueError):
     "A setting has a value that cannot work."
 
-# %% ../nbs/00_settings.ipynb #f27dd215
+# %% ../nbs/00_settings.ipynb #419b50e2
 class Settings(BaseSettings):
     "Everything that can be configured, with defaults that work on a laptop."
 
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("var"), description="Folder that holds candles, runs, bundles and the registry")
     source: str = Field("coinbase", description="Where candles come from: coinbase, sim, an http(s) base URL or a folder of Parquet files")
     products: Annotated[tuple[str, ...], NoDecode] = Field(("BTC-USD", "ETH-USD"), description="Products to fetch, train and serve")
-    models: Annotated[tuple[str, ...], NoDecode] = Field(("lasso", "lightgbm"), description="Kinds of model to train")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(("lasso", "lightgbm", "ensemble"), description="Kinds of model to train")
     registry_uri: str = Field("", description="MLflow tracking URI; empty means SQLite under home")
     coinbase_url: str = Field("https://api.exchange.coinbase.com", description="Base URL of the Coinbase Exchange REST API")
     coinbase_feed_url: str = Field("wss://ws-feed.exchange.coinbase.com", description="Coinbase Exchange websocket feed")

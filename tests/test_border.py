@@ -68,7 +68,10 @@ def test_the_simulated_market_needs_no_workbench(tmp_path):
     assert (answer["source"], answer["model"]) == ("sim", "lasso")
 
 
-MODULES = ["settings", "data.candles", "data.coinbase", "features", "registry.bundle", "service.predict", "service.feed", "service.app"]
+MODULES = [
+    *("settings", "data.candles", "data.coinbase", "features", "evaluation.intervals", "registry.bundle"),
+    *("service.predict", "service.feed", "service.app"),
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

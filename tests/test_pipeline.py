@@ -69,9 +69,9 @@ def test_the_grid_gives_each_notebook_exactly_what_it_declares():
     plan = Plan(Source("sim", "sim"), {"BTC-USD": 0}, {"BTC-USD": ("lasso",)}, (), {})
     stage = Stage(plan, PIPELINE, Path("runs"))
     jobs = [
-        stage.job("1_fetch", "BTC-USD", REQUESTS_PER_SECOND=2.5),
+        stage.job("1_fetch", "BTC-USD", REQUESTS_PER_SECOND=2.5, REFERENCE=True),
         stage.job("2_features", "BTC-USD"),
-        stage.job("3_train", "BTC-USD", "lasso", PARAMS={}),
+        stage.job("3_train", "BTC-USD", "lasso", PARAMS={}, POOL="BTC-USD"),
         stage.job("4_promote", "BTC-USD", "lasso", VERSION="2", REPORT="3_train.ipynb"),
     ]
     assert [job.notebook.stem for job in jobs] == list(STEPS)
@@ -214,7 +214,7 @@ def test_what_makes_a_model_out_of_date(trained):
     assert stale(params={"lasso": {"clip": 0.5}}) == {"ETH-USD": ("lasso",)}
     assert stale(settings.model_copy(update={"sim_seed": 1})) == {"ETH-USD": ("lasso",)}
     assert stale(settings.model_copy(update={"models": ("lasso", "lightgbm")})) == {"ETH-USD": ("lightgbm",)}
-    assert stale(settings.model_copy(update={"products": ("ETH-USD", "BTC-USD")})) == {"BTC-USD": ("lasso",)}
+    assert stale(settings.model_copy(update={"products": ("ETH-USD", "BTC-USD")})) == {"ETH-USD": ("lasso",), "BTC-USD": ("lasso",)}, "another pool"
     hidden = settings.bundles_dir.rename(settings.home / "hidden")
     try:
         assert stale() == {"ETH-USD": ("lasso",)}, "a model that is not there any more"

@@ -164,6 +164,27 @@ def test_the_forecast_is_what_offline_code_computes(tmp_path):
             assert len(QUANTILES) == len(SPREAD) == len(given)
 
 
+def test_a_model_is_given_its_reference_coin(tmp_path):
+    with bench(tmp_path, products="BTC-USD", slope=0.01, reference="ETH-USD") as up:
+        start, end = UNTIL - 1000 * HOUR, UNTIL + 100 * HOUR
+        rows = model_inputs(sim_candles("BTC-USD", start, end), sim_candles("ETH-USD", start, end))
+        bundle = load_bundle(up.bundles / "sim.BTC-USD" / "1")
+        for hours in (1, 30):
+            row = rows[rows.index.as_unit("s").asi8 == UNTIL - (hours + 1) * HOUR]
+            prices = to_prices(row["close"].iloc[0], row["volatility"].iloc[0], bundle.predict(row[INPUTS].to_numpy()))[0]
+            assert up.answer(time_from=hours)["predicted_price"] == prices[2]
+
+
+def test_without_its_reference_coin_a_model_still_answers_and_makes_up_for_it_later(tmp_path):
+    away = {"kind": "status", "status": 500, "path": "/products/ETH-USD/*", "times": None}
+    with bench(tmp_path, products="BTC-USD", slope=0.01, reference="ETH-USD", arm=[away]) as up:
+        alone = up.answer()["predicted_price"]
+        assert up.answer()["predicted_price"] == alone
+        up.exchange.faults.clear()
+        proper = up.until(lambda response: response.json()["prediction"]["predicted_price"] != alone).json()["prediction"]
+        assert not proper["stale"] and up.answer()["predicted_price"] == proper["predicted_price"]
+
+
 def test_the_unfinished_hour_is_never_used(tmp_path):
     with bench(tmp_path, start="2024-01-31T16:00:30Z") as up:
         assert up.answer()["data_until"] == "2024-01-31T15:00:00Z"

@@ -22,14 +22,23 @@ def toy_onnx(shift: float = 0.0, slope: float = 0.0) -> bytes:
     return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def export_toy(bundles: Path, product: str = "BTC-USD", version: str = "1", kind: str = "lasso", source: str = "sim", **model: float) -> Path:
+def export_toy(
+    bundles: Path,
+    product: str = "BTC-USD",
+    version: str = "1",
+    kind: str = "lasso",
+    source: str = "sim",
+    interval: dict[str, Any] | None = None,
+    reference: str | None = None,
+    **model: float,
+) -> Path:
     "Export a toy and make it champion; aliases that are there stay."
     name, width = f"{source}.{product}", len(INPUTS)
     manifest: dict[str, Any] = {
         "name": name, "kind": kind, "version": version, "source": source, "product": product, "shrink": 1.0,
         "scaler": {"low": [-9.0] * width, "high": [9.0] * width, "mean": [0.0] * width, "std": [1.0] * width},
         "train_span": ["2022-01-01T00:00:00Z", "2023-12-01T00:00:00Z"], "created": "2023-12-02T00:00:00Z",
-        "metrics": {"mase": 0.992, "coverage_90": 0.904},
+        "metrics": {"mase": 0.992, "coverage_90": 0.904}, "interval": interval, "reference": reference,
     }  # fmt: skip
     folder = write_bundle(bundle_folder(bundles, name, version), manifest, {"model.onnx": toy_onnx(**model)})
     path = bundles / name / "index.json"

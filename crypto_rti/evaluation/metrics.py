@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'FORECAST_COLUMNS', 'MetricError', 'mean_absolute_error', 'mase', 'newey_west_variance', 'diebold_mariano',
-           'direction', 'pinball', 'coverage', 'score_forecasts']
+           'direction', 'pinball', 'coverage', 'score_forecasts', 'mase_by_quarter', 'coverage_by_stretch',
+           'trading_result']
 
-# %% ../../nbs/40_evaluation.metrics.ipynb #5350c259
+# %% ../../nbs/40_evaluation.metrics.ipynb #31855f3e
 import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..data.candles import HOUR
 from ..settings import CryptoRTIError
 
 # %% ../../nbs/40_evaluation.metrics.ipynb #b84b6f4f
@@ -132,4 +134,44 @@ def score_forecasts(
         "width_90_bps": float(width.mean()),
         "pinball_90": _log_pinball(rows, "q05", "q95"),
         "pinball_90_rolling_volatility": _number(_log_pinball(rows, "base_q05", "base_q95")),
+    }
+
+# %% ../../nbs/40_evaluation.metrics.ipynb #7038d18b
+def mase_by_quarter(
+    rows: pd.DataFrame,  # `FORECAST_COLUMNS`, one product, one or more models
+) -> pd.DataFrame:  # One row per quarter, one column per model
+    "Compare errors with persistence's quarter by quarter."
+    quarter = pd.to_datetime(rows["time"], unit="s").dt.to_period("Q")
+    own, naive = (rows["actual"] - rows["q50"]).abs(), (rows["actual"] - rows["close"]).abs()
+    sums = pd.DataFrame({"quarter": quarter, "model": rows["model"], "own": own, "naive": naive}).groupby(["quarter", "model"]).sum()
+    return (sums["own"] / sums["naive"]).unstack("model")
+
+
+def coverage_by_stretch(
+    rows: pd.DataFrame,  # `FORECAST_COLUMNS`, one product, one or more models
+    weeks: int = 4,  # Length of a stretch
+) -> pd.DataFrame:  # One row per stretch, labelled by its first hour; one column per model; a short rest at the end is left out
+    "Count how often the 90 % interval held, stretch by stretch."
+    step, first, last = weeks * 7 * 86400, rows["time"].min(), rows["time"].max()
+    stretch = (rows["time"] - first) // step
+    held = (rows["actual"] >= rows["q05"]) & (rows["actual"] <= rows["q95"])
+    table = held.groupby([stretch, rows["model"]]).mean().unstack("model")
+    whole = table.index * step + step <= last - first + HOUR
+    return table[whole].set_index(pd.to_datetime(first + table.index[whole] * step, unit="s"))
+
+# %% ../../nbs/40_evaluation.metrics.ipynb #0210e998
+def trading_result(
+    rows: pd.DataFrame,  # `FORECAST_COLUMNS`, one product, one model
+    fee_bps: float,  # Cost of a round trip, basis points
+) -> dict[str, float]:  # In basis points per trade, and how many hours would have been traded by the choosy rule
+    "Follow the sign of the forecast for an hour at a time, always and only where the forecast exceeds the fee."
+    forecast, move = (1e4 * np.log(rows[name].to_numpy() / rows["close"].to_numpy()) for name in ("q50", "actual"))
+    earned = np.sign(forecast) * move
+    chosen = np.abs(forecast) > fee_bps
+    return {
+        "gross_bps": float(earned.mean()),
+        "net_bps": float(earned.mean() - fee_bps),
+        "hours_worth_a_trade": int(chosen.sum()),
+        "net_bps_of_those": float((earned[chosen] - fee_bps).mean()) if chosen.any() else math.nan,
+        "largest_forecast_bps": float(np.abs(forecast).max()),
     }

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEFAULTS', 'FIXED', 'LightGBMModel', 'booster_onnx']
 
-# %% ../../nbs/32_models.boosting.ipynb #f7087727
+# %% ../../nbs/32_models.boosting.ipynb #d6cd3cb6
 import re
 from typing import Any
 
@@ -15,12 +15,13 @@ from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from ..features import QUANTILES
+from .base import OPSET, merge_onnx, spread_quantiles
 
-# %% ../../nbs/32_models.boosting.ipynb #032281cd
+# %% ../../nbs/32_models.boosting.ipynb #347e1e95
 # LightGBM parameters of every booster.
 DEFAULTS: dict[str, Any] = {
-    "learning_rate": 0.03, "num_leaves": 31, "min_data_in_leaf": 400, "feature_fraction": 0.4,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0, "max_bin": 127,
+    "learning_rate": 0.02, "num_leaves": 20, "min_data_in_leaf": 1300, "feature_fraction": 0.6,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 45.0, "max_bin": 127,
 }  # fmt: skip
 
 # What reproduces a fit, whatever the hyper-parameters are.
@@ -31,19 +32,20 @@ def _objective(level: float) -> dict[str, Any]:
     "Loss of the booster for one quantile level."
     return {"objective": "l1"} if level == 0.5 else {"objective": "quantile", "alpha": level}
 
-# %% ../../nbs/32_models.boosting.ipynb #ffe5fead
+# %% ../../nbs/32_models.boosting.ipynb #c046afef
 class LightGBMModel:
     "Five boosters, one for each of `QUANTILES`."
 
     def __init__(
         self,
-        rounds: int = 600,  # Most trees per booster
+        rounds: int = 1000,  # Most trees per booster
         patience: int = 50,  # Stop after so many trees without a better validation loss
         threads: int = 0,  # 0 uses every core
+        median_only: bool = False,  # One booster; the other quantiles are the spread of its residuals, which knows nothing of the hour
         **params: Any,  # LightGBM parameters that replace `DEFAULTS`
     ):
-        self.rounds, self.patience = int(rounds), int(patience)
-        self.params = {**DEFAULTS, **params, **FIXED, "num_threads": int(threads)}
+        self.rounds, self.patience, self.levels = int(rounds), int(patience), (0.5,) if median_only else QUANTILES
+        self.params = {**DEFAULTS, **FIXED, **params, "num_threads": int(threads)}
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> "LightGBMModel":
         "Boost each quantile until its validation loss no longer falls."
@@ -51,19 +53,23 @@ class LightGBMModel:
         train = lgb.Dataset(X, y, params=params, free_raw_data=False).construct()
         valid = train.create_valid(X_valid, y_valid)
         stop = lgb.early_stopping(self.patience, verbose=False)
-        self.boosters_ = [lgb.train({**params, **_objective(level)}, train, self.rounds, valid_sets=[valid], callbacks=[stop]) for level in QUANTILES]
-        self.inputs_ = X.shape[1]
+        self.boosters_ = [lgb.train({**params, **_objective(level)}, train, self.rounds, valid_sets=[valid], callbacks=[stop]) for level in self.levels]
+        self.inputs_, self.offsets_ = X.shape[1], np.zeros(len(QUANTILES))
+        if self.levels != QUANTILES:
+            self.offsets_ = spread_quantiles(y - self.boosters_[0].predict(X))
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         "Forecast the target's quantiles, shape (rows, 5)."
-        return np.column_stack([booster.predict(X) for booster in self.boosters_])
+        return np.column_stack([booster.predict(X) for booster in self.boosters_]) + self.offsets_
 
     def to_onnx(self) -> dict[str, bytes]:
         "One file per booster, named so that they sort by level."
+        if self.levels != QUANTILES:
+            return {"model.onnx": merge_onnx([booster_onnx(self.boosters_[0], self.inputs_)], np.ones((1, len(QUANTILES))), self.offsets_)}
         return {f"q{100 * level:02.0f}.onnx": booster_onnx(booster, self.inputs_) for level, booster in zip(QUANTILES, self.boosters_, strict=True)}
 
-# %% ../../nbs/32_models.boosting.ipynb #66080ab7
+# %% ../../nbs/32_models.boosting.ipynb #3b83dcc3
 def _round_down(number: str) -> str:
     "The largest float32 that is not above a number given as text."
     value = float(number)
@@ -79,5 +85,5 @@ def booster_onnx(
     text = booster.model_to_string(num_iteration=booster.best_iteration)
     text = re.sub(r"(?m)^tree_sizes=.*\n", "", text)  # byte counts, which the next line changes
     exact = re.sub(r"(?m)^threshold=(.*)$", lambda line: "threshold=" + " ".join(map(_round_down, line[1].split())), text)
-    model = convert_lightgbm(lgb.Booster(model_str=exact), initial_types=[("X", FloatTensorType([None, inputs]))], target_opset=15)
+    model = convert_lightgbm(lgb.Booster(model_str=exact), initial_types=[("X", FloatTensorType([None, inputs]))], target_opset=OPSET)
     return model.SerializeToString()

@@ -30,14 +30,14 @@ def fit_robust_lasso(
     gain = max(best_factor(lasso.predict(X), y, np.ones(len(y))), 0.0)
     return gain * np.append(lasso.coef_, lasso.intercept_)
 
-# %% ../../nbs/31_models.linear.ipynb #2702074c
+# %% ../../nbs/31_models.linear.ipynb #cb4ec2e0
 class LassoModel:
     "Lasso on a clipped target, its penalty chosen on validation rows."
 
     def __init__(
         self,
-        alphas: tuple[float, ...] = (0.01, 0.02, 0.04),  # Penalties to choose from
-        clip: float = 0.6,  # Largest target that counts, in units of volatility; infinity gives the plain Lasso
+        alphas: tuple[float, ...] = (0.006, 0.012, 0.024),  # Penalties to choose from
+        clip: float = 0.32,  # Largest target that counts, in units of volatility; infinity gives the plain Lasso
     ):
         self.alphas, self.clip = tuple(alphas), float(clip)
 

@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'Name', 'Word', 'FileName', 'Hash', 'BundleError', 'BundleM
            'load_bundle', 'Index', 'list_models', 'read_index', 'resolve_alias', 'bundle_folder', 'write_index',
            'pull_bundles']
 
-# %% ../../nbs/50_registry.bundle.ipynb #bf8424db
+# %% ../../nbs/50_registry.bundle.ipynb #4fbcae67
 import hashlib
 import json
 import os
@@ -26,7 +26,8 @@ import onnxruntime
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from ..features import INPUTS, QUANTILES, Scaler, features_signature, shrink_quantiles
+from ..evaluation.intervals import ConformalState, IntervalError
+from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, features_signature, shrink_quantiles
 from ..settings import CryptoRTIError, write_atomic, write_json
 
 # %% ../../nbs/50_registry.bundle.ipynb #82e59f32
@@ -54,7 +55,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\.onnx$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-# %% ../../nbs/50_registry.bundle.ipynb #cafdcd57
+# %% ../../nbs/50_registry.bundle.ipynb #eb05c59b
 class Manifest(BaseModel):
     "What a bundle says about itself; unknown keys are kept."
 
@@ -72,7 +73,9 @@ class Manifest(BaseModel):
     scaler: dict[str, list[float]]
     shrink: float = Field(ge=0, le=1)
     quantiles: list[float] = list(QUANTILES)
-    interval: dict[str, Any] | None = None
+    interval: dict[str, Any] | None = None  # A conformal state, as `ConformalState.to_dict` gives it; nothing is adjusted without one
+    bins: dict[str, Any] | None = None  # Where its training rows lay, as `evaluation.drift.Bins` gives it
+    reference: str | None = Field(None, pattern=r"^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$")  # Product whose candles it reads as well
     train_span: tuple[str, str]
     data: dict[str, Any] = {}  # Rows, span and hash of what it was trained on
     metrics: dict[str, Any] = {}  # With persistence beside them
@@ -215,7 +218,7 @@ def _session(
     except Exception as error:  # onnxruntime has no common error class
         raise BundleCorruptError(f"{where} is no model that onnxruntime can load ({type(error).__name__}); train and promote it again") from None
 
-# %% ../../nbs/50_registry.bundle.ipynb #309856f7
+# %% ../../nbs/50_registry.bundle.ipynb #ec1cd4db
 @dataclass(frozen=True)
 class Bundle:
     "A loaded model: verified, and ready to answer from several threads."
@@ -223,6 +226,7 @@ class Bundle:
     manifest: Manifest
     scaler: Scaler
     sessions: tuple[tuple[onnxruntime.InferenceSession, str], ...]  # Each with the name of its input
+    interval: ConformalState | None = None  # What its intervals have learned, up to their `until`
 
     @property
     def name(self) -> str:
@@ -249,6 +253,11 @@ class Bundle:
         "For example `BTC-USD`."
         return self.manifest.product
 
+    @property
+    def reference(self) -> str | None:
+        "Product whose candles it reads as well, if any."
+        return self.manifest.reference
+
     def predict(
         self,
         X: np.ndarray,  # Normalised inputs, float64, shape (rows, len(INPUTS)), unscaled
@@ -256,7 +265,7 @@ class Bundle:
         "Forecast: scale, run the model, shrink."
         return shrink_quantiles(_raw_quantiles(self, X), self.manifest.shrink)
 
-# %% ../../nbs/50_registry.bundle.ipynb #4461c776
+# %% ../../nbs/50_registry.bundle.ipynb #1f59c099
 def _raw_quantiles(
     bundle: Bundle,
     X: np.ndarray,  # Normalised inputs, shape (rows, inputs)
@@ -264,6 +273,8 @@ def _raw_quantiles(
     "Run the models of a bundle, before shrinking."
     if X.ndim != 2 or X.shape[1] != len(INPUTS):
         raise BundleError(f"{bundle.name} version {bundle.version} reads rows of {len(INPUTS)} inputs, not an array of shape {X.shape}")
+    if bundle.manifest.reference is None:
+        X = np.hstack([X[:, : -len(REFERENCE)], np.zeros((len(X), len(REFERENCE)))])  # What it has never seen vary it must not see now
     scaled = bundle.scaler.transform(X)
     answers = [session.run(None, {name: scaled})[0] for session, name in bundle.sessions]
     raw = np.asarray(answers[0] if len(answers) == 1 else np.hstack(answers), dtype=float)
@@ -271,7 +282,18 @@ def _raw_quantiles(
         raise BundleError(f"{bundle.name} version {bundle.version} answered with a number that is not finite; are the inputs finite?")
     return raw
 
-# %% ../../nbs/50_registry.bundle.ipynb #1fe31d30
+# %% ../../nbs/50_registry.bundle.ipynb #95d65da4
+def _read_interval(
+    manifest: Manifest,  # From `read_manifest`
+    where: str,  # What to call the bundle in an error
+) -> ConformalState | None:  # `None` where the bundle has none, as those from before there were any
+    "Read what a bundle's intervals have learned."
+    try:
+        return None if manifest.interval is None else ConformalState.from_dict(manifest.interval)
+    except IntervalError as error:
+        raise BundleCorruptError(f"{where}: {error}") from None
+
+# %% ../../nbs/50_registry.bundle.ipynb #29f7fb2a
 def load_bundle(
     folder: Path,  # A bundle
 ) -> Bundle:  # Ready to predict
@@ -281,8 +303,9 @@ def load_bundle(
     check_features(manifest, where)
     loaded = [_session(content, f"{where}/{name}") for name, content in sorted(read_files(folder, manifest).items())]
     sessions = tuple((session, session.get_inputs()[0].name) for session in loaded)
+    interval = _read_interval(manifest, where)
     try:
-        bundle = Bundle(manifest, Scaler.from_dict(manifest.scaler), sessions)
+        bundle = Bundle(manifest, Scaler.from_dict(manifest.scaler), sessions, interval)
         width = _raw_quantiles(bundle, np.zeros((1, len(INPUTS)))).shape[1]
     except Exception as error:  # A scaler or a model of another shape fails in numpy or in onnxruntime
         raise BundleCorruptError(f"{where} cannot answer a trial row: {str(error)[:200]}; train and promote it again") from None

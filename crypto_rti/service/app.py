@@ -6,12 +6,12 @@
 __all__ = ['ERROR_TABLE', 'BUG', 'HEADERS', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom',
            'ModelName', 'PAGE', 'DESCRIPTION', 'ServiceError', 'ErrorRule', 'Problem', 'find_rule', 'problem',
            'on_error', 'on_http_error', 'on_invalid', 'Answer', 'Service', 'get_service', 'served',
-           'remembered_forecast', 'predict_at', 'remember', 'recall', 'FrontDoor', 'pass_on', 'predict', 'CoinInfo',
-           'Coins', 'get_coins', 'ModelInfo', 'Models', 'get_models', 'describe_models', 'Health', 'live', 'ready',
-           'find_problems', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server', 'announce',
-           'serve', 'RunningService', 'running_service', 'predict_once']
+           'remembered_forecast', 'reference_candles', 'followed', 'predict_at', 'remember', 'recall', 'FrontDoor',
+           'pass_on', 'predict', 'CoinInfo', 'Coins', 'get_coins', 'ModelInfo', 'Models', 'get_models',
+           'describe_models', 'Health', 'live', 'ready', 'find_problems', 'docs_page', 'get_docs', 'make_app', 'reach',
+           'open_socket', 'make_server', 'announce', 'serve', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/63_service.app.ipynb #9e3ef51f
+# %% ../../nbs/63_service.app.ipynb #9bf7d147
 import asyncio
 import contextlib
 import logging
@@ -28,6 +28,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any, NamedTuple
 
+import pandas as pd
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +38,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.candles import FINAL_AFTER, HOUR, Source, TimeError, final_until, parse_source, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError, learn_source, make_client, run_sync
+from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
 from ..registry.bundle import BundleError
 from ..settings import CryptoRTIError, Settings
@@ -44,7 +46,7 @@ from . import predict as forecasting
 from .feed import ANY, CLOCK, Feed, Window, candles_for, exchange_now, keep_fresh, log
 from .predict import Forecast, Model, PredictionAnswer, PredictionResult, Shelf, Time
 
-# %% ../../nbs/63_service.app.ipynb #c2ebf80d
+# %% ../../nbs/63_service.app.ipynb #9636dacd
 class ServiceError(CryptoRTIError, RuntimeError):
     "The service cannot be started."
 
@@ -70,6 +72,7 @@ ERROR_TABLE = (
     ErrorRule(ExchangeError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
     ErrorRule(forecasting.ModelFailedError, 503, "Model failed"),
     ErrorRule(BundleError, 503, "Model failed", "The model cannot answer; choose another model_name."),
+    ErrorRule(IntervalError, 503, "Model failed", "The model's intervals cannot be computed; choose another model_name."),
 )
 "Every error a caller may cause or meet, most special first."
 
@@ -166,7 +169,7 @@ def served(
     "List the coins that this service answers for."
     return list(dict.fromkeys([*service.settings.products, *sorted(service.shelf.coins)]))
 
-# %% ../../nbs/63_service.app.ipynb #cbdd84ed
+# %% ../../nbs/63_service.app.ipynb #c1e381ab
 FORECASTS_KEPT = 1024
 "Forecasts in memory; the least recently used one makes room."
 
@@ -177,19 +180,44 @@ def remembered_forecast(
     data_until: int,  # Unix seconds
     model: Model,  # From `choose_model`
     coin: str,  # Product
+    reference: pd.DataFrame | None,  # Candles of the reference coin, where the model reads one
+    whole: bool,  # Whether those are all there; a forecast made without them is not remembered
 ) -> Forecast:
     "Compute a forecast, or recall it."
     key = (coin, model.kind, model.version, data_until, service.shelf.generation)
     forecast = service.forecasts.get(key)
     if forecast is None:
-        forecast = forecasting.make_forecast(window.candles, data_until, model, coin, service.source.name)
+        forecast = forecasting.make_forecast(window.candles, data_until, model, coin, service.source.name, reference)
+        if not whole:
+            return forecast
         if len(service.forecasts) >= FORECASTS_KEPT:
             service.forecasts.popitem(last=False)
         service.forecasts[key] = forecast
     service.forecasts.move_to_end(key)
     return forecast
 
-# %% ../../nbs/63_service.app.ipynb #b96c92d1
+# %% ../../nbs/63_service.app.ipynb #cbc2fe89
+async def reference_candles(
+    service: Service,
+    model: Model,  # From `choose_model`
+    data_until: int,  # Unix seconds
+) -> tuple[pd.DataFrame | None, bool]:  # Candles of the coin that the model reads as well, and whether they reach that far
+    "Get what a model reads of another coin."
+    if model.reference is None:
+        return None, True
+    try:
+        window = await candles_for(service.feed, model.reference, data_until)
+    except ExchangeError:  # Remembered and logged by the feed
+        return None, False
+    return window.candles, window.end >= data_until
+
+
+def followed(service: Service) -> list[str]:
+    "All products whose candles are kept current: the coins served and those that their models read."
+    models = [model for coin in service.shelf.coins.values() for model in coin.aliases.values()]
+    return list(dict.fromkeys([*served(service), *(model.reference for model in models if model is not None and model.reference)]))
+
+# %% ../../nbs/63_service.app.ipynb #aeb241ac
 async def predict_at(
     service: Service,
     coin: str,  # Any product served
@@ -204,11 +232,12 @@ async def predict_at(
     wanted = forecasting.last_closed_hour(time_from, now)
     window = await candles_for(service.feed, coin, wanted)
     data_until = min(wanted, window.end)
-    forecast = remembered_forecast(service, window, data_until, model, coin)
+    reference, whole = await reference_candles(service, model, data_until)
+    forecast = remembered_forecast(service, window, data_until, model, coin, reference, whole)
     final = final_until(service.feed.clock.now())
     actual = forecasting.actual_after(window.candles, data_until, final)
     stale = window.end < wanted
-    lasting = not stale and final == final_until(now) and (actual is not None or data_until == final)
+    lasting = whole and not stale and final == final_until(now) and (actual is not None or data_until == final)
     return forecasting.to_result(forecast, int(now), actual, stale), lasting
 
 # %% ../../nbs/63_service.app.ipynb #df470109
@@ -512,12 +541,12 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
-# %% ../../nbs/63_service.app.ipynb #315f29e5
+# %% ../../nbs/63_service.app.ipynb #3543e5d3
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     "Keep candles and models current while the application runs."
     service: Service = app.state.service
-    tasks = [asyncio.create_task(keep_fresh(service.feed, lambda: served(service))), asyncio.create_task(_watch(service.shelf))]
+    tasks = [asyncio.create_task(keep_fresh(service.feed, lambda: followed(service))), asyncio.create_task(_watch(service.shelf))]
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ __all__ = ['SURPRISE', 'FAILURE_PAUSE', 'ANY', 'CLOCK', 'log', 'BLOCK', 'BLOCKS_
            'Window', 'Feed', 'recent_failure', 'fly', 'set_clock', 'exchange_now', 'latest', 'candles_for',
            'keep_fresh']
 
-# %% ../../nbs/61_service.feed.ipynb #83d6daa1
+# %% ../../nbs/61_service.feed.ipynb #f3fdf84d
 import asyncio
 import contextlib
 import logging
@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..data.candles import FINAL_AFTER, HOUR, final_until
 from ..data.coinbase import WINDOW, CoinbaseClient, ExchangeError, ExchangeUnavailableError
-from ..features import HISTORY
+from .predict import SPAN
 
 # %% ../../nbs/61_service.feed.ipynb #b71ac895
 @dataclass
@@ -238,8 +238,8 @@ async def latest(
     await asyncio.wait({flight}, timeout=feed.patience)
     return feed.live[product]
 
-# %% ../../nbs/61_service.feed.ipynb #ae7d23df
-BLOCK = WINDOW - HISTORY - 1
+# %% ../../nbs/61_service.feed.ipynb #7cc931d5
+BLOCK = WINDOW - SPAN - 1
 "Consecutive hours that one block of older candles can answer for."
 
 BLOCKS_KEPT = 64
@@ -259,23 +259,23 @@ async def _block(feed: Feed, product: str, data_until: int) -> Window:
     if key not in feed.flights and sum(isinstance(flight, tuple) and flight[0] != "live" for flight in feed.flights) >= BLOCKS_ASKED:
         raise ExchangeUnavailableError("too many different hours are being asked for; try again in a moment", 1.0)
     first = number * BLOCK * HOUR
-    window = await asyncio.shield(fly(feed, key, lambda: _fetch(feed, product, max(0, first - HISTORY * HOUR), first + BLOCK * HOUR)))
+    window = await asyncio.shield(fly(feed, key, lambda: _fetch(feed, product, max(0, first - SPAN * HOUR), first + BLOCK * HOUR)))
     feed.past[key] = window
     while len(feed.past) > BLOCKS_KEPT:
         feed.past.popitem(last=False)
     return window
 
-# %% ../../nbs/61_service.feed.ipynb #802a6580
+# %% ../../nbs/61_service.feed.ipynb #2b1cb8ba
 async def candles_for(
     feed: Feed,
     product: str,  # For example `BTC-USD`
     data_until: int,  # End of the last hour wanted, on the hour; Unix seconds
-) -> Window:  # Holds the `HISTORY` hours before `data_until` and the one after, where they are final; ends earlier when the exchange is away
+) -> Window:  # Holds the `SPAN` hours before `data_until` and the one after, where they are final; ends earlier when the exchange is away
     "Get the candles for a forecast from `data_until`; raise `ExchangeError` when there is nothing to answer with."
     known = feed.live.get(product)
-    if known is not None and known.start + HISTORY * HOUR <= data_until < known.end:
+    if known is not None and known.start + SPAN * HOUR <= data_until < known.end:
         return known
-    if data_until >= final_until(feed.clock.now()) - BLOCK * HOUR:
+    if data_until >= final_until(feed.clock.now()) - (WINDOW - SPAN) * HOUR:
         return await latest(feed, product)
     return await _block(feed, product, data_until)
 

@@ -1,0 +1,815 @@
+"""The ledger on both of its databases: real servers, real processes, real disks; what a notebook cannot hold."""
+
+import asyncio
+import csv
+import itertools
+import json
+import logging
+import math
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crypto_rti.data.candles import HOUR, to_unix
+from crypto_rti.evaluation import metrics
+from crypto_rti.service import ledger as room
+from crypto_rti.service.ledger import (
+    Entry,
+    LedgerAddressError,
+    LedgerDamagedError,
+    LedgerError,
+    LedgerFullError,
+    LedgerRowError,
+    LedgerUnavailableError,
+    LedgerVersionError,
+    accuracy,
+    back_fill,
+    check_ledger,
+    close_ledger,
+    export,
+    flush_recorder,
+    open_ledger,
+    outcomes,
+    prune,
+    record,
+    score,
+    start_recorder,
+    stop_recorder,
+    unscored,
+    write,
+)
+
+START = to_unix("2024-01-01T00:00Z")
+PASSWORD = "hunter2/§@"
+HERE = Path(__file__).parent
+
+
+# --- Databases -----------------------------------------------------------------------------
+
+
+def postgresql_programs():
+    """The folder with PostgreSQL's server programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
+
+
+def can_mount():
+    return os.geteuid() == 0 and shutil.which("mount") is not None
+
+
+class Server:
+    """A PostgreSQL server of our own, in a temporary folder, on a free port, with a password to be kept secret."""
+
+    def __init__(self, programs):
+        self.programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        (self.folder / "password").write_text(PASSWORD)
+        self.give(self.folder, self.folder / "password")
+        self.call("initdb", "-D", self.folder / "data", "-U", "me", "-A", "scram-sha-256", "--pwfile", self.folder / "password", "-E", "UTF8", "-N")
+        options = [f"port={self.port}", "listen_addresses='127.0.0.1'", f"unix_socket_directories='{self.folder}'", "fsync=off", "max_connections=50"]
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write("\n".join(options) + "\n")
+        self.control("start")
+        self.run("CREATE DATABASE ledger")
+
+    def give(self, *paths):
+        """PostgreSQL refuses to run as root; as root, give files to the user it runs as."""
+        if os.geteuid() == 0:
+            for path in paths:
+                shutil.chown(path, "postgres")
+
+    def call(self, program, *arguments):
+        switch = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*switch, self.programs / program, *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
+    def control(self, action, *arguments):
+        self.call("pg_ctl", action, "-D", self.folder / "data", "-w", "-l", self.folder / "log", *arguments)
+
+    def url(self, database, password=PASSWORD):
+        return f"postgresql://me:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, statement, database="postgres"):
+        engine = sa.create_engine(room.ledger_address(self.url(database)), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def empty(self):
+        """The one database, emptied: making a new one for each test takes longer than the test."""
+        self.run("DROP SCHEMA public CASCADE", "ledger")
+        self.run("CREATE SCHEMA public", "ledger")
+        return self.url("ledger")
+
+    def end(self):
+        self.control("stop", "-m", "immediate")
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="module")
+def server():
+    programs = postgresql_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server programs on this machine; `make system` installs them")
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres to run it as")
+    server = Server(programs)
+    yield server
+    server.end()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    return f"sqlite:///{tmp_path}/home/ledger.db" if request.param == "sqlite" else request.getfixturevalue("server").empty()
+
+
+@pytest.fixture
+def ledger(url):
+    ledger = open_ledger(url)
+    yield ledger
+    close_ledger(ledger)
+
+
+@pytest.fixture
+def lines(caplog):
+    """What is logged, as text; whatever a test does, no password is among it."""
+    caplog.set_level(logging.INFO)
+    yield lambda: [line.getMessage() for line in caplog.records if line.name == "crypto_rti.service"]
+    assert "hunter2" not in caplog.text and quote(PASSWORD, safe="") not in caplog.text
+
+
+# --- Forecasts -----------------------------------------------------------------------------
+
+
+def entry(hour, kind="lightgbm", version="1", coin="BTC-USD", median=101.0, current=100.0, **changes):
+    at = START + hour * HOUR
+    quantiles = tuple(np.log(median / current) / 0.01 + np.array([-1.5, -0.5, 0.0, 0.5, 1.5]))
+    prices = tuple(float(current * math.exp(0.01 * quantile)) for quantile in quantiles)
+    made = Entry("sim", coin, kind, version, at, at + HOUR, at + 61.5, current, prices, 0.01, tuple(map(float, quantiles)))
+    return replace(made, **changes) if changes else made
+
+
+def many(count):
+    """Forecasts of five models of two coins, `count` in all."""
+    pairs = list(itertools.product(("BTC-USD", "ETH-USD"), ("persistence", "lasso", "lightgbm", "cnn", "lstm")))
+    return [entry(number // 10, pairs[number % 10][1], coin=pairs[number % 10][0]) for number in range(count)]
+
+
+def rows_of(ledger, *columns):
+    table = room._forecasts
+    query = sa.select(*(table.c[name] for name in columns)) if columns else sa.select(table)
+    return room._transact(ledger, lambda connection: [tuple(row) for row in connection.execute(query.order_by(*table.primary_key.columns))])
+
+
+def key(made):
+    return tuple(getattr(made, name) for name in room._KEY)
+
+
+def keys_of(ledger):
+    return Counter(rows_of(ledger, *room._KEY))
+
+
+# --- Written once --------------------------------------------------------------------------
+
+
+def test_a_forecast_is_written_once(ledger):
+    first = entry(0)
+    assert write(ledger, [first, first]) == 1
+    assert write(ledger, [first, replace(first, made_at=first.made_at + 9, current_price=1.0), entry(1)]) == 1
+    assert rows_of(ledger, "predicted_for", "made_at", "current_price") == [(START + HOUR, START + 61, 100.0), (START + 2 * HOUR, START + HOUR + 61, 100.0)]
+    assert write(ledger, []) == 0
+
+
+def test_what_tells_forecasts_apart(ledger):
+    first = entry(0)
+    changes = [{"source": "coinbase"}, {"coin": "ETH-USD"}, {"kind": "lasso"}, {"version": "2"}, {"mode": "rolling"}, {"predicted_for": START + 2 * HOUR}]
+    assert write(ledger, [first, *(replace(first, **change) for change in changes)]) == 1 + len(changes)
+
+
+def test_everything_comes_back_as_it_was(ledger):
+    said = entry(0, median=100.123456789012, current=99.87654321098765)
+    write(ledger, [said])
+    ((*found,),) = rows_of(ledger, "current_price", *room._PRICES, "volatility", *room._QUANTILES)
+    assert found == [said.current_price, *said.prices, said.volatility, *said.quantiles]
+
+
+def test_a_transaction_is_all_or_nothing(ledger):
+    broken = replace(entry(1), prices=(1.0, math.nan, 1.0, 1.0, 1.0))
+    with pytest.raises(LedgerRowError, match="not finite for 2024-01-01T02:00:00Z"):
+        write(ledger, [entry(0), broken])
+    with pytest.raises(LedgerRowError, match="refuses the values"):
+        write(ledger, [entry(0), replace(entry(1), data_until=None)])
+    assert rows_of(ledger) == []
+
+
+def test_a_row_that_is_refused_does_not_hold_up_the_others(ledger, lines):
+    good = many(20)
+    bad = [replace(good[3], volatility=math.inf), replace(good[4], kind=None), replace(good[5], data_until=2**70)]
+    if ledger.engine.dialect.name == "postgresql":
+        bad += [replace(good[6], version="3", data_until="noon"), replace(good[7], version="nul\0")]  # SQLite keeps both
+    recorder = start_recorder(ledger)
+    for made in [*good[:10], *bad, *good[10:]]:
+        assert record(recorder, made)
+    assert stop_recorder(recorder) == 0
+    assert (recorder.written, recorder.refused) == (20, len(bad))
+    assert keys_of(ledger) == Counter(key(made) for made in good)
+    assert sum("is not recorded" in line for line in lines()) == recorder.refused
+
+
+# --- Scores --------------------------------------------------------------------------------
+
+
+def random_walk(hours, seed=0):
+    """Forecasts of one model over a random walk, some of them without an opinion, and the prices that came."""
+    generator = np.random.default_rng(seed)
+    close = np.round(100 * np.exp(np.cumsum(generator.normal(0, 0.01, hours + 1))), 1)
+    close[5] = close[4]
+    said = [entry(i, median=close[i] * (1 if i % 7 == 0 else math.exp(0.01 * generator.normal())), current=close[i]) for i in range(hours)]
+    return said, {START + (i + 1) * HOUR: float(close[i + 1]) for i in range(hours)}
+
+
+def test_scores_are_those_of_the_backtest(ledger):
+    said, prices = random_walk(500)
+    write(ledger, said)
+    assert unscored(ledger, "sim", START + 500 * HOUR) == {"BTC-USD": sorted(prices)}
+    assert score(ledger, "sim", "BTC-USD", prices) == 500
+    actual, close = np.array(list(prices.values())), np.array([made.current_price for made in said])
+    low_90, low_50, point, high_50, high_90 = np.array([made.prices for made in said]).T
+    found = accuracy(ledger, "sim", "BTC-USD", 500 / 24, START + 500 * HOUR, "lightgbm", "1")
+    assert found["n"] == 500 and found["unscored"] == found["without_trades"] == 0
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(actual, point), rel=1e-12)
+    assert found["mase"] == pytest.approx(metrics.mase(actual, point, close), rel=1e-12)
+    assert found["direction"] == pytest.approx(metrics.direction(actual, point, close), rel=1e-12)
+    assert found["coverage_50"] == metrics.coverage(actual, low_50, high_50)
+    assert found["coverage_90"] == metrics.coverage(actual, low_90, high_90)
+    assert [day["n"] for day in found["by_day"]] == [24] * 20 + [20]
+    assert sum(day["mae"] * day["n"] for day in found["by_day"]) == pytest.approx(500 * found["mae"])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_accuracy_of_nothing_is_unknown_not_an_error(ledger):
+    nothing = {"n": 0, "mae": None, "mae_persistence": None, "mase": None, "direction": None, "coverage_50": None, "coverage_90": None}
+    assert accuracy(ledger, "sim", "BTC-USD", 30, START) == {**nothing, "unscored": 0, "without_trades": 0, "by_day": []}
+    write(ledger, [entry(0, current=100.0)])
+    score(ledger, "sim", "BTC-USD", {START + HOUR: 100.0})
+    assert accuracy(ledger, "sim", "BTC-USD", 30, START + HOUR)["mase"] is None
+
+
+def test_accuracy_counts_what_was_due_and_said_beforehand(ledger):
+    write(ledger, [entry(hour) for hour in range(10)])
+    write(ledger, [entry(3, version="late", made_at=START + 4 * HOUR + 1), entry(3, version="rolling", mode="rolling"), entry(3, coin="ETH-USD")])
+    score(ledger, "sim", "BTC-USD", {START + hour * HOUR: 100.5 if hour != 2 else None for hour in range(1, 6)})
+    now = START + 7 * HOUR
+    found = accuracy(ledger, "sim", "BTC-USD", 1, now)
+    assert (found["n"], found["without_trades"], found["unscored"]) == (4, 1, 2)
+    assert accuracy(ledger, "sim", "BTC-USD", 4 / 24, now)["n"] == 2
+    assert accuracy(ledger, "sim", "BTC-USD", 1, now, version="late")["n"] == 0
+    assert accuracy(ledger, "sim", "BTC-USD", 1, now, mode="rolling")["n"] == 1
+    assert accuracy(ledger, "other", "BTC-USD", 1, now)["n"] == 0
+
+
+def test_a_price_stays_and_silence_gives_way(ledger):
+    write(ledger, [entry(0), entry(0, "lasso")])
+    moment = START + HOUR
+    assert score(ledger, "sim", "BTC-USD", {moment: None}) == 2
+    assert unscored(ledger, "sim", moment) == {}
+    assert score(ledger, "sim", "BTC-USD", {moment: None}) == 0
+    assert score(ledger, "sim", "BTC-USD", {moment: 102.0}) == 2
+    assert score(ledger, "sim", "BTC-USD", {moment: 50.0}) == score(ledger, "sim", "BTC-USD", {moment: None}) == 0
+    assert rows_of(ledger, "actual_price", "direction") == [(102.0, 1), (102.0, 1)]
+    for nonsense in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(LedgerRowError, match="is no price of BTC-USD at 2024-01-01T01:00:00Z"):
+            score(ledger, "sim", "BTC-USD", {moment: nonsense})
+
+
+PRICES = st.dictionaries(st.integers(0, 7), st.one_of(st.none(), st.floats(50, 150)), max_size=8)
+STEPS = st.lists(st.one_of(st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["lasso", "cnn"])), max_size=6), PRICES), max_size=12)
+coins = itertools.count()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
+    """A plain dictionary says what the ledger must hold."""
+    coin, expected = f"COIN{next(coins)}-USD", {}
+    for step in [*steps, *steps]:
+        if isinstance(step, list):
+            new = {(hour, kind) for hour, kind in step} - expected.keys()
+            assert write(ledger, [entry(hour, kind, coin=coin) for hour, kind in step]) == len(new)
+            expected |= dict.fromkeys(new, "unknown")
+        else:
+            due = [(at, step[at[0]]) for at, known in expected.items() if at[0] in step and (known == "unknown" or (known is None and step[at[0]] is not None))]
+            assert score(ledger, "sim", coin, {START + (hour + 1) * HOUR: price for hour, price in step.items()}) == len(due)
+            expected |= dict(due)
+    found = accuracy(ledger, "sim", coin, 1, START + 9 * HOUR)
+    prices = [price for price in expected.values() if isinstance(price, float)]
+    assert (found["n"], found["without_trades"], found["unscored"]) == (
+        len(prices), sum(price is None for price in expected.values()), sum(price == "unknown" for price in expected.values())
+    )  # fmt: skip
+    if prices:
+        assert found["mae"] == pytest.approx(np.mean([abs(101.0 - price) for price in prices]))
+    owed = {START + (hour + 1) * HOUR for (hour, _), price in expected.items() if price == "unknown"}
+    assert unscored(ledger, "sim", START + 9 * HOUR).get(coin, []) == sorted(owed)
+
+
+class Stretch:
+    def __init__(self, start, end, hours):
+        self.start, self.end = start, end
+        self.candles = pd.DataFrame({"time": hours, "close": [100.0 + (hour - START) // HOUR for hour in hours]})
+
+
+def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
+    write(ledger, [entry(hour, coin=coin) for hour in range(200) for coin in ("BTC-USD", "ETH-USD", "SOL-USD")])
+    silent, asked = {START + 7 * HOUR, START + 150 * HOUR}, Counter()
+
+    async def candles_for(coin, hour):
+        asked[coin] += 1
+        if coin == "ETH-USD":
+            raise LedgerError("the exchange is away")
+        end = min(hour + 107 * HOUR, START + 180 * HOUR)
+        return Stretch(hour, end, [at for at in range(hour, end, HOUR) if at not in silent])
+
+    until = START + 180 * HOUR
+    assert asyncio.run(back_fill(ledger, "sim", until, candles_for)) == 360
+    assert asyncio.run(back_fill(ledger, "sim", until, candles_for)) == 0
+    assert asked == {"BTC-USD": 2, "SOL-USD": 2, "ETH-USD": 2}
+    assert unscored(ledger, "sim", until) == {"ETH-USD": [START + hour * HOUR for hour in range(1, 181)]}
+    assert any("180 prices of ETH-USD cannot be looked up now: the exchange is away" in line for line in lines())
+    found = accuracy(ledger, "sim", "BTC-USD", 30, until)
+    assert (found["n"], found["without_trades"], found["unscored"]) == (178, 2, 0)
+    assert accuracy(ledger, "sim", "BTC-USD", 30, START + HOUR)["mae"] == 1.0
+
+
+def test_outcomes_come_in_order_and_never_jump_over_a_debt(ledger):
+    said, prices = random_walk(60)
+    write(ledger, [*said, *(replace(made, version="2") for made in said)])
+    held_back = START + 40 * HOUR
+    score(ledger, "sim", "BTC-USD", {moment: price for moment, price in prices.items() if moment != held_back})
+    first = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1")
+    assert first.predicted_for.tolist() == [START + hour * HOUR for hour in range(1, 40)]
+    score(ledger, "sim", "BTC-USD", {held_back: prices[held_back]})
+    second = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1", since=int(first.predicted_for[-1]))
+    whole = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1")
+    for name in ("predicted_for", "quantiles", "close", "volatility", "actual", "y"):
+        assert np.array_equal(np.concatenate([getattr(first, name), getattr(second, name)]), getattr(whole, name))
+    assert np.array_equal(whole.quantiles, np.array([made.quantiles for made in said]))
+    assert np.array_equal(whole.y, np.log(whole.actual / whole.close) / 0.01)
+    assert outcomes(ledger, "sim", "BTC-USD", "lightgbm", "none").quantiles.shape == (0, 5)
+
+
+# --- Housekeeping --------------------------------------------------------------------------
+
+
+def test_prune_takes_what_is_older_and_nothing_else(ledger):
+    write(ledger, [entry(hour) for hour in range(0, 24 * 100, 12)])
+    assert prune(ledger, START) == 0
+    assert prune(ledger, START + 70 * 24 * HOUR + HOUR) == 140
+    assert rows_of(ledger, "predicted_for") == [(START + hour * HOUR + HOUR,) for hour in range(24 * 70, 24 * 100, 12)]
+    assert prune(ledger, START + 70 * 24 * HOUR + HOUR) == 0
+
+
+def test_export_is_complete_and_whole(ledger, tmp_path):
+    said, prices = random_walk(2500)
+    write(ledger, said)
+    score(ledger, "sim", "BTC-USD", dict(list(prices.items())[:-1]))
+    write(ledger, [entry(0, coin="ETH-USD")])
+    assert export(ledger, tmp_path / "out" / "all.csv") == 2501
+    with (tmp_path / "out" / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2501 and list(rows[0]) == room._forecasts.c.keys()
+    assert rows[0]["predicted_for"] == "2024-01-01T01:00:00Z" and float(rows[0]["q05"]) == said[0].quantiles[0] and rows[2499]["actual_price"] == ""
+    assert export(ledger, tmp_path / "btc.jsonl", coin="BTC-USD") == 2500
+    found = [json.loads(line) for line in (tmp_path / "btc.jsonl").read_text().splitlines()]
+    assert [row["actual_price"] for row in found] == [*list(prices.values())[:-1], None]
+    assert export(ledger, tmp_path / "none.csv", source="other") == 0
+
+
+def test_an_export_that_fails_leaves_the_old_file(ledger, tmp_path, monkeypatch):
+    write(ledger, many(10))
+    path = tmp_path / "ledger.csv"
+    export(ledger, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(room, "to_iso", lambda seconds: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(LedgerError, match="No space left"):
+        export(ledger, path)
+    assert path.read_bytes() == before and not list(tmp_path.glob(".ledger.csv*"))
+
+
+# --- Versions and addresses ----------------------------------------------------------------
+
+
+def test_a_ledger_of_a_newer_program_is_refused_untouched(url, ledger, monkeypatch):
+    write(ledger, many(3))
+    with monkeypatch.context() as newer:
+        newer.setattr(room, "VERSION", 2)
+        newer.setattr(room, "STEPS", {2: lambda connection: connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")})
+        assert check_ledger(open_ledger(url)) == 2
+    old = open_ledger(url)
+    for refused in (lambda: check_ledger(old), lambda: write(old, many(9)), lambda: unscored(old, "sim", START)):
+        with pytest.raises(LedgerVersionError, match=r"has version 2, this program knows 1; upgrade crypto_rti"):
+            refused()
+    assert len(rows_of(ledger)) == 3
+    close_ledger(old)
+
+
+def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeypatch, lines):
+    check_ledger(ledger)
+    monkeypatch.setattr(room, "VERSION", 0)
+    recorder = start_recorder(open_ledger(url))
+    assert record(recorder, entry(0)) and not flush_recorder(recorder, 0.5)
+    assert isinstance(recorder.fault, LedgerVersionError) and len(lines()) == 1
+    monkeypatch.setattr(room, "VERSION", 1)
+    assert flush_recorder(recorder) and stop_recorder(recorder) == 0
+    assert len(rows_of(ledger)) == 1
+
+
+def test_an_old_ledger_is_brought_up_to_date_once_however_many_start(url, ledger, monkeypatch):
+    write(ledger, many(100))
+    steps = []
+    monkeypatch.setattr(room, "VERSION", 3)
+    monkeypatch.setattr(room, "STEPS", {2: lambda _: steps.append(2), 3: lambda _: steps.append(3)})
+    ledgers = [open_ledger(url) for _ in range(4)]
+    threads = [threading.Thread(target=check_ledger, args=(one,)) for one in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert steps == [2, 3] and [check_ledger(one) for one in ledgers] == [3] * 4 and len(rows_of(ledger)) == 100
+    for one in ledgers:
+        close_ledger(one)
+
+
+def test_a_step_that_fails_changes_nothing(url, ledger, monkeypatch):
+    check_ledger(ledger)
+    monkeypatch.setattr(room, "VERSION", 2)
+
+    def broken(connection):
+        connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")
+        connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN mood TEXT")
+
+    monkeypatch.setattr(room, "STEPS", {2: broken})
+    with pytest.raises(LedgerError):
+        check_ledger(open_ledger(url))
+    monkeypatch.setattr(room, "VERSION", 1)
+    assert check_ledger(ledger) == 1
+    assert "mood" not in {column["name"] for column in sa.inspect(ledger.engine).get_columns("forecasts")}
+
+
+def test_another_programs_database_is_refused(url):
+    engine = open_ledger(url).engine
+    if engine.dialect.name == "sqlite":
+        Path(engine.url.database).parent.mkdir()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE forecasts (city TEXT)")
+    with pytest.raises(LedgerDamagedError, match="give the ledger a database of its own"):
+        write(open_ledger(url), many(1))
+
+
+@pytest.mark.parametrize("address", ["", "ledger.db", "sqlite://", "sqlite:///:memory:", "mysql://me:hunter2@host/db", "postgresql://me:hunter2@host:port/db"])
+def test_an_address_that_cannot_work_is_refused_without_being_shown(address):
+    with pytest.raises(LedgerAddressError) as caught:
+        open_ledger(address)
+    assert "CRYPTO_RTI_LEDGER_URL" in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+def test_no_error_and_no_log_line_shows_the_password(server, lines):
+    wrong = server.url("postgres", "hunter2-is-wrong")
+    refusals = [wrong, server.url("nowhere"), wrong.replace("127.0.0.1", "localhost").replace(str(server.port), "1"), f"{wrong}?sslmode=hunter2-is-wrong"]
+    for address in refusals:
+        ledger = open_ledger(address, patience=1)
+        with pytest.raises(LedgerUnavailableError) as caught:
+            check_ledger(ledger)
+        error = caught.value
+        assert "cannot be used" in str(error) and error.__cause__ is None and error.__suppress_context__
+        recorder = start_recorder(ledger)
+        record(recorder, entry(0))
+        assert stop_recorder(recorder, 0.5) == 1
+        for text in (str(error), repr(error), repr(ledger), repr(recorder), repr(recorder.fault), *lines()):
+            assert "hunter2" not in text and quote(PASSWORD, safe="") not in text
+    assert lines()
+
+
+def test_a_password_in_the_options_is_not_shown():
+    ledger = open_ledger("postgresql://127.0.0.1:1/db?user=me&password=hunter2", patience=1)
+    assert "hunter2" not in repr(ledger)
+    assert "hunter2" not in str(room.explain(ledger, OSError("refused hunter2")))
+
+
+# --- The recorder --------------------------------------------------------------------------
+
+
+def test_handing_over_does_not_wait_for_a_database_that_hangs(lines):
+    """A server that takes the connection and never says a word."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        ledger = open_ledger(f"postgresql://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/db", patience=2)
+        recorder = start_recorder(ledger, limit=2000)
+        kept = [record(recorder, made) for made in many(2100)]
+        assert kept == [True] * 2000 + [False] * 100  # nothing was taken off meanwhile
+        assert stop_recorder(recorder, timeout=1) == 2000
+        assert (recorder.written, recorder.dropped) == (0, 2100)
+        assert not record(recorder, entry(0)) and recorder.dropped == 2101
+    assert sum("more are dropped" in line for line in lines()) == 1
+    assert any("2000 forecasts could not be recorded before the end" in line for line in lines())
+
+
+def test_many_threads_hand_over_at_once(ledger):
+    recorder = start_recorder(ledger)
+    said = many(1000)
+    threads = [threading.Thread(target=lambda: [record(recorder, made) for made in said]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stop_recorder(recorder, 30) == 0
+    assert (recorder.written, recorder.repeated, recorder.dropped) == (1000, 3000, 0)
+    assert keys_of(ledger) == Counter(key(made) for made in said)
+
+
+def test_a_ledger_that_goes_missing_is_made_again(tmp_path, lines):
+    """Somebody deletes the file below a running service."""
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    write(ledger, many(5))
+    close_ledger(ledger)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    recorder = start_recorder(ledger)
+    for made in many(10):
+        record(recorder, made)
+    assert flush_recorder(recorder) and stop_recorder(recorder) == 0
+    assert len(rows_of(ledger)) == 10
+    close_ledger(ledger)
+
+
+# --- Other processes -----------------------------------------------------------------------
+
+# Writers are forked from one process that has imported everything: importing anew for each of them takes longer than the test.
+FORKS = """
+import os, sys; sys.path.insert(0, sys.argv[1])
+import test_ledger
+for line in sys.stdin:
+    name, output, *arguments = line.split()
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
+        getattr(test_ledger, name)(*arguments)
+        os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0) if name == "write_until_killed" else None
+"""
+
+
+def write_a_quarter_first(url, number):
+    """What each of four processes does: the same forecasts, from another place on."""
+    ledger, said, number = open_ledger(url, patience=20), many(600), int(number)
+    recorder = start_recorder(ledger)
+    for made in said[150 * number :] + said[: 150 * number]:
+        record(recorder, made)
+    lost = 0
+    for last in (False, True):
+        lost += stop_recorder(recorder, 30) if last else 0
+        for coin in ("BTC-USD", "ETH-USD"):
+            score(ledger, "sim", coin, {START + hour * HOUR: 100.5 for hour in range(1, 61)})
+    print("counts", recorder.written, recorder.repeated, recorder.dropped + recorder.refused + lost, flush=True)
+
+
+def write_until_killed(url, count):
+    """Write and score, and say after every seventh forecast what is committed."""
+    ledger = open_ledger(url)
+    recorder = start_recorder(ledger)
+    for number, made in enumerate(many(int(count))):
+        record(recorder, made)
+        if number % 7 == 6:
+            flush_recorder(recorder)
+            score(ledger, made.source, made.coin, {made.predicted_for: 100.5})
+            print(number + 1, flush=True)
+
+
+@pytest.fixture(scope="module")
+def fork():
+    """Start a function of this file in a process of its own, its output going to a file."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    command = [sys.executable, "-c", FORKS, str(HERE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+
+        def start(name, output, *arguments):
+            parent.stdin.write(" ".join(map(str, (name, output, *arguments))) + "\n")
+            parent.stdin.flush()
+            return int(parent.stdout.readline())
+
+        yield start
+        parent.stdin.close()
+
+
+def wait_for(what, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_four_processes_write_the_same_forecasts_and_each_is_there_once(url, fork, tmp_path):
+    """They also make the tables, all at once: the ledger does not exist when they start."""
+    answers = [tmp_path / f"answer{number}" for number in range(4)]
+    for number, answer in enumerate(answers):
+        fork("write_a_quarter_first", answer, url, number)
+    wait_for(lambda: all(answer.exists() and answer.read_text().endswith("\n") for answer in answers))
+    counts = np.array([answer.read_text().split()[1:] for answer in answers], dtype=int)
+    assert counts[:, :2].sum(axis=0).tolist() == [600, 1800] and not counts[:, 2].any()
+    ledger = open_ledger(url)
+    assert keys_of(ledger) == Counter(key(made) for made in many(600))
+    found = [accuracy(ledger, "sim", coin, 30, START + 100 * HOUR) for coin in ("BTC-USD", "ETH-USD")]
+    assert [(one["n"], one["unscored"]) for one in found] == [(300, 0)] * 2
+    close_ledger(ledger)
+
+
+def test_killed_while_it_writes_nothing_committed_is_lost_and_nothing_counts_twice(url, fork, tmp_path):
+    said, promised = many(1500), 0
+    for number, after in enumerate((2, 9, 4, 6)):
+        answer = tmp_path / f"answer{number}"
+        writer = fork("write_until_killed", answer, url, len(said))
+        wait_for(lambda answer=answer, after=after: answer.exists() and answer.read_text().count("\n") >= after)
+        time.sleep(0.017 * number)
+        os.kill(writer, signal.SIGKILL)
+        promised = max([promised, *map(int, answer.read_text().split("\n")[:-1])])
+        ledger = open_ledger(url)
+        found, scored = keys_of(ledger), [actual for (actual,) in rows_of(ledger, "actual_price") if actual is not None]
+        assert {key(made) for made in said[:promised]} <= set(found) and set(found) <= {key(made) for made in said}
+        assert set(found.values()) == {1} and len(scored) >= promised // 7 and set(scored) == {100.5}
+        close_ledger(ledger)
+    ledger = open_ledger(url)
+    assert write(ledger, said) == len(said) - len(found)
+    for coin in ("BTC-USD", "ETH-USD"):
+        score(ledger, "sim", coin, dict.fromkeys(unscored(ledger, "sim", START + 10_000 * HOUR).get(coin, []), 100.5))
+    assert keys_of(ledger) == Counter(key(made) for made in said)
+    assert accuracy(ledger, "sim", "BTC-USD", 1000, START + 1000 * HOUR)["n"] == len(said) / 2
+    close_ledger(ledger)
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_postgresql_restarts_under_load_and_nothing_is_lost(server, lines):
+    url = server.empty()
+    ledger = open_ledger(url)
+    check_ledger(ledger)
+    recorder, said, refusals = start_recorder(ledger), many(4000), []
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                accuracy(ledger, "sim", "BTC-USD", 30, START + 500 * HOUR)
+            except LedgerUnavailableError as error:
+                refusals.append(str(error))
+            time.sleep(0.01)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number, made in enumerate(said):
+            assert record(recorder, made)
+            time.sleep(0.0005)
+            if number == 1000:
+                server.control("restart", "-m", "fast")
+            if number == 2000:
+                server.control("stop", "-m", "immediate")  # as if it had crashed
+            if number == 3000:
+                server.control("start")
+        assert flush_recorder(recorder, 30)
+    finally:
+        done.set()
+        reader.join()
+    assert stop_recorder(recorder) == 0 and (recorder.dropped, recorder.refused, recorder.fault) == (0, 0, None)
+    assert keys_of(ledger) == Counter(key(made) for made in said)
+    assert recorder.written + recorder.repeated == 4000
+    faults, ends = (sum(words in line for line in lines()) for words in ("nothing is recorded for now", "the ledger records again"))
+    assert 1 <= faults == ends <= 4
+    assert refusals and all("cannot be used" in text for text in refusals)
+    close_ledger(ledger)
+
+
+# --- Disks ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 24 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="ledger-disk-"))
+    if not can_mount() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True).returncode:
+        folder.rmdir()
+        pytest.skip("mounting a small tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()
+
+
+def fill(folder):
+    """Take all the room that is left."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(b"\0" * size) == size:
+                    pass
+            except OSError:
+                continue
+    return path
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_full_disk_is_named_once_and_recording_resumes_when_there_is_room(kind, disk, request, lines):
+    if kind == "sqlite":
+        url = f"sqlite:///{disk}/ledger.db"
+    else:
+        server = request.getfixturevalue("server")
+        server.give(disk)
+        server.run(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        server.run("CREATE DATABASE small TABLESPACE small")
+        url = server.url("small")
+    ledger = open_ledger(url)
+    write(ledger, many(50))
+    filler = fill(disk)
+    recorder, said = start_recorder(ledger), many(3000)
+    for made in said:
+        assert record(recorder, made)
+    assert not flush_recorder(recorder, 2)
+    assert isinstance(recorder.fault, LedgerFullError) and "make room" in str(recorder.fault)
+    with pytest.raises(LedgerFullError):
+        write(ledger, said)
+    assert accuracy(ledger, "sim", "BTC-USD", 30, START + 100 * HOUR)["unscored"] >= 25  # what is there can be read
+    assert sum("has no room left on its disk" in line for line in lines()) == 1 and len(recorder.waiting) > 0
+    filler.unlink()
+    assert flush_recorder(recorder, 30) and stop_recorder(recorder) == 0
+    assert keys_of(ledger) == Counter(key(made) for made in said)
+    assert (recorder.written, recorder.dropped) == (2950, 0) and sum("records again" in line for line in lines()) == 1
+    close_ledger(ledger)
+    if kind == "postgresql":
+        server.run("DROP DATABASE small WITH (FORCE)")
+        server.run("DROP TABLESPACE small")
+
+
+def test_a_full_disk_at_the_very_start(disk):
+    filler = fill(disk)
+    recorder = start_recorder(open_ledger(f"sqlite:///{disk}/home/ledger.db"))
+    record(recorder, entry(0))
+    assert not flush_recorder(recorder, 0.5) and isinstance(recorder.fault, LedgerError)
+    filler.unlink()
+    assert flush_recorder(recorder, 30) and stop_recorder(recorder) == 0
+
+
+@pytest.mark.parametrize("damage", ["other content", "a broken page", "cut short"])
+def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path, lines):
+    path = tmp_path / "ledger.db"
+    ledger = open_ledger(f"sqlite:///{path}")
+    write(ledger, many(2000))
+    close_ledger(ledger)
+    whole = path.read_bytes()
+    files = {"other content": b"no database " * 5000, "a broken page": whole[:4096] + b"\xff" * (len(whole) - 4096), "cut short": whole[: len(whole) // 3]}
+    broken = files[damage]
+    path.write_bytes(broken)
+    ledger = open_ledger(f"sqlite:///{path}")
+    recorder = start_recorder(ledger)
+    record(recorder, entry(5000))
+    assert not flush_recorder(recorder, 1)
+    assert isinstance(recorder.fault, LedgerDamagedError) and "left as it is" in str(recorder.fault)
+    with pytest.raises(LedgerDamagedError, match="restore a copy or start with an empty one"):
+        rows_of(ledger)
+    assert path.read_bytes() == broken and len(lines()) == 1
+    for rest in tmp_path.glob("ledger.db*"):
+        rest.rename(tmp_path / f"old-{rest.name}")  # what the message asks for; the service runs on
+    close_ledger(ledger)
+    assert flush_recorder(recorder, 10) and stop_recorder(recorder) == 0 and recorder.written == 1
+    close_ledger(ledger)
+
+
+def test_a_folder_that_may_not_be_written(tmp_path):
+    (tmp_path / "home").write_text("a file where the folder should be")
+    with pytest.raises(LedgerUnavailableError, match="home/ledger.db"):
+        check_ledger(open_ledger(f"sqlite:///{tmp_path}/home/ledger.db"))
