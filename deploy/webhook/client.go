@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// callServer asks the running server of this machine, for --status, --rollback and --retry. The key stays out of command lines,
+// where `ps` would show it.
+func callServer(ctx context.Context, config *Config, method, action string, out io.Writer) error {
+	host, port, err := net.SplitHostPort(config.Listen)
+	if err != nil {
+		return fmt.Errorf("WEBHOOK_LISTEN is %q: %w; write host:port", config.Listen, err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	address := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/infra/" + config.Key.value + "/" + action}
+	request, err := http.NewRequestWithContext(ctx, method, address.String(), nil)
+	if err != nil {
+		return fmt.Errorf("WEBHOOK_LISTEN is %q, which is no address; write host:port", config.Listen)
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}} // no proxy: it would see the key
+	response, err := client.Do(request)
+	if err != nil {
+		// A url.Error quotes the address, and the address holds the key.
+		var quoting *url.Error
+		if errors.As(err, &quoting) {
+			err = quoting.Err
+		}
+		return fmt.Errorf("no webhook server answers at %s: %w; start it, or correct WEBHOOK_LISTEN", config.Listen, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("the answer of the server at %s broke off: %w; try again", config.Listen, err)
+	}
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusAccepted:
+		var document any
+		if err := json.Unmarshal(body, &document); err != nil {
+			return fmt.Errorf("what listens at %s is no webhook server; correct WEBHOOK_LISTEN", config.Listen)
+		}
+		text, err := json.MarshalIndent(document, "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, string(text))
+		return err
+	case http.StatusNotFound:
+		return fmt.Errorf("the server at %s does not take the key in %s (404); restart it after changing the key", config.Listen, config.KeyFile)
+	default:
+		return fmt.Errorf("the server at %s answers %d: %s", config.Listen, response.StatusCode, shorten(string(body), 300))
+	}
+}

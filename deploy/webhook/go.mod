@@ -1,0 +1,3 @@
+module crypto_rti/deploy/webhook
+
+go 1.24
