@@ -202,7 +202,15 @@ def _prepare(
     if checkpoint is not None and hasattr(model, "resume_from"):
         model.resume_from(checkpoint)
 
-# %% ../../nbs/30_models.base.ipynb #f79fa5ad
+# %% ../../nbs/30_models.base.ipynb #aaeba87d
+def _check_finite(data: Dataset) -> None:
+    "Refuse rows that would turn a loss into NaN; raise `ModelError` naming the first."
+    bad = np.flatnonzero(~(np.isfinite(data.X).all(axis=1) & np.isfinite(data.y)))
+    if len(bad):
+        where = f"{data.product[bad[0]]} at {to_iso(int(data.time[bad[0]]))}"
+        raise ModelError(f"{len(bad)} of {len(data)} rows are not finite, the first is {where}; build rows from checked candles with make_dataset")
+
+# %% ../../nbs/30_models.base.ipynb #e0f926be
 def train_forecaster(
     kind: str,  # A key of `MODELS`
     data: Dataset,  # Everything that may be learned from; its last tenth becomes validation
@@ -214,6 +222,7 @@ def train_forecaster(
     "Fit a model on the first nine tenths of `data` and its shrink factor on the last; raise `ModelError` when there is too little."
     model = make_model(kind, **(params or {}))
     _prepare(model, previous, siblings or {}, checkpoint)
+    _check_finite(data)
     train, valid = split_validation(data)
     scaler = fit_scaler(train.X)
     X_valid = scaler.transform(valid.X)
