@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-NOTEBOOK_SECONDS, PYTEST_SECONDS = 300, 900
+NOTEBOOK_SECONDS, PYTEST_SECONDS = 300, 1500
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
