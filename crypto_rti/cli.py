@@ -188,7 +188,7 @@ def backtest(
     shutil.rmtree(work, ignore_errors=True)  # Parts were for going on after a kill; the forecasts are kept by --rows
     _print_scores(scores)
 
-# %% ../nbs/80_cli.ipynb #4b9946d6
+# %% ../nbs/80_cli.ipynb #e85fece7
 def _walk(
     settings: Settings,  # Names source and products to forecast
     learned: tuple[str, tuple[str, ...]],  # Source and products to learn from
@@ -223,7 +223,7 @@ def _write_report(rows: "pd.DataFrame", path: Path) -> None:
     with TemporaryDirectory() as folder:
         kept = Path(folder) / "rows.parquet"
         rows.to_parquet(kept, index=False)
-        run_notebook(find_pipeline().parent / "experiments" / "backtest_report.ipynb", {"ROWS": str(kept)}, path)
+        run_notebook(find_pipeline().parent / "experiments" / "backtest_report.ipynb", {"QUICK": False, "ROWS": str(kept)}, path)
 
 
 def _load_fixed(folder: Path | None) -> dict[str, Any]:

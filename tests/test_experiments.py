@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_rti.pipeline import run_notebook
+from crypto_rti.pipeline import read_parameters, run_notebook
 from crypto_rti.settings import load_settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "nbs" / "experiments").glob("*.ipynb"))
@@ -14,4 +14,4 @@ CANDLES = load_settings().shared.absolute() / "candles"
 @pytest.mark.skipif(not CANDLES.exists(), reason="no shared candles here")
 @pytest.mark.parametrize("notebook", EXPERIMENTS, ids=lambda path: path.stem)
 def test_an_experiment_runs(notebook: Path, tmp_path: Path) -> None:
-    run_notebook(notebook, {"QUICK": True}, tmp_path / notebook.name, {"CRYPTO_RTI_SHARED": str(CANDLES.parent)})
+    run_notebook(notebook, {**read_parameters(notebook), "QUICK": True}, tmp_path / notebook.name, {"CRYPTO_RTI_SHARED": str(CANDLES.parent)})

@@ -93,7 +93,7 @@ def test_onnx_equals_the_trained_model_on_real_rows(kind, tmp_path):
 
     data = make_dataset(pd.read_parquet(path), "BTC-USD")
     learn, judged = split_validation(data)
-    forecaster = train_forecaster(kind, learn)
+    forecaster = train_forecaster(kind, learn, {"cnn": {"epochs": 3}, "lstm": {"epochs": 1}}.get(kind))
     manifest, files = pack_forecaster(forecaster, "coinbase", "BTC-USD", learn, {"mae": 1.0})
     bundle = load_bundle(write_bundle(tmp_path / "b", {**manifest, "created": "2025-01-01T00:00:00Z"}, files))
     rows = judged.X[:1000]

@@ -113,3 +113,15 @@ def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     tables = [pd.DataFrame(found).drop(columns="fit_seconds") for found in scores]
     pd.testing.assert_frame_equal(*tables)
     assert not list(home.glob("backtests/*")), "parts of a finished run are gone"
+
+
+def test_a_backtest_writes_its_report(tmp_path: Path) -> None:
+    folder = tmp_path / "market"
+    folder.mkdir()
+    for product in ("BTC-USD", "ETH-USD"):
+        sim_candles(product, START, END).to_parquet(folder / f"{product}.parquet")
+    command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-m", "lasso", "--quiet", "--report", tmp_path / "r.ipynb"]
+    span = ["--start", "2023-11-01", "--end", "2023-11-30", "--refit", "never"]
+    subprocess.run([*map(str, command), *span], check=True, env={**os.environ, "CRYPTO_RTI_HOME": str(tmp_path / "home")}, stdout=subprocess.DEVNULL)
+    text = (tmp_path / "r.ipynb").read_text()
+    assert "these rows: BTC-USD" in text and "image/png" in text
