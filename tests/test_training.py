@@ -120,8 +120,8 @@ def test_a_backtest_writes_its_report(tmp_path: Path) -> None:
     folder.mkdir()
     for product in ("BTC-USD", "ETH-USD"):
         sim_candles(product, START, END).to_parquet(folder / f"{product}.parquet")
-    command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-m", "lasso", "--quiet", "--report", tmp_path / "r.ipynb"]
-    span = ["--start", "2023-11-01", "--end", "2023-11-30", "--refit", "never"]
+    command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-m", "lasso", "--quiet"]
+    span = ["--start", "2023-11-01", "--end", "2023-11-30", "--refit", "never", "--report", str(tmp_path / "r.ipynb")]
     subprocess.run([*map(str, command), *span], check=True, env={**os.environ, "CRYPTO_RTI_HOME": str(tmp_path / "home")}, stdout=subprocess.DEVNULL)
     text = (tmp_path / "r.ipynb").read_text()
     assert "these rows: BTC-USD" in text and "image/png" in text
