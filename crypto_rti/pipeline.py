@@ -155,7 +155,7 @@ def _write_html(
     html, _ = HTMLExporter(template_name="classic").from_filename(str(report))
     write_atomic(report.with_suffix(".html"), html)
 
-# %% ../nbs/70_pipeline.ipynb #2727b871
+# %% ../nbs/70_pipeline.ipynb #595887fe
 def _start(
     notebook: Path,
     parameters: dict[str, Any],
@@ -166,7 +166,8 @@ def _start(
     "Run `_execute` in a process of its own and wait for it; it does not outlive this one's interest."
     command = [sys.executable, "-c", "import sys; from crypto_rti.pipeline import _execute; _execute(*sys.argv[1:])"]
     arguments = [str(notebook), str(report), json.dumps(parameters)]
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment})
+    variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # A report without figures is no report
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         said, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -408,7 +409,7 @@ def _remember(
     state.setdefault(f"{plan.source.name}.{product}", {})[kind] = entry
     write_json(_state_path(settings), state)
 
-# %% ../nbs/70_pipeline.ipynb #f9335bf0
+# %% ../nbs/70_pipeline.ipynb #3e6558a6
 def _environment(
     settings: Settings,  # In force here
 ) -> dict[str, str]:  # In force in every kernel
@@ -417,7 +418,7 @@ def _environment(
     values["home"] = settings.home.absolute()
     texts = {f"CRYPTO_RTI_{name.upper()}": " ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
     threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
-    return {"OMP_NUM_THREADS": threads, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **texts}
+    return {"OMP_NUM_THREADS": threads, **texts}
 
 # %% ../nbs/70_pipeline.ipynb #abc41068
 @dataclass(frozen=True)
