@@ -8,7 +8,7 @@ __all__ = ['NETWORKS', 'NETWORK_REFIT_DAYS', 'NETWORK_ROWS', 'LEAST_OWN_ROWS', '
            'Task', 'fingerprint', 'run_job', 'Backtest', 'run_backtest', 'train_shuffled', 'hour_older', 'run_controls',
            'backtest_report']
 
-# %% ../../nbs/42_evaluation.backtest.ipynb #c137d0cd
+# %% ../../nbs/42_evaluation.backtest.ipynb #76e2933e
 import hashlib
 import json
 import os
@@ -28,7 +28,7 @@ from joblib import Parallel, delayed, parallel_config
 
 import crypto_rti
 from ..data.candles import HOUR, to_iso
-from .intervals import ConformalState, calibrate, follow, known_at, state_at
+from .intervals import FOLLOWED, ConformalState, calibrate, follow, known_at, state_at
 from .metrics import FORECAST_COLUMNS, LEVELS, score_forecasts
 from ..features import QUANTILES, Dataset, concat_datasets, to_prices
 from ..models.base import PURGE, Forecaster, Model, ModelError, make_model, split_validation, train_forecaster
@@ -316,7 +316,7 @@ class Backtest:
             scored.append({"product": product, "model": model, **scores, "fit_seconds": round(self.fit_seconds.get(str(model), 0.0), 3)})
         return scored
 
-# %% ../../nbs/42_evaluation.backtest.ipynb #44f70c5c
+# %% ../../nbs/42_evaluation.backtest.ipynb #c42e8652
 def _gather(plan: list[Job], task: Task) -> tuple[pd.DataFrame, dict[str, float]]:
     "Read all parts: forecasts in order of product, model and time, and seconds by kind."
     frames, seconds = [], dict[str, float]()
@@ -335,13 +335,15 @@ def _with_baseline(rows: pd.DataFrame) -> pd.DataFrame:
     found = known.reindex(pd.MultiIndex.from_frame(rows[keys]))
     return rows.assign(**{name: found[name].to_numpy(dtype=float) for name in columns})
 
-def _forecast_fixed(bundle: Any, name: str, data: Dataset) -> pd.DataFrame:
-    "Forecast with a loaded bundle; what its interval has learned from later hours is left out."
-    empty = np.array([])
-    state = bundle.interval and state_at(bundle.interval, int(data.time[0]) + HOUR, np.empty((0, len(QUANTILES))), empty, empty)
+def _forecast_fixed(bundle: Any, name: str, whole: Dataset, start: int, end: int) -> pd.DataFrame:
+    "Forecast with a loaded bundle as a service does that is started then: its interval knows the hours just before, and no later ones."
+    data = whole.between(start, end)
+    first = int(data.time[0])
+    before = whole.between(first - FOLLOWED * HOUR, first)
+    state = bundle.interval and state_at(bundle.interval, first + HOUR, bundle.predict(before.X), before.y, known_at(before.time))
     return forecast_rows(bundle, name, data, None, state)
 
-# %% ../../nbs/42_evaluation.backtest.ipynb #2afd16a1
+# %% ../../nbs/42_evaluation.backtest.ipynb #642d9c7a
 def run_backtest(
     tests: Mapping[str, Dataset],  # Product -> rows to forecast
     models: Mapping[str, Mapping[str, Any]],  # Kind -> hyper-parameters
@@ -367,7 +369,7 @@ def run_backtest(
         task.work.mkdir(parents=True, exist_ok=True)
         _run_all(plan, task, jobs, progress)
         rows, seconds = _gather(plan, task)
-    frozen = [_forecast_fixed(bundle, name, data) for name, bundle in fixed.items() for data in spans.values() if len(data)]
+    frozen = [_forecast_fixed(bundle, name, tests[product], start, end) for name, bundle in fixed.items() for product, data in spans.items() if len(data)]
     rows = _with_baseline(pd.concat([rows, *frozen], ignore_index=True) if frozen else rows)
     rows = rows[rows["model"].isin({*models, *fixed})].sort_values(["product", "time"], kind="stable", ignore_index=True)
     return Backtest(rows, seconds, start, end, refit_days)
