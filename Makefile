@@ -13,7 +13,8 @@ LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or na
 
 # Debian packages that the tests need, and why. What a person installs by hand is not listed.
 #   libgomp1: LightGBM's wheel leaves OpenMP to the system
-SYSTEM_PACKAGES := libgomp1 postgresql
+#   postgresql: the ledger is tested on it; prometheus: promtool tests the alert rules; wrk: load for make bench-service
+SYSTEM_PACKAGES := libgomp1 postgresql prometheus wrk
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,7 +31,7 @@ docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
 
 ##@ Test it
-.PHONY: test check-notebooks test-notebooks test-python lint types wheel bench
+.PHONY: test check-notebooks test-notebooks test-python lint types wheel bench bench-service
 test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
 	$(BIN)/python .ci/test.py
 
@@ -43,9 +44,11 @@ wheel: $(VENV)/.dev           ## Build the wheel and import it where only requir
 check-notebooks test-notebooks test-python lint types wheel:
 	$(BIN)/python .ci/test.py $@
 
-bench: $(VENV)/.train ## Print the benchmarks
+bench: $(VENV)/.train bench-service ## Print the benchmarks
 	$(BIN)/crypto-rti bench
-	$(BIN)/python tests/bench_service.py
+
+bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
+	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
 
 ##@ Change it
 .PHONY: prepare notebooks experiments hooks lock env

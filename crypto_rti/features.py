@@ -8,7 +8,7 @@ __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOL
            'VOLUME_MEAN', 'VOLUME_STD', 'RSI', 'LOG_PRICES', 'PRICE_DISTANCES', 'LOG_VOLUMES', 'RETURN_PLACES',
            'RETURN_SCALES', 'QUANTILES', 'MEDIAN', 'FeatureError', 'NotEnoughHistoryError', 'relative_strength',
            'build_features', 'volatility', 'build_context', 'normalise', 'denormalise', 'reference_product',
-           'model_inputs', 'live_inputs', 'Dataset', 'next_closes', 'make_dataset', 'concat_datasets',
+           'model_inputs', 'live_inputs', 'rolling_inputs', 'Dataset', 'next_closes', 'make_dataset', 'concat_datasets',
            'shrink_quantiles', 'to_prices', 'Scaler', 'fit_scaler', 'features_signature']
 
 # %% ../nbs/20_features.ipynb #37dd4bea
@@ -82,13 +82,13 @@ def _windows(
     "Cut the 25 values that end at each row."
     return values[rows[:, None] + np.arange(-LAGS, 1)]
 
-# %% ../nbs/20_features.ipynb #5fca20f9
+# %% ../nbs/20_features.ipynb #2df03b28
 def _clock(
     time: np.ndarray,  # Unix seconds
 ) -> list[np.ndarray]:  # `sin_day`, `cos_day`, `sin_week`
     "Place an hour on the circle of the day and on that of the week (UTC)."
-    hour_of_day = time // HOUR % 24
-    hour_of_week = (time // HOUR + 72) % 168  # Unix time began on a Thursday; weeks begin on Monday
+    hour_of_day = time / HOUR % 24  # an hour that starts between two whole ones lies between them
+    hour_of_week = (time / HOUR + 72) % 168  # Unix time began on a Thursday; weeks begin on Monday
     day, week = 2 * np.pi * hour_of_day / 24, 2 * np.pi * hour_of_week / 168
     return [np.sin(day), np.cos(day), np.sin(week)]
 
@@ -172,7 +172,7 @@ def _week_before(
     first = place[rows] - VOLATILITY_HOURS + 1
     return sliding_window_view(grid, VOLATILITY_HOURS)[first], sliding_window_view(known, VOLATILITY_HOURS)[first]
 
-# %% ../nbs/20_features.ipynb #e5fb868c
+# %% ../nbs/20_features.ipynb #f04b6cd9
 def _hourly_returns(
     time: np.ndarray,  # Sorted Unix seconds
     close: np.ndarray,  # Closes at those times
@@ -180,7 +180,7 @@ def _hourly_returns(
     "Compute one-hour log returns; a return over a gap is none."
     logs = np.log(close)
     returns = np.diff(logs, prepend=np.nan)
-    returns[np.diff(time, prepend=time[0]) != HOUR] = np.nan
+    returns[np.diff(time, prepend=time[:1]) != HOUR] = np.nan
     return returns
 
 # %% ../nbs/20_features.ipynb #c3991ebc
@@ -398,6 +398,39 @@ def live_inputs(
         present = int((times > times[-1] - (LAGS + 1) * HOUR).sum()) if len(times) else 0
         raise NotEnoughHistoryError(f"only {present} of the last {LAGS + 1} hours are there; a forecast needs all of them, unbroken")
     return inputs
+
+# %% ../nbs/20_features.ipynb #72ce2c8b
+def _units_at(
+    hours: pd.DataFrame,  # A candle table of whole hours
+    time: np.ndarray,  # Starts of the whole hours that are wanted, Unix seconds
+) -> tuple[np.ndarray, np.ndarray]:  # Which of them close 25 unbroken hours; for those `UNITS` and what `CONTEXT` says of volatility, shape (rows, 4)
+    "Look up what whole hours know of the week before them."
+    arrays = _arrays(hours)
+    complete = _complete(arrays[0])
+    place = np.searchsorted(arrays[0][complete], time)
+    known = np.append(arrays[0][complete], -1)[place] == time
+    return known, _context_matrix(arrays, complete[place[known]])[:, :4]
+
+# %% ../nbs/20_features.ipynb #ab124cd5
+def rolling_inputs(
+    recut: pd.DataFrame,  # A candle table whose hours all end at the same minute, on or off the hour
+    hours: pd.DataFrame,  # The whole hours of the same coin
+    reference: tuple[pd.DataFrame, pd.DataFrame] | None = None,  # Both tables of the reference coin
+) -> pd.DataFrame:  # As `model_inputs` gives it; one row per re-cut hour that has a full day behind it, and a whole hour that closed last
+    "Compute the normalised inputs of hours that end at any minute; the units come from the whole hours."
+    arrays = _arrays(recut)
+    rows = _complete(arrays[0])
+    known, units = _units_at(hours, arrays[0][rows] // HOUR * HOUR)
+    rows = rows[known]
+    time, raw, context = arrays[0][rows], _feature_matrix(arrays, rows), _context_matrix(arrays, rows)
+    context[:, :4] = units
+    inputs, moves = _normalised(raw, context), np.zeros((len(rows), len(REFERENCE)))
+    if reference is not None:
+        beside = rolling_inputs(*reference)
+        _, mine, theirs = np.intersect1d(time, pd.DatetimeIndex(beside.index).as_unit("s").asi8, assume_unique=True, return_indices=True)
+        own, other = inputs[mine][:, _OWN_MOVES], beside.to_numpy()[theirs][:, _OWN_MOVES]
+        moves[mine] = np.hstack([other, other - own])
+    return _frame(np.hstack([inputs, moves, raw[:, [CLOSE]], context[:, :1]]), time, _MODEL_COLUMNS)
 
 # %% ../nbs/20_features.ipynb #305f5937
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ __all__ = ['STEPS', 'LEARNING_CODE', 'Grid', 'RUN_NAME', 'EXIT_OK', 'EXIT_FAILED
            'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code', 'Plan', 'make_plan', 'Stage',
            'prune_runs', 'RetrainReport', 'retrain', 'results_table']
 
-# %% ../nbs/70_pipeline.ipynb #47da4ddc
+# %% ../nbs/70_pipeline.ipynb #45bc2784
 import ast
 import hashlib
 import json
@@ -31,7 +31,7 @@ import crypto_rti
 
 from .data.candles import HOUR, Source, check_product, parse_source
 from .features import reference_product
-from .settings import SECRETS, CryptoRTIError, Settings, write_atomic, write_json
+from .settings import CryptoRTIError, Settings, settings_environment, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
 class PipelineError(CryptoRTIError):
@@ -409,16 +409,13 @@ def _remember(
     state.setdefault(f"{plan.source.name}.{product}", {})[kind] = entry
     write_json(_state_path(settings), state)
 
-# %% ../nbs/70_pipeline.ipynb #628980cd
+# %% ../nbs/70_pipeline.ipynb #a8bfb8e7
 def _environment(
     settings: Settings,  # In force here
 ) -> dict[str, str]:  # In force in every kernel
     "Hand the settings on to the notebooks' processes, and share the processor among them."
-    values = {name: getattr(settings, name) for name in type(settings).model_fields if name not in SECRETS}
-    values["home"] = settings.home.absolute()
-    texts = {f"CRYPTO_RTI_{name.upper()}": " ".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
     threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
-    return {"OMP_NUM_THREADS": threads, **texts}
+    return {"OMP_NUM_THREADS": threads, **settings_environment(settings, secrets=False)}
 
 # %% ../nbs/70_pipeline.ipynb #abc41068
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Words', 'SECRETS', 'CryptoRTIError', 'SettingsError', 'Settings', 'load_settings', 'mask_credentials',
-           'describe_settings', 'write_atomic', 'write_json']
+           'describe_settings', 'settings_environment', 'write_atomic', 'write_json']
 
 # %% ../nbs/00_settings.ipynb #e5616b93
 import json
@@ -137,6 +137,21 @@ def describe_settings(
         text = " ".join(map(str, value)) if isinstance(value, tuple) else mask_credentials(str(value))
         rows.append((f"CRYPTO_RTI_{name.upper()}", text, field.description or ""))
     return rows
+
+# %% ../nbs/00_settings.ipynb #acdc1dee
+def settings_environment(
+    settings: Settings,  # From `load_settings`
+    secrets: bool = True,  # Whether keys are handed on
+) -> dict[str, str]:  # Environment variables that make `load_settings` give the same
+    "Write settings as environment variables."
+    values = {name: getattr(settings, name) for name in type(settings).model_fields if secrets or name not in SECRETS}
+    values["home"] = settings.home.absolute()
+    return {f"CRYPTO_RTI_{name.upper()}": " ".join(map(_plain, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+def _plain(value: str | SecretStr) -> str:
+    "A word as it was given."
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 # %% ../nbs/00_settings.ipynb #4793aa04
 def write_atomic(

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from harness import UNTIL, bench
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
-from test_service import UNTIL, bench
 from toys import export_toy
 
 from crypto_rti.data.candles import HOUR, to_iso

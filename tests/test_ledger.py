@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -27,6 +26,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from conftest import PASSWORD
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -60,89 +60,14 @@ from crypto_rti.service.ledger import (
 )
 
 START = to_unix("2024-01-01T00:00Z")
-PASSWORD = "hunter2/§@"
 HERE = Path(__file__).parent
 
 
 # --- Databases -----------------------------------------------------------------------------
 
 
-def postgresql_programs():
-    """The folder with PostgreSQL's server programs, or None."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
-
-
 def can_mount():
     return os.geteuid() == 0 and shutil.which("mount") is not None
-
-
-class Server:
-    """A PostgreSQL server of our own, in a temporary folder, on a free port, with a password to be kept secret."""
-
-    def __init__(self, programs):
-        self.programs = programs
-        self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (self.folder / "password").write_text(PASSWORD)
-        self.give(self.folder, self.folder / "password")
-        self.call("initdb", "-D", self.folder / "data", "-U", "me", "-A", "scram-sha-256", "--pwfile", self.folder / "password", "-E", "UTF8", "-N")
-        options = [f"port={self.port}", "listen_addresses='127.0.0.1'", f"unix_socket_directories='{self.folder}'", "fsync=off", "max_connections=50"]
-        with (self.folder / "data" / "postgresql.conf").open("a") as file:
-            file.write("\n".join(options) + "\n")
-        self.control("start")
-        self.run("CREATE DATABASE ledger")
-
-    def give(self, *paths):
-        """PostgreSQL refuses to run as root; as root, give files to the user it runs as."""
-        if os.geteuid() == 0:
-            for path in paths:
-                shutil.chown(path, "postgres")
-
-    def call(self, program, *arguments):
-        switch = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*switch, self.programs / program, *arguments]
-        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
-
-    def control(self, action, *arguments):
-        self.call("pg_ctl", action, "-D", self.folder / "data", "-w", "-l", self.folder / "log", *arguments)
-
-    def url(self, database, password=PASSWORD):
-        return f"postgresql://me:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
-
-    def run(self, statement, database="postgres"):
-        engine = sa.create_engine(room.ledger_address(self.url(database)), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
-
-    def empty(self):
-        """The one database, emptied: making a new one for each test takes longer than the test."""
-        self.run("DROP SCHEMA public CASCADE", "ledger")
-        self.run("CREATE SCHEMA public", "ledger")
-        return self.url("ledger")
-
-    def end(self):
-        self.control("stop", "-m", "immediate")
-        shutil.rmtree(self.folder)
-
-
-@pytest.fixture(scope="module")
-def server():
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server programs on this machine; `make system` installs them")
-    if os.geteuid() == 0:
-        try:
-            pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres to run it as")
-    server = Server(programs)
-    yield server
-    server.end()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

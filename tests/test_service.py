@@ -16,13 +16,13 @@ import httpx
 import jsonschema
 import numpy as np
 import pytest
+from harness import NOW, UNTIL, bench
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from toys import SPREAD, export_toy
 
 from crypto_rti.data.candles import HOUR, Source, to_iso, to_unix
-from crypto_rti.data.exchange import running_exchange
 from crypto_rti.data.market import sim_candles
 from crypto_rti.features import INPUTS, QUANTILES, model_inputs, to_prices
 from crypto_rti.registry.bundle import load_bundle
@@ -31,68 +31,16 @@ from crypto_rti.service import predict as forecasting
 from crypto_rti.service.app import ServiceError, make_app, open_socket, running_service
 from crypto_rti.settings import load_settings
 
-NOW = "2024-01-31T15:20:00Z"
-UNTIL = to_unix("2024-01-31T15:00Z")
 KEYS = (
-    "coin model model_version source request_time data_until predicted_for current_price predicted_price difference difference_bps "
+    "coin model model_version source mode request_time data_until predicted_for current_price predicted_price difference difference_bps "
     "interval interval_50 past_24_hour_prices actual_price stale backtest"
 )
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
-    logging.getLogger("crypto_rti.service").setLevel(logging.CRITICAL)
-
-
-class Bench:
-    "A replay exchange, the service in front of it, and a client."
-
-    def __init__(self, exchange, running, home):
-        self.exchange, self.service, self.url, self.bundles = exchange, running.service, running.url, home / "bundles"
-        self.http = httpx.Client(base_url=running.url, timeout=20)
-
-    def predict(self, **query):
-        return self.http.get("/api/predict", params={"coin": "BTC-USD", **query})
-
-    def answer(self, **query):
-        response = self.predict(**query)
-        assert response.status_code == 200, response.text
-        return response.json()["prediction"]
-
-    def until(self, wanted, seconds=15.0, **query):
-        "Ask until the answer is as wanted."
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            response = self.predict(**query)
-            if wanted(response):
-                return response
-            time.sleep(0.1)
-        raise AssertionError(f"never as wanted; last: {response.status_code} {response.text[:300]}")
-
-    def ready(self):
-        end = time.monotonic() + 15
-        while (response := self.http.get("/health/ready")).status_code != 200:
-            assert time.monotonic() < end, response.text
-            time.sleep(0.05)
-        return self
-
-    def candle_requests(self):
-        return sum(request.path.endswith("/candles") for request in self.exchange.requests)
-
-
-@contextlib.contextmanager
-def bench(home, start=NOW, products="BTC-USD ETH-USD", speed=0.0, wait=True, arm=None, **toy):
-    "Start it all; the clock is measured often, because a test's clock jumps."
-    export_toy(home / "bundles", **toy)
-    with running_exchange("sim", start=start, speed=speed, rate_limit=False) as exchange:
-        for fault in arm or ():
-            exchange.faults.add(**fault)
-        settings = load_settings(home=home, source=f"sim={exchange.url}", products=products, requests_per_second=10)
-        with running_service(settings) as running:
-            running.service.feed.clock.longest = 0.3
-            up = Bench(exchange, running, home)
-            with up.http:
-                yield up.ready() if wait else up
+def _quiet(caplog):
+    for name in ("crypto_rti.service", "crypto_rti.access"):
+        caplog.set_level(logging.CRITICAL, name)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +164,7 @@ def test_answers_from_memory_keep_telling_the_time(tmp_path):
 def test_a_forecast_is_computed_once(tmp_path, monkeypatch):
     computed = []
     true = forecasting.make_forecast
-    monkeypatch.setattr(forecasting, "make_forecast", lambda *args: computed.append(args[1]) or true(*args))
+    monkeypatch.setattr(forecasting, "make_forecast", lambda *args: computed.append((args[3], args[2].kind, args[1])) or true(*args))
     with bench(tmp_path) as up:
         for _ in range(3):
             for query in ({}, {"time_from": "now"}, {"time_from": "2024-01-31T15:00Z"}, {"time_from": "2024-01-31T15:10Z"}, {"time_from": 1}):

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'ExchangeError', 'UnknownProductError', 'BadRangeError',
            'BadAnswerError', 'ExchangeUnavailableError', 'read_answer', 'ExchangeConnection', 'window_edges',
-           'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages', 'run_sync']
+           'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages', 'feed_url', 'run_sync']
 
-# %% ../../nbs/11_data.coinbase.ipynb #c5e827a6
+# %% ../../nbs/11_data.coinbase.ipynb #afc930b3
 import asyncio
 import json
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
@@ -128,7 +128,7 @@ def _retry_policy(retries: int, backoff_seconds: float) -> AsyncRetrying:
 
     return AsyncRetrying(stop=stop_after_attempt(retries + 1), wait=wait, retry=retry_if_exception(_worth_retrying), reraise=True)
 
-# %% ../../nbs/11_data.coinbase.ipynb #d577fc60
+# %% ../../nbs/11_data.coinbase.ipynb #79830349
 class ExchangeConnection:
     "One exchange, one rate limit, one retry policy; an async context manager."
 
@@ -143,6 +143,7 @@ class ExchangeConnection:
         if not 0 < requests_per_second <= MAX_RATE:
             raise SettingsError(f"requests_per_second={requests_per_second}: choose a rate above 0 and at most {MAX_RATE:g}")
         self.base_url = base_url.rstrip("/")
+        self.requests_per_second = requests_per_second
         self.timeout_seconds = timeout_seconds
         self.sent: Counter[str] = Counter()  # requests by path, retries included
         self.source_name = ""  # what the server calls its candles, once it has answered
@@ -225,7 +226,7 @@ def _expect(answer: Any, kind: type[_Kind], where: str) -> _Kind:
         raise BadAnswerError(f"{where}: the answer is no {kind.__name__} but {str(answer)[:100]!r}; is the base URL that of an exchange?")
     return answer
 
-# %% ../../nbs/11_data.coinbase.ipynb #a6f9e285
+# %% ../../nbs/11_data.coinbase.ipynb #8f9c0546
 class CoinbaseClient(ExchangeConnection):
     "The endpoints of the Coinbase Exchange protocol that this project uses."
 
@@ -269,6 +270,12 @@ class CoinbaseClient(ExchangeConnection):
         "The last trade and the best bid and ask; numbers are decimal strings here."
         return _expect(await self.get(path := f"/products/{check_product(product)}/ticker"), dict, path)
 
+    async def trades(self, product: str, after: int | None = None) -> list[dict[str, Any]]:
+        "Up to 1000 trades, newest first; only those with an id below `after` where it is given. Numbers are decimal strings."
+        path = f"/products/{check_product(product)}/trades"
+        asked: dict[str, str | int] = {"limit": 1000} if after is None else {"limit": 1000, "after": after}
+        return _expect(await self.get(path, **asked), list, path)
+
     async def server_time(self) -> float:
         "The exchange's own clock in Unix seconds: the one that decides which hour is final."
         answer = _expect(await self.get("/time"), dict, "/time")
@@ -304,29 +311,29 @@ async def learn_source(
     by_address = f"{address.host}-{address.port or address.scheme}".replace(".", "-").replace(":", "-")
     return parse_source(f"{client.source_name or by_address}={source.location}")
 
-# %% ../../nbs/11_data.coinbase.ipynb #87d0892f
+# %% ../../nbs/11_data.coinbase.ipynb #04b7bed0
 _KNOWN = {"ticker", "heartbeat", "match", "last_match", "status"}
 
 
 def _read_message(raw: str | bytes) -> dict[str, Any] | None:
-    "One frame of the feed; `None` for what a consumer has no use for."
+    "One frame of the feed; `None` for what a consumer has no use for, which includes a frame that cannot be read."
     try:
         message = json.loads(raw)
-    except ValueError:
-        raise BadAnswerError(f"the feed sent something that is no JSON: {raw[:60]!r}") from None
+    except (ValueError, RecursionError):
+        return None
     kind = message.get("type") if isinstance(message, dict) else None
     if kind == "error":
         text = f"{message.get('message', '')}: {message.get('reason', '')}"[:200]
         raise (UnknownProductError if "product" in text.lower() else ExchangeError)(f"the feed refuses: {text}; correct the products or channels")
-    return message if kind in _KNOWN else None
+    return message if isinstance(kind, str) and kind in _KNOWN else None
 
-# %% ../../nbs/11_data.coinbase.ipynb #6bef5a04
+# %% ../../nbs/11_data.coinbase.ipynb #0c0991a5
 async def stream_messages(
     feed_url: str,  # `wss://…`
     products: Iterable[str],  # For example `["BTC-USD"]`
     channels: Iterable[str] = ("ticker", "heartbeat"),  # Channels that need no key
     timeout_seconds: float = 10.0,  # Silence after which the connection counts as dead
-) -> AsyncIterator[dict[str, Any]]:  # Messages as the exchange sends them
+) -> AsyncGenerator[dict[str, Any], None]:  # Messages as the exchange sends them
     "Subscribe to `channels` and yield their messages until the connection ends, which raises `ExchangeUnavailableError`."
     request = {"type": "subscribe", "product_ids": [check_product(product) for product in products], "channels": list(channels)}
     try:
@@ -334,11 +341,21 @@ async def stream_messages(
             await socket.send(json.dumps(request))
             while True:
                 async with asyncio.timeout(timeout_seconds):
-                    raw = await socket.recv()
-                if (message := _read_message(raw)) is not None:
-                    yield message
+                    while (message := _read_message(await socket.recv())) is None:
+                        pass  # A line that carries nothing of use is as dead as a silent one
+                yield message
     except (OSError, WebSocketException) as error:
         raise ExchangeUnavailableError(f"the feed {mask_credentials(feed_url)} ended: {type(error).__name__} {error}".rstrip()) from error
+
+# %% ../../nbs/11_data.coinbase.ipynb #8a0e2e28
+def feed_url(
+    settings: Settings,  # From `load_settings`
+    source: Source,  # From `parse_source`
+) -> str | None:  # A websocket URL; `None` where there is no feed, or none is wanted
+    "Tell where a source's ticker feed is."
+    if not settings.live_feed or source.kind not in ("coinbase", "http"):
+        return None
+    return settings.coinbase_feed_url if source.kind == "coinbase" else "ws" + source.location.removeprefix("http")
 
 # %% ../../nbs/11_data.coinbase.ipynb #0506a4a2
 _Result = TypeVar("_Result")

@@ -7,8 +7,8 @@ __all__ = ['GRANULARITIES', 'Damage', 'Kind', 'SIM_PRODUCTS', 'ReplayError', 'Re
            'Market', 'SimMarket', 'minutes_within', 'TableMarket', 'open_market', 'LoggedRequest', 'Exchange',
            'visible_candles', 'Trade', 'Tape', 'price_within', 'trade_interval', 'write_tape', 'day_figures',
            'describe_product', 'rest_ticker', 'Refusal', 'candle_window', 'ClockOrder', 'read_subscription',
-           'Subscriber', 'ticker_message', 'TokenBucket', 'ExchangeApp', 'make_exchange', 'RunningExchange',
-           'running_exchange', 'serve_exchange']
+           'Subscriber', 'ticker_message', 'match_message', 'TokenBucket', 'ExchangeApp', 'make_exchange',
+           'RunningExchange', 'running_exchange', 'serve_exchange']
 
 # %% ../../nbs/15_data.exchange.ipynb #9feb7571
 import asyncio
@@ -412,15 +412,15 @@ class Tape:
     last_id: int = 0
     sequence: int = 0
 
-# %% ../../nbs/15_data.exchange.ipynb #257326ac
+# %% ../../nbs/15_data.exchange.ipynb #18df2799
 def price_within(
     minute: np.ndarray,  # One row of `COLUMNS`, a minute
     second: float,  # 0 .. 60 since its start
 ) -> float:  # A price within the minute's low and high
-    "Tell the price inside a minute: its open at 0, its extremes at 18 and 36, its close at 60."
+    "Tell the price inside a minute: its open until its first trade at 1, its extremes at 18 and 36, its close at 60."
     _, low, high, open_, close, _ = minute
     extremes = [low, high] if close >= open_ else [high, low]
-    return float(np.interp(second, [0, 18, 36, 60], [open_, *extremes, close]))
+    return float(np.interp(second, [1, 18, 36, 60], [open_, *extremes, close]))
 
 
 def _minute(exchange: Exchange, product: str, moment: float) -> np.ndarray | None:
@@ -451,7 +451,7 @@ def trade_interval(exchange: Exchange) -> float:
     "Seconds of the exchange's clock between two trades."
     return max(1.0, exchange.clock.speed / 4)
 
-# %% ../../nbs/15_data.exchange.ipynb #4e465c95
+# %% ../../nbs/15_data.exchange.ipynb #2aebdae3
 def write_tape(
     exchange: Exchange,  # The exchange
     product: str,  # A product that it lists
@@ -461,7 +461,7 @@ def write_tape(
     while tape.trades and tape.trades[-1].time > now:
         tape.last_id = tape.trades.pop().trade_id - 1
     if not tape.trades:
-        tape.until = now - 100 * every
+        tape.until = now - 200 * every  # Candles lag by one minute and show whole ones, so a reader needs two of trades
         tape.last_id = tape.last_id or int(tape.until // every)
         _last_before(exchange, product, tape)
     first, last = int(min(tape.until, now) // every) + 1, int(now // every)
@@ -691,8 +691,8 @@ async def _clock(request: Request) -> Response:
         clock.set(order.now, order.speed)
     return JSONResponse({"now": _stamp(clock.now()), "speed": clock.speed})
 
-# %% ../../nbs/15_data.exchange.ipynb #271e7a8b
-_CHANNELS = ("ticker", "heartbeat")
+# %% ../../nbs/15_data.exchange.ipynb #a06f52af
+_CHANNELS = ("ticker", "matches", "heartbeat")
 _PRIVATE = ("level2", "level3", "full", "user")
 
 # %% ../../nbs/15_data.exchange.ipynb #d19e257c
@@ -750,16 +750,37 @@ def ticker_message(
         "best_ask_size": "1.0", "side": trade.side, "time": _stamp(trade.time), "trade_id": trade.trade_id, "last_size": _decimal(trade.size),
     }  # fmt: skip
 
-# %% ../../nbs/15_data.exchange.ipynb #a9c76c42
+# %% ../../nbs/15_data.exchange.ipynb #1f00ed97
+def match_message(
+    exchange: Exchange,  # The exchange
+    product: str,  # A product that it lists
+    trade: Trade,  # The trade to tell
+    first: bool,  # Whether it is the first that this connection is told
+) -> dict[str, Any]:  # A message of the matches channel
+    "Put a trade into the words of the matches channel, where `side` is the maker's."
+    tape = exchange.tapes[product]
+    tape.sequence += 1
+    return {
+        "type": "last_match" if first else "match", "trade_id": trade.trade_id, "maker_order_id": f"{trade.trade_id:032x}",
+        "taker_order_id": f"{trade.trade_id + 1:032x}", "side": "sell" if trade.side == "buy" else "buy", "size": _decimal(trade.size),
+        "price": _decimal(trade.price), "product_id": product, "sequence": tape.sequence, "time": _stamp(trade.time),
+    }  # fmt: skip
+
+# %% ../../nbs/15_data.exchange.ipynb #8dd1e2c1
 async def _tell_trades(exchange: Exchange, subscriber: Subscriber, silent: bool) -> None:
     "Send the trades that this connection has not heard of; silence and losses swallow them for good."
-    for product in subscriber.products("ticker"):
-        tape = write_tape(exchange, product)
+    wanted = {channel: subscriber.products(channel) for channel in ("ticker", "matches")}
+    for product in sorted({*wanted["ticker"], *wanted["matches"]}):
+        tape, first = write_tape(exchange, product), product not in subscriber.told
         told = min(subscriber.told.get(product, tape.last_id - 1), tape.last_id)
         subscriber.told[product] = tape.last_id
         for trade in [trade for trade in tape.trades if trade.trade_id > told]:
-            if not silent and not exchange.faults.take(["lose"], "/"):
+            if silent or exchange.faults.take(["lose"], "/"):
+                continue
+            if product in wanted["ticker"]:
                 await subscriber.socket.send_json(ticker_message(exchange, product, trade))
+            if product in wanted["matches"]:
+                await subscriber.socket.send_json(match_message(exchange, product, trade, first))
 
 
 async def _tell_heartbeats(exchange: Exchange, subscriber: Subscriber) -> None:

@@ -1,0 +1,85 @@
+"""A replay exchange, the service in front of it and a client, for tests of the whole application over real sockets."""
+
+import contextlib
+import time
+
+import httpx
+from toys import export_toy
+
+from crypto_rti.data.candles import HOUR, final_until, to_unix
+from crypto_rti.data.exchange import running_exchange
+from crypto_rti.service.app import running_service
+from crypto_rti.settings import load_settings
+
+NOW = "2024-01-31T15:20:00Z"
+UNTIL = to_unix("2024-01-31T15:00Z")
+
+
+class Bench:
+    "A replay exchange, the service in front of it, and a client."
+
+    def __init__(self, exchange, running, home):
+        self.exchange, self.service, self.url, self.bundles = exchange, running.service, running.url, home / "bundles"
+        self.record, self.hub, self.loop = running.record, running.hub, running.loop
+        self.http = httpx.Client(base_url=running.url, timeout=20)
+
+    def predict(self, **query):
+        return self.http.get("/api/predict", params={"coin": "BTC-USD", **query})
+
+    def answer(self, **query):
+        response = self.predict(**query)
+        assert response.status_code == 200, response.text
+        return response.json()["prediction"]
+
+    def until(self, wanted, seconds=15.0, **query):
+        "Ask until the answer is as wanted."
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            response = self.predict(**query)
+            if wanted(response):
+                return response
+            time.sleep(0.1)
+        raise AssertionError(f"never as wanted; last: {response.status_code} {response.text[:300]}")
+
+    def ready(self):
+        end = time.monotonic() + 15
+        while (response := self.http.get("/health/ready")).status_code != 200:
+            assert time.monotonic() < end, response.text
+            time.sleep(0.05)
+        return self
+
+    def hour(self, hours=1):
+        "Let hours pass, and wait until the last one is settled."
+        self.exchange.clock.advance(hours * HOUR)
+        wanted, end = final_until(self.exchange.clock.now()), time.monotonic() + 20
+        while self.record.settled < wanted:
+            assert time.monotonic() < end, (self.record, self.service.feed.failures)
+            time.sleep(0.05)
+
+    def in_loop(self, function, *arguments):
+        "Call something where the service runs."
+        self.loop.call_soon_threadsafe(function, *arguments)
+
+    def accuracy(self, **query):
+        response = self.http.get("/api/accuracy", params={"coin": "BTC-USD", **query})
+        assert response.status_code == 200, response.text
+        return response.json()["accuracy"]
+
+    def candle_requests(self):
+        return sum(request.path.endswith("/candles") for request in self.exchange.requests)
+
+
+@contextlib.contextmanager
+def bench(home, start=NOW, products="BTC-USD ETH-USD", speed=0.0, wait=True, arm=None, options=None, lag=None, **toy):
+    "Start it all; the clock is measured often, because a test's clock jumps. Prices are not followed unless `options` say so."
+    export_toy(home / "bundles", **toy)
+    with running_exchange("sim", start=start, speed=speed, rate_limit=False, **({} if lag is None else {"lag": lag})) as exchange:
+        for fault in arm or ():
+            exchange.faults.add(**fault)
+        given = {"home": home, "source": f"sim={exchange.url}", "products": products, "requests_per_second": 10, "live_feed": False, **(options or {})}
+        settings = load_settings(**given)
+        with running_service(settings) as running:
+            running.service.feed.clock.longest = 0.3
+            up = Bench(exchange, running, home)
+            with up.http:
+                yield up.ready() if wait else up

@@ -1,0 +1,177 @@
+"""What goes wrong around a live service, and what becomes of its record: the exchange, the database, the process itself."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from harness import UNTIL, bench
+from test_live import Reader, rows, start, wait_for
+from toys import export_toy
+
+from crypto_rti.data.candles import HOUR, to_iso, to_unix
+from crypto_rti.data.exchange import running_exchange
+from crypto_rti.data.market import sim_candles
+from crypto_rti.evaluation.intervals import ConformalState
+from crypto_rti.service import ledger as books
+
+STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
+
+
+def eventually(wanted, seconds=25):
+    "Wait until something is true."
+    end = time.monotonic() + seconds
+    while not (found := wanted()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def in_time(up, kind="lasso"):
+    "Hours from which a kind forecast before they were over."
+    return [row["data_until"] for row in rows(up) if row["kind"] == kind and row["coin"] == "BTC-USD" and row["made_at"] < row["predicted_for"]]
+
+
+# --- the exchange ---
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 429, "retry_after": 1},
+        {"kind": "status", "status": 500},
+        {"kind": "delay", "seconds": 30},
+        {"kind": "cut"},
+        {"kind": "body"},
+        {"kind": "rows", "damage": "null"},
+        {"kind": "disconnect"},
+    ],
+    ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
+)
+def test_while_candles_cannot_be_had_the_last_ones_are_served_and_the_hour_is_made_good(tmp_path, fault):
+    with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        up.service.feed.deadline = 1.0
+        up.exchange.faults.add(**fault, path="/products/*", times=None)
+        up.exchange.clock.advance(HOUR)
+        stale = up.until(lambda response: response.json()["prediction"]["stale"]).json()["prediction"]
+        assert stale["data_until"] == to_iso(UNTIL)
+        assert up.http.get("/health/ready").status_code == 200 and up.http.get("/metrics").status_code == 200
+        up.exchange.faults.clear()
+        eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)])
+        up.hour()
+        assert up.accuracy()["n"] == 2
+
+
+def test_an_outage_of_three_hours(tmp_path):
+    "Nothing is invented: the hours in between are made up for, and do not count."
+    with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        up.exchange.faults.add("status", status=503, path="/products/*", times=None)
+        up.exchange.clock.advance(3 * HOUR)
+        up.until(lambda response: response.json()["prediction"]["stale"])
+        up.exchange.faults.clear()
+        eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + 3 * HOUR)])
+        up.hour()
+        made = [row for row in rows(up) if row["kind"] == "lasso"]
+        hours = [to_unix(row["data_until"]) for row in made]
+        assert hours == list(range(hours[0], UNTIL + 5 * HOUR, HOUR))
+        assert up.accuracy()["n"] == 2 and up.accuracy()["unscored"] == 0
+
+
+def test_a_candle_that_is_corrected_later_changes_the_answer_and_not_the_record(tmp_path):
+    with bench(tmp_path, start="2024-01-31T16:01:00Z", products="BTC-USD", lag=150.0, interval=STATE) as up:
+        up.hour(0)
+        first = up.answer()
+        up.exchange.clock.advance(300)
+        truth = sim_candles("BTC-USD", UNTIL, UNTIL + HOUR)["close"].iloc[0]
+        second = up.until(lambda response: response.json()["prediction"]["current_price"] == truth).json()["prediction"]
+        assert first["current_price"] != truth and second["data_until"] == first["data_until"]
+        (row,) = (row for row in rows(up) if row["kind"] == "lasso" and row["data_until"] == first["data_until"])
+        assert row["current_price"] == first["current_price"]
+
+
+def test_an_hour_without_trades(tmp_path):
+    with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        silent = UNTIL, UNTIL + HOUR
+        up.exchange.faults.add("gap", start=to_iso(silent[0]), end=to_iso(silent[1]))
+        up.exchange.clock.advance(HOUR)
+        assert up.until(lambda response: response.status_code == 409).headers["content-type"] == "application/problem+json"
+        up.exchange.clock.advance(HOUR)
+        eventually(lambda: up.accuracy()["without_trades"] == 1)
+        score = up.accuracy()
+        assert (score["n"], score["unscored"]) == (0, 0) and up.answer(time_from=3)["actual_price"] is not None
+
+
+def test_the_websocket_falls_silent_and_prices_go_on(tmp_path):
+    with bench(tmp_path, products="BTC-USD", speed=1.0, options={"live_feed": True}) as up:
+        reader = Reader(up.url, "coin=BTC-USD").wait(lambda it: any(tick["via"] == "websocket" for tick in it.of("price")))
+        up.exchange.faults.add("silence", path="/")
+        reader.wait(lambda it: it.of("price")[-1]["via"] == "rest", 60)
+        before = reader.of("price")[-1]["time"]
+        reader.wait(lambda it: it.of("price")[-1]["time"] > before, 60)
+        eventually(lambda: any("websocket" in text for text in up.http.get("/health/ready").json()["problems"]))
+        up.exchange.faults.clear()
+        reader.wait(lambda it: it.of("price")[-1]["via"] == "websocket", 90)
+
+
+# --- the database ---
+
+
+def test_postgresql_restarts_under_a_live_service(tmp_path, server):
+    with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE, options={"ledger_url": server.empty()}) as up:
+        up.hour(0)
+        server.control("stop", "-m", "immediate")
+        try:
+            up.exchange.clock.advance(HOUR)
+            up.until(lambda response: response.json()["prediction"]["data_until"] == to_iso(UNTIL + HOUR))
+            refused = eventually(lambda: (found := up.http.get("/api/accuracy?coin=BTC-USD")).status_code == 503 and found)
+            assert refused.headers["retry-after"] and "127.0.0.1" not in refused.text
+            eventually(lambda: any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
+        finally:
+            server.control("start")
+        eventually(lambda: up.record.settled == UNTIL + HOUR)
+        assert in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)] and up.accuracy()["n"] == 1
+        eventually(lambda: not any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
+
+
+# --- the process ---
+
+
+def recorded(home):
+    "The ledger, read from outside."
+    ledger = books.open_ledger(f"sqlite:///{home}/ledger.db")
+    books.export(ledger, home / "rows.jsonl")
+    books.close_ledger(ledger)
+    return [json.loads(line) for line in (home / "rows.jsonl").read_text().splitlines()]
+
+
+def settled(home, hour):
+    "Whether the forecast from `hour` is in the ledger, and the one before has its score."
+    made = {row["data_until"]: row for row in recorded(home) if row["kind"] == "lasso"}
+    return to_iso(hour) in made and made.get(to_iso(hour - HOUR), {}).get("scored_at")
+
+
+def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(tmp_path):
+    export_toy(tmp_path / "bundles", slope=0.01, interval=STATE)
+    with running_exchange("sim", start=UNTIL + 1200, speed=0, rate_limit=False) as exchange:
+        seen = set()
+        for turn in range(4):
+            process, url = start(tmp_path, exchange.url, live_feed="false")
+            try:
+                wait_for(url, "/api/predict?coin=BTC-USD")
+                if turn:  # The first is killed as soon as it answers, whatever it is writing
+                    eventually(lambda now=UNTIL + turn * HOUR: settled(tmp_path, now))
+            finally:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+            made = recorded(tmp_path)
+            keys = [(row["coin"], row["kind"], row["version"], row["mode"], row["predicted_for"]) for row in made]
+            assert len(keys) == len(set(keys)) and seen <= set(keys)
+            seen = set(keys)
+            exchange.clock.advance(HOUR)
+    lasso = sorted(to_unix(row["data_until"]) for row in made if row["kind"] == "lasso")
+    assert lasso == list(range(lasso[0], UNTIL + 4 * HOUR, HOUR))
+    assert sum(row["actual_price"] is not None for row in made if row["kind"] == "lasso") == len(lasso) - 1

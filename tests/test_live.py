@@ -1,0 +1,323 @@
+"""What makes the service live: the hourly record, accuracy, the stream, several workers, a quiet end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import skew
+from harness import UNTIL, bench
+from toys import export_toy
+
+from crypto_rti.data.candles import HOUR, final_until, to_iso
+from crypto_rti.data.exchange import running_exchange
+from crypto_rti.data.market import sim_candles
+from crypto_rti.evaluation.intervals import ConformalState
+from crypto_rti.service import ledger as books
+from crypto_rti.service import stream as streaming
+from crypto_rti.settings import load_settings
+
+SHARED = load_settings().shared / "candles" / "coinbase"
+STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
+
+
+def rows(up):
+    "The ledger, oldest first."
+    path = up.bundles.parent / "rows.jsonl"
+    books.flush_recorder(up.service.recorder)
+    books.export(up.service.ledger, path)
+    return sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda row: (row["predicted_for"], row["kind"]))
+
+
+class Reader(threading.Thread):
+    "Reads a stream in the background: events as (id, kind, data)."
+
+    def __init__(self, url, query, **headers):
+        super().__init__(daemon=True)
+        self.url, self.query, self.headers, self.events, self.comments, self.ended = url, query, headers, [], 0, None
+        self.start()
+
+    def run(self):
+        try:
+            with httpx.stream("GET", f"{self.url}/api/stream?{self.query}", headers=self.headers, timeout=60) as answer:
+                self.status, event = answer.status_code, {}
+                for line in answer.iter_lines():
+                    if line.startswith(":"):
+                        self.comments += 1
+                    elif line:
+                        name, _, value = line.partition(": ")
+                        event[name] = value
+                    elif "event" in event:
+                        self.events.append((event["id"], event["event"], json.loads(event["data"])))
+                        event = {}
+            self.ended = "by the server"
+        except httpx.HTTPError as error:
+            self.ended = type(error).__name__
+
+    def wait(self, wanted, seconds=20):
+        end = time.monotonic() + seconds
+        while not wanted(self):
+            assert time.monotonic() < end, (self.events[-3:], self.ended)
+            time.sleep(0.02)
+        return self
+
+    def of(self, kind):
+        return [data for _, name, data in self.events if name == kind]
+
+
+# --- the record ---
+
+
+def test_every_model_forecasts_every_hour_unasked(tmp_path):
+    with bench(tmp_path, slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        for _ in range(3):
+            up.hour()
+        live = [row for row in rows(up) if row["made_at"] < row["predicted_for"]]
+        kinds = {(row["coin"], row["kind"]) for row in live}
+        assert kinds == {("BTC-USD", "lasso"), ("BTC-USD", "persistence"), ("ETH-USD", "persistence")}
+        assert {row["data_until"] for row in live} == {to_iso(UNTIL + hours * HOUR) for hours in range(4)}
+        score = up.accuracy()
+        assert (score["model"], score["n"], score["unscored"]) == ("lasso", 3, 0)
+        assert score["backtest"] == {"mase": 0.992, "coverage_90": 0.904} and score["this_version"]["n"] == 3
+        assert sum(day["n"] for day in score["by_day"]) == 3
+        truth = sim_candles("BTC-USD", UNTIL, UNTIL + 3 * HOUR)["close"].tolist()
+        assert [row["actual_price"] for row in live if row["kind"] == "lasso"][:3] == truth
+
+
+def test_asking_changes_nothing_on_record(tmp_path):
+    with bench(tmp_path, interval=STATE) as up:
+        up.hour(0)
+        before = rows(up)
+        for time_from in ("now", "3", "30", to_iso(UNTIL - 500 * HOUR)):
+            up.answer(time_from=time_from)
+        assert rows(up) == before
+
+
+def test_an_outage_is_made_up_for_and_not_counted(tmp_path):
+    export_toy(tmp_path / "bundles", slope=0.01, interval=STATE)
+    with running_exchange("sim", start=UNTIL + 1200, speed=0, rate_limit=False) as exchange:
+        counted = []
+        for hours in (0, 2, 7):
+            exchange.clock.advance(hours * HOUR)
+            settings = load_settings(home=tmp_path, source=f"sim={exchange.url}", products="BTC-USD", live_feed=False)
+            with keeping_service(settings) as running:
+                counted.append(running.http.get("/api/accuracy?coin=BTC-USD&days=7").json()["accuracy"]["n"])
+    assert counted == [0, 1, 2]
+    ledger = books.open_ledger(settings.ledger_address)
+    series = books.outcomes(ledger, "sim", "BTC-USD", "lasso", "1")
+    assert len(series) == 44 and (series.predicted_for[1:] - series.predicted_for[:-1] == HOUR).all()
+    books.close_ledger(ledger)
+
+
+class keeping_service:
+    "A service that has settled its hour, with a client."
+
+    def __init__(self, settings):
+        from crypto_rti.service.app import running_service
+
+        self.context = running_service(settings)
+
+    def __enter__(self):
+        running = self.context.__enter__()
+        self.http, end = httpx.Client(base_url=running.url, timeout=20), time.monotonic() + 20
+        while not running.record.settled or running.record.settled < final_until(running.service.feed.clock.now()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *error):
+        self.http.close()
+        return self.context.__exit__(*error)
+
+
+def test_intervals_learn_from_the_ledger_and_a_restart_forgets_nothing(tmp_path):
+    with bench(tmp_path, slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        for _ in range(3):
+            up.hour()
+        (states,) = (known for key, known in up.service.states.items() if key[1] == "lasso")
+        answers = {hours: up.answer(time_from=hours) for hours in (1, 2)} | {0: up.answer()}
+        last = next(reversed(states.values()))
+        assert last.until == UNTIL + 3 * HOUR
+    with running_exchange("sim", start=UNTIL + 3 * HOUR + 1200, speed=0) as exchange:
+        settings = load_settings(home=tmp_path, source=f"sim={exchange.url}", products="BTC-USD", live_feed=False)
+        with keeping_service(settings) as again:
+            for hours, before in answers.items():
+                after = again.http.get("/api/predict", params={"coin": "BTC-USD", "time_from": hours or "now"}).json()["prediction"]
+                assert after["interval"] == before["interval"] and after["interval_50"] == before["interval_50"]
+
+
+def test_what_accuracy_refuses(tmp_path):
+    with bench(tmp_path) as up:
+        for query, status in (("days=0", 422), ("days=many", 422), ("days=3651", 422), ("mode=day", 422), ("model_name=oracle", 404), ("tage=3", 422)):
+            assert up.http.get(f"/api/accuracy?coin=BTC-USD&{query}").status_code == status, query
+        assert up.http.get("/api/accuracy?coin=DOGE-EUR").status_code == 404
+
+
+def test_a_ledger_that_is_away_stops_nothing_else(tmp_path):
+    with bench(tmp_path, options={"ledger_url": f"sqlite:///{tmp_path}/bundles/nothing.txt/ledger.db"}) as up:
+        (tmp_path / "bundles" / "nothing.txt").touch()
+        assert up.answer()["model"] == "lasso"
+        end = time.monotonic() + 20
+        while not (fault := [text for text in up.http.get("/health/ready").json()["problems"] if "ledger" in text]):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        refused = up.http.get("/api/accuracy?coin=BTC-USD")
+        assert refused.status_code == 503 and refused.headers["retry-after"] and str(tmp_path) not in refused.text + str(fault)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="real candles are not here (../shared/candles)")
+def test_a_week_replayed_live_is_what_the_backtest_says():
+    figures = skew.compare(SHARED.parent.parent, days=7)
+    assert figures["hours"] == 168 and figures["in_time"] > 84 and figures["largest_difference"] < 1e-6, figures
+
+
+# --- the stream ---
+
+
+def test_a_stream_tells_prices_forecasts_and_scores(tmp_path):
+    with bench(tmp_path, speed=1.0, slope=0.01, options={"live_feed": True}) as up:
+        reader = Reader(up.url, "coin=BTC-USD").wait(lambda it: len(it.of("price")) >= 3)
+        assert reader.events[0][1] == "forecast" and reader.of("forecast")[0]["prediction"]["data_until"] == to_iso(UNTIL)
+        price = reader.of("price")[-1]
+        assert price["coin"] == "BTC-USD" and price["price"] > 0 and price["hour"]["low"] <= price["price"] <= price["hour"]["high"]
+        up.exchange.clock.advance(HOUR)
+        reader.wait(lambda it: len(it.of("forecast")) == 2 and it.of("scored"))
+        forecast, (scored,) = reader.of("forecast")[1]["prediction"], reader.of("scored")
+        assert forecast == {**up.answer(), "request_time": forecast["request_time"]}
+        assert scored["predicted_for"] == forecast["data_until"] and scored["actual_price"] == forecast["current_price"]
+        assert scored["predicted_price"] == reader.of("forecast")[0]["prediction"]["predicted_price"]
+
+
+def test_a_reader_that_comes_back_misses_nothing(tmp_path):
+    with bench(tmp_path, speed=1.0, options={"live_feed": True}) as up:
+        steady = Reader(up.url, "coin=BTC-USD").wait(lambda it: len(it.of("price")) >= 2)
+        seen = steady.events[-1][0]
+        steady.wait(lambda it: len(it.of("price")) >= 5)
+        back = Reader(up.url, "coin=BTC-USD", **{"last-event-id": seen}).wait(lambda it: len(it.events) >= 3)
+        ids = [event[0] for event in steady.events]
+        assert [event[0] for event in back.events][:3] == ids[ids.index(seen) + 1 :][:3]
+        by_query = Reader(up.url, f"coin=BTC-USD&last_event_id={seen}").wait(lambda it: it.events)
+        assert by_query.events[0][0] == back.events[0][0]
+        anew = Reader(up.url, "coin=BTC-USD", **{"last-event-id": "gone-17"}).wait(lambda it: it.events)
+        assert anew.events[0][1] == "forecast"
+
+
+def test_what_the_stream_refuses(tmp_path):
+    with bench(tmp_path, options={"stream_readers": 1}) as up:
+        for query, status in (("coin=DOGE-EUR", 404), ("coin=BTC-USD&time_from=5", 422), ("coin=BTC-USD&x=1", 422), ("coin=BTC-USD&model_name=o", 404)):
+            assert up.http.get(f"/api/stream?{query}").status_code == status, query
+        assert up.http.head("/api/stream?coin=BTC-USD").headers["content-type"].startswith("text/event-stream")
+        Reader(up.url, "coin=BTC-USD").wait(lambda it: it.events)
+        refused = up.http.get("/api/stream?coin=BTC-USD")
+        assert refused.status_code == 503 and refused.headers["retry-after"]
+
+
+def test_pings_keep_a_silent_line_alive(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "PING_SECONDS", 0.1)
+    with bench(tmp_path) as up:
+        Reader(up.url, "coin=BTC-USD").wait(lambda it: it.comments >= 3)
+
+
+def test_a_reader_that_takes_nothing_in_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "PATIENCE", 0.3)
+    with bench(tmp_path) as up:
+        address = urlsplit(up.url)
+        with socket.create_connection((address.hostname, address.port)) as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.sendall(f"GET /api/stream?coin=BTC-USD HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+            end = time.monotonic() + 10
+            while not up.hub.readers:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            (channel,) = up.hub.channels.values()
+            text = json.dumps({"padding": "x" * 60_000})
+            while not up.hub.cut_off:
+                up.in_loop(streaming.publish, channel, "price", text)
+                assert time.monotonic() < end + 30
+                time.sleep(0.01)
+        assert up.hub.readers == 0 and up.http.get("/health/live").status_code == 200
+
+
+def test_a_rolling_stream_forecasts_each_minute(tmp_path):
+    with bench(tmp_path, slope=0.01) as up:
+        reader = Reader(up.url, "coin=BTC-USD&time_from=rolling").wait(lambda it: it.events)
+        up.exchange.clock.advance(60)
+        reader.wait(lambda it: len(it.of("forecast")) >= 2)
+        first, second = (event["prediction"] for event in reader.of("forecast")[:2])
+        assert first["mode"] == second["mode"] == "rolling" and second["data_until"] > first["data_until"]
+
+
+# --- processes ---
+
+
+def start(home, url, **options):
+    "A service in a process of its own; returns it and its address."
+    given = {"HOME": home, "SOURCE": f"sim={url}", "PORT": 0, "PRODUCTS": "BTC-USD", "LOG_LEVEL": "warning", **options}
+    environment = {**os.environ, **{f"CRYPTO_RTI_{name.upper()}": str(value) for name, value in given.items()}}
+    command = [sys.executable, "-c", "from crypto_rti.cli import main; main()", "serve"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().split()[-1]
+
+
+def wait_for(url, path, seconds=30):
+    "Ask until it is answered."
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            answer = httpx.get(url + path, timeout=10)
+            if answer.status_code == 200:
+                return answer
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_stop_ends_streams_and_writes_what_waits(tmp_path):
+    export_toy(tmp_path / "bundles")
+    with running_exchange("sim", start=UNTIL + 1200, speed=0) as exchange:
+        process, url = start(tmp_path, exchange.url)
+        wait_for(url, "/api/predict?coin=BTC-USD")
+        reader = Reader(url, "coin=BTC-USD").wait(lambda it: it.events)
+        process.send_signal(signal.SIGTERM)
+        reader.wait(lambda it: it.ended)
+        assert process.wait(20) == 0 and reader.ended == "by the server", process.stderr.read()
+    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    assert "BTC-USD" in books.unscored(ledger, "sim", UNTIL + 2 * HOUR)
+    books.close_ledger(ledger)
+
+
+def counted(metrics):
+    "Forecasts answered, as the metrics of all workers have it."
+    lines = [line for line in metrics.splitlines() if line.startswith("crypto_rti_http_requests_total") and "/api/predict" in line and '"200"' in line]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def test_several_workers_share_port_ledger_and_counters(tmp_path):
+    export_toy(tmp_path / "bundles")
+    with running_exchange("sim", start=UNTIL + 1200, speed=0, rate_limit=False) as exchange:
+        process, url = start(tmp_path, exchange.url, service_workers=2)
+        try:
+            answers = [wait_for(url, "/api/predict?coin=BTC-USD").json() for _ in range(30)]
+            assert len({json.dumps({**answer["prediction"], "request_time": ""}) for answer in answers}) == 1
+            pids = [int(pid) for pid in subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()]
+            assert len(pids) >= 2
+            end = time.monotonic() + 20
+            while counted(wait_for(url, "/metrics").text) < 30:  # A worker tells the others every few seconds
+                assert time.monotonic() < end
+                time.sleep(0.2)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    assert books.unscored(ledger, "sim", UNTIL + 2 * HOUR)["BTC-USD"] == [UNTIL + HOUR]
+    books.close_ledger(ledger)
