@@ -54,7 +54,7 @@ def test_while_candles_cannot_be_had_the_last_ones_are_served_and_the_hour_is_ma
         up.hour(0)
         up.service.feed.deadline = 1.0
         up.exchange.faults.add(**fault, path="/products/*", times=None)
-        up.exchange.clock.advance(HOUR)
+        up.jump(1)
         stale = up.until(lambda response: response.json()["prediction"]["stale"]).json()["prediction"]
         assert stale["data_until"] == to_iso(UNTIL)
         assert up.http.get("/health/ready").status_code == 200 and up.http.get("/metrics").status_code == 200
@@ -69,7 +69,7 @@ def test_an_outage_of_three_hours(tmp_path):
     with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
         up.hour(0)
         up.exchange.faults.add("status", status=503, path="/products/*", times=None)
-        up.exchange.clock.advance(3 * HOUR)
+        up.jump(3)
         up.until(lambda response: response.json()["prediction"]["stale"])
         up.exchange.faults.clear()
         eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + 3 * HOUR)])
@@ -84,7 +84,7 @@ def test_a_candle_that_is_corrected_later_changes_the_answer_and_not_the_record(
     with bench(tmp_path, start="2024-01-31T16:01:00Z", products="BTC-USD", lag=150.0, interval=STATE) as up:
         up.hour(0)
         first = up.answer()
-        up.exchange.clock.advance(300)
+        up.jump(1 / 12)
         truth = sim_candles("BTC-USD", UNTIL, UNTIL + HOUR)["close"].iloc[0]
         second = up.until(lambda response: response.json()["prediction"]["current_price"] == truth).json()["prediction"]
         assert first["current_price"] != truth and second["data_until"] == first["data_until"]
@@ -97,9 +97,9 @@ def test_an_hour_without_trades(tmp_path):
         up.hour(0)
         silent = UNTIL, UNTIL + HOUR
         up.exchange.faults.add("gap", start=to_iso(silent[0]), end=to_iso(silent[1]))
-        up.exchange.clock.advance(HOUR)
+        up.jump(1)
         assert up.until(lambda response: response.status_code == 409).headers["content-type"] == "application/problem+json"
-        up.exchange.clock.advance(HOUR)
+        up.jump(1)
         eventually(lambda: up.accuracy()["without_trades"] == 1)
         score = up.accuracy()
         assert (score["n"], score["unscored"]) == (0, 0) and up.answer(time_from=3)["actual_price"] is not None
@@ -125,7 +125,7 @@ def test_postgresql_restarts_under_a_live_service(tmp_path, server):
         up.hour(0)
         server.control("stop", "-m", "immediate")
         try:
-            up.exchange.clock.advance(HOUR)
+            up.jump(1)
             up.until(lambda response: response.json()["prediction"]["data_until"] == to_iso(UNTIL + HOUR))
             refused = eventually(lambda: (found := up.http.get("/api/accuracy?coin=BTC-USD")).status_code == 503 and found)
             assert refused.headers["retry-after"] and "127.0.0.1" not in refused.text

@@ -189,7 +189,7 @@ def test_a_stream_tells_prices_forecasts_and_scores(tmp_path):
         assert reader.events[0][1] == "forecast" and reader.of("forecast")[0]["prediction"]["data_until"] == to_iso(UNTIL)
         price = reader.of("price")[-1]
         assert price["coin"] == "BTC-USD" and price["price"] > 0 and price["hour"]["low"] <= price["price"] <= price["hour"]["high"]
-        up.exchange.clock.advance(HOUR)
+        up.jump(1)
         reader.wait(lambda it: len(it.of("forecast")) == 2 and it.of("scored"))
         forecast, (scored,) = reader.of("forecast")[1]["prediction"], reader.of("scored")
         assert forecast == {**up.answer(), "request_time": forecast["request_time"]}
@@ -250,7 +250,7 @@ def test_a_reader_that_takes_nothing_in_is_cut_off(tmp_path, monkeypatch):
 def test_a_rolling_stream_forecasts_each_minute(tmp_path):
     with bench(tmp_path, slope=0.01) as up:
         reader = Reader(up.url, "coin=BTC-USD&time_from=rolling").wait(lambda it: it.events)
-        up.exchange.clock.advance(60)
+        up.jump(1 / 60)
         reader.wait(lambda it: len(it.of("forecast")) >= 2)
         first, second = (event["prediction"] for event in reader.of("forecast")[:2])
         assert first["mode"] == second["mode"] == "rolling" and second["data_until"] > first["data_until"]

@@ -7,7 +7,7 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'Answer', 'Se
            'models_of', 'followed', 'state_for', 'keep_state', 'recalled', 'keep_forecast', 'reference_candles',
            'forecast_hour', 'predict_at', 'remember', 'recall', 'notice_corrections']
 
-# %% ../../nbs/64_service.answers.ipynb #857dda3d
+# %% ../../nbs/64_service.answers.ipynb #f2ec7b09
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..data.candles import FINAL_AFTER, HOUR, Source, final_until, floor_time, to_iso
-from ..data.coinbase import ExchangeError, make_client
+from ..data.coinbase import BadRangeError, ExchangeError, make_client
 from ..evaluation.intervals import ConformalState
 from ..settings import Settings
 from . import predict as forecasting
@@ -219,10 +219,13 @@ async def predict_at(
     lasting = whole and not stale and final == final_until(now) and (actual is not None or data_until == final)
     return forecasting.to_result(forecast, int(now), actual, stale), final + HOUR + FINAL_AFTER if lasting else 0.0
 
-# %% ../../nbs/64_service.answers.ipynb #ecd23eaa
+# %% ../../nbs/64_service.answers.ipynb #ad1c6bd6
 async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> tuple[PredictionResult, float]:
     "Answer for one hour from the last closed minute."
-    minutes, hours = await minutes_for(service.feed, coin), await candles_for(service.feed, coin, final_until(now))
+    try:
+        minutes, hours = await minutes_for(service.feed, coin), await candles_for(service.feed, coin, final_until(now))
+    except BadRangeError:
+        raise forecasting.ParameterError(f"time_from={ROLLING} is not possible here: {service.source.name} has no one-minute candles; give now") from None
     wanted, generation = minutes_until(service.feed), service.shelf.generation
     data_until = min(minutes.end, hours.end + HOUR - 60)  # An hour's end is final later than its last minute
     forecast = recalled(service, coin, model, ROLLING, data_until)

@@ -63,13 +63,13 @@ class ScoredForecast(BaseModel):
     inside_50: bool
     inside_90: bool
 
-# %% ../../nbs/66_service.stream.ipynb #8ae20fb6
+# %% ../../nbs/66_service.stream.ipynb #040b21f6
 def to_tick(
     running: Running,  # From the feed
 ) -> PriceTick:
     "Put a running price into the words of the contract."
     names = ("open", "high", "low", "close", "volume", "whole")
-    hour = RunningHour(time=to_iso(running.start), **{name: getattr(running, name) for name in names})
+    hour = RunningHour(time=to_iso(running.start), **{name: getattr(running, name) for name in names} | {"volume": round(running.volume, 8)})
     return PriceTick(coin=running.product, time=to_iso(int(running.time)), price=running.price, via=running.via, hour=hour)
 
 
@@ -85,7 +85,7 @@ def to_scored(
         inside_50=low <= actual <= high, inside_90=lowest <= actual <= highest,
     )  # fmt: skip
 
-# %% ../../nbs/66_service.stream.ipynb #f6ad5de6
+# %% ../../nbs/66_service.stream.ipynb #ca61028d
 HELD = 700
 "Events that a channel holds: ten minutes of a price a second, and the forecasts between."
 
@@ -101,7 +101,7 @@ class Channel:
     model_name: str
     time_from: str  # `now` or `rolling`
     name: str = field(default_factory=lambda: secrets.token_hex(4))  # Tells its events from those of another channel or process
-    end: int = 0  # Number of the next event
+    end: int = 1  # Number of the next event
     held: deque[bytes] = field(default_factory=lambda: deque(maxlen=HELD))
     readers: set[asyncio.Event] = field(default_factory=set)  # Each is woken when there is something new
     told: tuple[int, str] = (0, "")  # Moment and version of the last forecast told
