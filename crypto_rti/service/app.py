@@ -11,9 +11,10 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
            'find_problems', 'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket',
            'make_server', 'announce', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/69_service.app.ipynb #e6063c6c
+# %% ../../nbs/69_service.app.ipynb #27ef714e
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -500,7 +501,7 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
-# %% ../../nbs/69_service.app.ipynb #e6440089
+# %% ../../nbs/69_service.app.ipynb #abe56dfe
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     "Keep candles, prices, models, the record and the stream current while the application runs."
@@ -517,6 +518,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         **({"metrics": lambda: keep_counting(app.state.metrics)} if app.state.metrics.shared else {}),
     }
     tasks = [asyncio.create_task(_supervise(name, one)) for name, one in work.items()]
+    gc.freeze()  # What is there now stays; collecting it again and again would stop answers for a tenth of a second
     try:
         with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)):
             yield
