@@ -74,7 +74,7 @@ class Bench:
         return response.json()["accuracy"]
 
     def candle_requests(self):
-        return sum(request.path.endswith("/candles") for request in self.exchange.requests)
+        return sum(request.path.endswith("/candles") and request.query["granularity"] == "3600" for request in self.exchange.requests)
 
 
 @contextlib.contextmanager

@@ -501,7 +501,7 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
-# %% ../../nbs/69_service.app.ipynb #abe56dfe
+# %% ../../nbs/69_service.app.ipynb #4251a9c6
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     "Keep candles, prices, models, the record and the stream current while the application runs."
@@ -529,7 +529,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(close_record, service)
         await service.feed.client.__aexit__(None, None, None)
 
-
+# %% ../../nbs/69_service.app.ipynb #4acf1725
 async def _supervise(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     "Begin work anew that a bug has ended."
     while True:
@@ -539,7 +539,7 @@ async def _supervise(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -
             log.exception("the work on %s broke down and begins anew", name)
         await asyncio.sleep(1)
 
-
+# %% ../../nbs/69_service.app.ipynb #2347b428
 @contextlib.contextmanager
 def _before_stopping(act: Callable[[], object]) -> Iterator[None]:
     "Act as soon as the process is asked to stop; the server waits for open streams otherwise."
