@@ -25,11 +25,15 @@ _HOMES = {
     "load_bundle": "registry.bundle",
     "predict_once": "service.app",
     "retrain": "pipeline",
+    "Client": "client",
+    "AsyncClient": "client",
 }
 
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from .client import AsyncClient as AsyncClient
+    from .client import Client as Client
     from .data.fetch import fetch as fetch
     from .data.market import sim_candles as sim_candles
     from .data.store import CandleStore as CandleStore
