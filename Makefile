@@ -52,6 +52,21 @@ bench: $(VENV)/.train bench-service ## Print the benchmarks
 bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
 	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
 
+##@ Deliver it
+.PHONY: pipeline images test-images release
+pipeline: $(VENV)/.train ## Fetch, train and put forward, without the service: what CI and the schedule run; SOURCE=coinbase|sim|URL|folder
+	$(BIN)/crypto-rti retrain --source "$(if $(filter auto,$(SOURCE)),coinbase,$(SOURCE))" $(PRODUCTS:%=--product %) $(MODELS:%=--model %)
+
+images: ## Build both images with Docker; the service holds the champions in var/bundles
+	$(LOCAL) docker/images.py build service $(if $(wildcard var/bundles/index.json),--bundles var/bundles)
+	$(LOCAL) docker/images.py build trainer
+
+test-images: $(VENV)/.dev ## As root, without a registry: build and run images, compose, installer, a rollout; ARCH=arm64 PARTS="service"
+	$(BIN)/python docker/test_images.py $(PARTS) $(ARCH:%=--arch %)
+
+release: $(VENV)/.dev ## Pack installer, units and webhook servers into dist/; VERSION=v0.1.0
+	GO="$(abspath $(BIN))/go" sh deploy/package.sh $(or $(VERSION),$(error name the version: make release VERSION=v0.1.0))
+
 ##@ Change it
 .PHONY: prepare notebooks experiments hooks lock env
 prepare: $(VENV)/.dev ## Clean the notebooks and export the package: before every commit
