@@ -21,9 +21,17 @@ SYSTEM_PACKAGES := libgomp1 postgresql prometheus wrk gcc libc6-dev
 .DELETE_ON_ERROR:
 
 ##@ Use it
-.PHONY: run lab docs
+.PHONY: run frontend lab docs
 run: $(VENV)/.train ## Fetch, train, promote and serve; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
 	$(BIN)/crypto-rti run --source "$(SOURCE)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
+
+frontend: frontend/out/index.html ## Build the page with Node 20 or newer; the service then shows it at /
+
+frontend/node_modules/.package-lock.json: frontend/package-lock.json
+	cd frontend && npm ci
+
+frontend/out/index.html: frontend/node_modules/.package-lock.json $(shell find frontend/app frontend/components frontend/lib frontend/scripts -type f 2>/dev/null) $(wildcard nbs/experiments/*.ipynb)
+	cd frontend && NEXT_TELEMETRY_DISABLED=1 npm run build
 
 lab: $(VENV)/.train ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir nbs

@@ -39,7 +39,7 @@ Words = Annotated[tuple[_Word, ...], NoDecode, BeforeValidator(_split)]
 SECRETS = {"api_keys"}
 "Settings whose values are never shown or handed on."
 
-# %% ../nbs/00_settings.ipynb #acb88500
+# %% ../nbs/00_settings.ipynb #6e1e5e65
 class Settings(BaseSettings):
     "Everything that can be configured, with defaults that work on a laptop."
 
@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     trusted_proxies: Words[str] = Field((), description="Addresses of proxies whose X-Forwarded-For is believed")
     keep_runs: int = Field(20, ge=1, description="Pipeline runs kept before the oldest are deleted")
     workers: int = Field(2, ge=1, description="Notebooks executed at the same time")
+    page: Path = Field(Path("frontend/out"), description="Folder of the built page; where there is none, / shows the documentation of the API")
     log_level: str = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="How the service logs: json, text, or auto, which is text on a terminal")
     shared: Path = Field(Path("../shared"), description="Folder with real candles for tests, benchmarks and experiments")

@@ -236,6 +236,16 @@ def pace(url: str, path: str, rate: float, seconds: float, connections: int = 64
     return {**figures, "paced_max_ms": float((answered - due).max()), "paced_per_s": rate}
 
 
+def stolen(seconds: float) -> Figures:
+    "How long this machine keeps a program that only looks at the clock waiting: what no service can be faster than."
+    before, end, gaps = time.perf_counter(), time.perf_counter() + seconds, [0.0]
+    while before < end:
+        now = time.perf_counter()
+        gaps += [now - before] if now - before > 0.002 else []
+        before = now
+    return {"machine_longest_gap_ms": 1e3 * max(gaps), "machine_gaps_ms_per_s": 1e3 * sum(gaps) / seconds}
+
+
 def bench_predict(options: argparse.Namespace) -> Figures:
     "Rates in turns, since the machine has other work; then half of predict's rate."
     with running() as up:
@@ -247,7 +257,7 @@ def bench_predict(options: argparse.Namespace) -> Figures:
             paced = pool.submit(pace, up.url, WARM, predict / 2, 4 * options.seconds).result()
         ratio = float(np.median([p / v for v, p in pairs]))
         tool = "wrk" if shutil.which("wrk") else "socket loop (slower than the service)"
-        return {"predict_to_live": ratio, "predict_per_s": float(predict), "live_per_s": float(live), "load": tool, **paced}
+        return {"predict_to_live": ratio, "predict_per_s": float(predict), "live_per_s": float(live), "load": tool, **paced, **stolen(options.seconds)}
 
 
 # --- memory ---

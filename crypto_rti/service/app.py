@@ -11,7 +11,7 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
            'find_problems', 'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket',
            'make_server', 'announce', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/69_service.app.ipynb #27ef714e
+# %% ../../nbs/69_service.app.ipynb #ea61e405
 import asyncio
 import contextlib
 import gc
@@ -47,6 +47,7 @@ from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
+from .page import Page, read_page
 from .predict import PredictionAnswer, PredictionResult, Shelf, Time
 from .record import AccuracyAnswer, Record, check_days, close_record, keep_record, measured_accuracy, open_record
 from .stream import TRANSPORT, EventStream, Hub, PriceTick, ScoredForecast
@@ -473,7 +474,7 @@ async def get_docs(request: Request) -> Response:
     "Show the documentation."
     return Response(docs_page(request.app.openapi()), media_type="text/html", headers={**HEADERS, **_NOTHING_FROM_OUTSIDE})
 
-# %% ../../nbs/69_service.app.ipynb #ad1ba0d4
+# %% ../../nbs/69_service.app.ipynb #218f8248
 DESCRIPTION = """Forecasts of the next hour's closing price of crypto coins, with honest intervals.
 
 Errors are problem details (RFC 9457). Times are ISO 8601, UTC. Nothing here is financial advice."""
@@ -493,6 +494,8 @@ def make_app(
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
+    if files := read_page(settings.page):
+        app.add_middleware(Page, files=files)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
     add_operations(app, app.state.metrics, settings)
     app.add_middleware(KnownTransport)

@@ -1,0 +1,60 @@
+"use client";
+import type { Prediction } from "@/lib/api";
+import { age, clock, coinName, dayAndClock, modelName, money, ownClock, percent, signed, signedMoney } from "@/lib/format";
+import { serviceNow, type Live } from "@/lib/live";
+import { RangeStrip } from "./RangeStrip";
+
+/** The forecast in words and figures. */
+export function Answer({ live, prediction, now }: { live: Live; prediction: Prediction; now: number }) {
+  const { coin, current_price: last, interval, interval_50: half, actual_price: actual } = prediction;
+  const price = (value: number) => money(value, coin, last);
+  const own = ownClock(prediction.predicted_for);
+  return (
+    <section className="answer" aria-labelledby="answer">
+      <h1 id="answer">
+        {coinName(coin)} at {clock(prediction.predicted_for)} UTC
+        <small>{dayAndClock(prediction.predicted_for).split(",")[0]}{own && `, ${own} on your clock`}</small>
+      </h1>
+      <p className="price">
+        <data value={prediction.predicted_price}>{price(prediction.predicted_price)}</data>
+      </p>
+      <p className="difference">
+        <strong>{signedMoney(prediction.difference, coin, last)}</strong>, or <strong>{signed(prediction.difference_bps, 1)} bps</strong>, against {price(last)} at {clock(prediction.data_until)}
+      </p>
+      <RangeStrip prediction={prediction} />
+      <dl className="ranges">
+        <div><dt><span className="swatch inner" />Even odds <span className="level">50 %</span></dt><dd>{price(half.low)} to {price(half.high)}</dd></div>
+        <div><dt><span className="swatch outer" />Nine in ten <span className="level">90 %</span></dt><dd>{price(interval.low)} to {price(interval.high)}</dd></div>
+        {actual !== null && (
+          <div className="came"><dt><span className="swatch actual" />What came</dt><dd>{price(actual)}, {place(actual, prediction)}</dd></div>
+        )}
+        {live.tick && actual === null && (
+          <div className="running"><dt>Now</dt><dd><data value={live.tick.price}>{price(live.tick.price)}</data> <span className="quiet">at {clock(live.tick.time)}{live.tick.via === "rest" ? ", looked up now and then" : ", live"}</span></dd></div>
+        )}
+      </dl>
+      <dl className="facts">
+        <div><dt>Known until</dt><dd>{dayAndClock(prediction.data_until)} UTC{actual === null && `, ${age(serviceNow(live, now) - Date.parse(prediction.data_until))} ago`}</dd></div>
+        <div><dt>Model</dt><dd>{modelName(prediction.model)}, version {prediction.model_version}</dd></div>
+        <div><dt>Prices from</dt><dd>{prediction.source}</dd></div>
+        {prediction.backtest.mase !== null && prediction.model !== "persistence" && (
+          <div><dt>In its backtest</dt><dd>{advantage(prediction.backtest.mase)}{prediction.backtest.coverage_90 !== null && `; 90 % interval held ${percent(prediction.backtest.coverage_90)}`}</dd></div>
+        )}
+      </dl>
+      {prediction.model === "persistence" && (
+        <p className="aside">“No change” is the measure that every model is held against: it says the price stays where it is, and knows only how far prices wander in an hour.</p>
+      )}
+    </section>
+  );
+}
+
+function place(actual: number, { interval, interval_50: half }: Prediction): string {
+  const within = (range: { low: number; high: number }) => actual >= range.low && actual <= range.high;
+  if (within(half)) return "within both intervals";
+  return within(interval) ? "within the 90 % interval" : "outside both intervals";
+}
+
+function advantage(mase: number): string {
+  const percents = 100 * (1 - mase);
+  if (Math.abs(percents) < 0.05) return "errors as large as those of “no change”";
+  return `errors ${Math.abs(percents).toFixed(1)} % ${percents > 0 ? "smaller" : "larger"} than those of “no change”`;
+}

@@ -1,0 +1,135 @@
+"use client";
+import { createChart, CrosshairMode, customSeriesDefaultOptions, LineSeries, LineStyle, type IChartApi, type ICustomSeriesPaneView, type IPriceLine, type ISeriesApi, type UTCTimestamp } from "lightweight-charts";
+import { useEffect, useRef } from "react";
+import type { Prediction, PriceTick } from "@/lib/api";
+import { BandSeries, type Band, type BandOptions } from "@/lib/bands";
+import { coinName, dayAndClock, decimals, money } from "@/lib/format";
+import type { Past } from "@/lib/history";
+
+const HOUR = 3600;
+const stamp = (time: string | number) => Math.floor(new Date(time).getTime() / 1000) as UTCTimestamp;
+
+interface Parts {
+  chart: IChartApi;
+  bands: ISeriesApi<"Custom", UTCTimestamp, Band>;
+  fan: ISeriesApi<"Custom", UTCTimestamp, Band>;
+  closes: ISeriesApi<"Line">;
+  forecasts: ISeriesApi<"Line">;
+  running: IPriceLine | null;
+}
+
+interface Props {
+  prediction: Prediction;
+  past: Past;
+  tick: PriceTick | null;
+  hours: number;
+}
+
+/** Prices, the intervals they were expected in, and the fan of the hour to come. */
+export function Chart({ prediction, past, tick, hours }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const parts = useRef<Parts | null>(null);
+  const { coin, current_price } = prediction;
+
+  useEffect(() => {
+    const made = build(box.current!, coin, current_price);
+    parts.current = made;
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const repaint = () => paint(made);
+    dark.addEventListener("change", repaint);
+    return () => {
+      dark.removeEventListener("change", repaint);
+      made.chart.remove();
+      parts.current = null;
+    };
+    // A coin has a scale of its own; the price only says how many decimals it needs.
+  }, [coin]); // eslint-disable-line
+
+  useEffect(() => {
+    if (parts.current) fill(parts.current, prediction, past);
+  }, [prediction, past]);
+
+  // Only a new hour or another span moves the view: a reader who has zoomed keeps what they look at.
+  const target = prediction.predicted_for, oldest = past.closes[0]?.time;
+  useEffect(() => {
+    if (!parts.current || oldest === undefined) return;
+    const to = stamp(target);
+    parts.current.chart.timeScale().setVisibleRange({ from: Math.max(stamp(oldest), to - (hours + 1) * HOUR) as UTCTimestamp, to });
+  }, [target, hours, oldest, coin]);
+
+  const price = tick?.price ?? null;
+  useEffect(() => {
+    if (parts.current) showRunning(parts.current, price);
+  }, [price, coin]);
+
+  return <div className="chart" ref={box} role="img" aria-label={`Chart of ${coinName(coin)}: prices, forecasts and intervals. The table below holds the same numbers.`} />;
+}
+
+function build(box: HTMLDivElement, coin: string, scale: number): Parts {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const chart = createChart(box, {
+    autoSize: true,
+    crosshair: { mode: CrosshairMode.Magnet },
+    // The wheel scrolls the page, as everywhere; drag, pinch and the buttons above move the chart.
+    handleScroll: { mouseWheel: false, vertTouchDrag: false },
+    handleScale: { mouseWheel: false },
+    kineticScroll: { touch: !calm, mouse: false },
+    // The name stands in the page's footer: the library's own logo writes a style sheet, which our security policy refuses.
+    layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 12 },
+    rightPriceScale: { borderVisible: false },
+    timeScale: { timeVisible: true, secondsVisible: false, borderVisible: false, rightOffset: 1 },
+    localization: { priceFormatter: (value: number) => money(value, coin, scale), timeFormatter: (time: number) => `${dayAndClock(time * 1000)} UTC` },
+  });
+  const format = { type: "price" as const, minMove: 10 ** -decimals(scale), precision: decimals(scale) };
+  const quiet = { lastValueVisible: false, priceLineVisible: false, priceFormat: format };
+  const options: BandOptions = { ...customSeriesDefaultOptions, outer: "#888", inner: "#888" };
+  const band = () => new BandSeries(options) as unknown as ICustomSeriesPaneView<UTCTimestamp, Band, BandOptions>;
+  const made: Parts = {
+    chart,
+    bands: chart.addCustomSeries<Band, BandOptions>(band() as never, quiet) as unknown as Parts["bands"],
+    fan: chart.addCustomSeries<Band, BandOptions>(band() as never, quiet) as unknown as Parts["fan"],
+    forecasts: chart.addSeries(LineSeries, { ...quiet, lineVisible: false, pointMarkersVisible: true, pointMarkersRadius: 2, crosshairMarkerVisible: false }),
+    closes: chart.addSeries(LineSeries, { ...quiet, lineWidth: 2, crosshairMarkerVisible: true }),
+    running: null,
+  };
+  paint(made);
+  return made;
+}
+
+/** Take the page's colours over; they change with the system's. */
+function paint({ chart, bands, fan, closes, forecasts, running }: Parts): void {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name: string) => style.getPropertyValue(name).trim();
+  chart.applyOptions({
+    layout: { background: { color: "transparent" }, textColor: colour("--quiet") },
+    grid: { vertLines: { color: colour("--hair") }, horzLines: { color: colour("--hair") } },
+  });
+  bands.applyOptions({ outer: colour("--band-past-outer"), inner: colour("--band-past-inner") } as Partial<BandOptions>);
+  fan.applyOptions({ outer: colour("--band-outer"), inner: colour("--band-inner") } as Partial<BandOptions>);
+  closes.applyOptions({ color: colour("--ink") });
+  forecasts.applyOptions({ color: colour("--accent") });
+  running?.applyOptions({ color: colour("--accent") });
+}
+
+function fill({ bands, fan, closes, forecasts }: Parts, newest: Prediction, past: Past): void {
+  const until = stamp(newest.data_until);
+  const band = (one: Prediction): Band => ({ time: stamp(one.predicted_for), low90: one.interval.low, low50: one.interval_50.low, high50: one.interval_50.high, high90: one.interval.high });
+  const before = past.forecasts.filter((one) => stamp(one.predicted_for) <= until);
+  const start = newest.current_price;
+  bands.setData(before.map(band));
+  fan.setData([{ time: until, low90: start, low50: start, high50: start, high90: start }, band(newest)]);
+  forecasts.setData([...before, newest].map((one) => ({ time: stamp(one.predicted_for), value: one.predicted_price })));
+  closes.setData(past.closes.map(({ time, close }) => ({ time: stamp(time), value: close })));
+}
+
+/** The running price as a line across: the hour is not over, so that it has no place in time yet. */
+function showRunning(parts: Parts, price: number | null): void {
+  if (price === null) {
+    if (parts.running) parts.closes.removePriceLine(parts.running);
+    parts.running = null;
+  } else if (parts.running) parts.running.applyOptions({ price });
+  else {
+    const color = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+    parts.running = parts.closes.createPriceLine({ price, color, lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: true, title: "" });
+  }
+}

@@ -1,0 +1,92 @@
+"use client";
+import { memo, useEffect, useState } from "react";
+import type { Prediction, PriceTick } from "@/lib/api";
+import { clock, dayAndClock, money, percent, plural } from "@/lib/format";
+import { FORECAST_HOURS, judge, loadPast, type Past } from "@/lib/history";
+import { Chart } from "./Chart";
+
+const SPANS = [[24, "24 hours"], [72, "3 days"], [168, "7 days"], [720, "30 days"]] as const;
+
+interface Props {
+  prediction: Prediction;
+  tick: PriceTick | null;
+  streaming: boolean;
+  model: string;
+}
+
+/** The past behind the forecast: drawn, summed up in a sentence, and as a table for those who cannot see the drawing. */
+export function History({ prediction, tick, streaming, model }: Props) {
+  const [hours, setHours] = useState<number>(24);
+  const [state, setState] = useState<"loading" | "whole" | "parts">("loading");
+  const [past, setPast] = useState<Past>({ closes: [], forecasts: [] });
+  const { coin, data_until, model_version, actual_price } = prediction;
+
+  useEffect(() => {
+    const stop = new AbortController();
+    setState("loading");
+    void loadPast(prediction, hours, model, stop.signal, setPast).then((whole) => stop.signal.aborted || setState(whole ? "whole" : "parts"));
+    return () => stop.abort();
+    // The same hour and version bring the same past, however often the forecast is received again.
+  }, [coin, data_until, model_version, actual_price, hours, model]); // eslint-disable-line
+
+  const { known, within50, within90 } = judge(past.forecasts);
+  return (
+    <section className="history" aria-labelledby="history">
+      <div className="head">
+        <h2 id="history">The hours before</h2>
+        <fieldset className="spans">
+          <legend className="unseen">How far back</legend>
+          {SPANS.map(([value, text]) => (
+            <label key={value}><input type="radio" name="span" checked={hours === value} onChange={() => setHours(value)} /><span>{text}</span></label>
+          ))}
+        </fieldset>
+      </div>
+      <figure>
+        <Chart prediction={prediction} past={past} tick={tick} hours={hours} />
+        <figcaption>
+          <ul className="legend">
+            <li><span className="swatch line" />price at each hour’s end</li>
+            <li><span className="swatch inner" />50 % and <span className="swatch outer" />90 % intervals</li>
+            <li><span className="swatch dots" />forecast</li>
+            {tick && <li><span className="swatch dashes" />price now</li>}
+          </ul>
+          <p aria-live="polite">
+            {known > 0 && <>Of the last {plural(known, "price")} here, {percent(within50 / known, 0)} lay within the 50 % interval and {percent(within90 / known, 0)} within the 90 % interval. </>}
+            {hours > FORECAST_HOURS && <>Forecasts are drawn for the last {FORECAST_HOURS} hours. </>}
+            {state === "loading" && "Earlier hours are being asked for …"}
+            {state === "parts" && "Some earlier hours could not be had."}
+          </p>
+          <p className="quiet">
+            Past hours show what this version of the model says about them today, from nothing but what was known then. What was really forecast beforehand is scored below.
+            {streaming && " The chart follows the market by itself."}
+          </p>
+        </figcaption>
+      </figure>
+      <details>
+        <summary>The same as a table</summary>
+        <div className="scroll" tabIndex={0} role="region" aria-label="Forecasts and what came">
+          <Rows forecasts={past.forecasts} />
+        </div>
+      </details>
+    </section>
+  );
+}
+
+/** Newest first. Kept as it is while only the running price changes. */
+const Rows = memo(function Rows({ forecasts }: { forecasts: readonly Prediction[] }) {
+  return (
+    <table>
+      <thead><tr><th scope="col">Hour’s end, UTC</th><th scope="col">Forecast</th><th scope="col">90 % interval</th><th scope="col">What came</th></tr></thead>
+      <tbody>
+        {[...forecasts].reverse().map((one) => (
+          <tr key={one.predicted_for}>
+            <th scope="row">{forecasts.length > 25 ? dayAndClock(one.predicted_for) : clock(one.predicted_for)}</th>
+            <td>{money(one.predicted_price, one.coin, one.current_price)}</td>
+            <td>{money(one.interval.low, one.coin, one.current_price)} to {money(one.interval.high, one.coin, one.current_price)}</td>
+            <td>{one.actual_price === null ? "not yet known" : money(one.actual_price, one.coin, one.current_price)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+});

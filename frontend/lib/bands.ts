@@ -1,0 +1,64 @@
+import type { CustomData, CustomSeriesOptions, CustomSeriesPricePlotValues, CustomSeriesWhitespaceData, ICustomSeriesPaneRenderer, ICustomSeriesPaneView, PaneRendererCustomData, UTCTimestamp } from "lightweight-charts";
+
+/** Where the price is expected at a moment: 90 % between `low90` and `high90`, 50 % between `low50` and `high50`. */
+export interface Band extends CustomData<UTCTimestamp> {
+  low90: number;
+  low50: number;
+  high50: number;
+  high90: number;
+}
+
+export interface BandOptions extends CustomSeriesOptions {
+  outer: string;
+  inner: string;
+}
+
+type Shape = PaneRendererCustomData<UTCTimestamp, Band>;
+
+/** A series that the library does not have: two bands, one within the other. */
+export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, BandOptions> {
+  private data: Shape | null = null;
+  private options: BandOptions | null = null;
+
+  constructor(private readonly defaults: BandOptions) {}
+
+  renderer(): ICustomSeriesPaneRenderer {
+    return {
+      draw: (target, priceToY) => {
+        const { data, options } = this;
+        if (!data?.visibleRange || !options) return;
+        const bars = data.bars.slice(Math.max(0, data.visibleRange.from - 1), data.visibleRange.to + 1);
+        target.useBitmapCoordinateSpace(({ context, horizontalPixelRatio: wide, verticalPixelRatio: tall }) => {
+          const area = (low: "low90" | "low50", high: "high90" | "high50", colour: string) => {
+            const corner = (bar: (typeof bars)[number], edge: keyof Band) => [bar.x * wide, (priceToY(bar.originalData[edge] as number) ?? 0) * tall] as const;
+            context.beginPath();
+            for (const bar of bars) context.lineTo(...corner(bar, high));
+            for (const bar of [...bars].reverse()) context.lineTo(...corner(bar, low));
+            context.closePath();
+            context.fillStyle = colour;
+            context.fill();
+          };
+          area("low90", "high90", options.outer);
+          area("low50", "high50", options.inner);
+        });
+      },
+    };
+  }
+
+  update(data: Shape, options: BandOptions): void {
+    this.data = data;
+    this.options = options;
+  }
+
+  priceValueBuilder(band: Band): CustomSeriesPricePlotValues {
+    return [band.low90, band.high90, (band.low50 + band.high50) / 2];
+  }
+
+  isWhitespace(data: Band | CustomSeriesWhitespaceData<UTCTimestamp>): data is CustomSeriesWhitespaceData<UTCTimestamp> {
+    return !("low90" in data);
+  }
+
+  defaultOptions(): BandOptions {
+    return this.defaults;
+  }
+}

@@ -1,0 +1,13 @@
+"""Print the service's OpenAPI document. No network is asked and nothing is served."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from crypto_rti.data.candles import Source
+from crypto_rti.service.app import make_app
+from crypto_rti.settings import load_settings
+
+with tempfile.TemporaryDirectory() as home:
+    app = make_app(load_settings(home=Path(home), source="sim"), Source("sim", "http", "http://127.0.0.1:9"))
+    print(json.dumps(app.openapi()))
