@@ -15,6 +15,7 @@ from crypto_rti.data.exchange import running_exchange
 from crypto_rti.data.market import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState
 from crypto_rti.service import ledger as books
+from crypto_rti.service import predict as forecasting
 
 STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
 
@@ -115,6 +116,21 @@ def test_the_websocket_falls_silent_and_prices_go_on(tmp_path):
         eventually(lambda: any("websocket" in text for text in up.http.get("/health/ready").json()["problems"]))
         up.exchange.faults.clear()
         reader.wait(lambda it: it.of("price")[-1]["via"] == "websocket", 90)
+
+
+def test_a_model_that_breaks_keeps_no_other_from_its_hour(tmp_path, monkeypatch):
+    true = forecasting.make_forecast
+
+    def make(candles, data_until, model, *rest):
+        if model.kind == "lasso":
+            raise RuntimeError("a runtime's own error")
+        return true(candles, data_until, model, *rest)
+
+    monkeypatch.setattr(forecasting, "make_forecast", make)
+    with bench(tmp_path, products="BTC-USD") as up:
+        up.hour(0)
+        assert in_time(up, "persistence") == [to_iso(UNTIL)] and not in_time(up, "lasso")
+        assert up.predict().status_code == 500 and up.answer(model_name="persistence")["model"] == "persistence"
 
 
 # --- the database ---

@@ -30,7 +30,7 @@ from .feed import candles_for, log, minutes_for, next_look
 from .ledger import Entry, Outcomes
 from .predict import BacktestSummary, Model, ParameterError, Time, candles_until, held_out_scores, shown
 
-# %% ../../nbs/65_service.record.ipynb #fc40335c
+# %% ../../nbs/65_service.record.ipynb #50dfa9f9
 @dataclass
 class Record:
     "The state of the hourly work. Hours are Unix seconds."
@@ -38,6 +38,7 @@ class Record:
     forecast: int = 0  # The last hour from which every model has forecast
     settled: int = 0  # The last hour up to which the ledger is filled and scored, and states have learned
     made: dict[Key, int] = field(default_factory=dict)  # By model, the last hour from which it has forecast
+    failed: dict[Key, int] = field(default_factory=dict)  # By model, the last hour from which it could not
     kept: dict[Key, int] = field(default_factory=dict)  # By model, the last hour up to which the ledger has all forecasts
     pruned: int = 0  # When old forecasts were last deleted
     fault: str = ""  # Why the ledger cannot be read or scored at the moment
@@ -52,7 +53,7 @@ def every_model(service: Service) -> Iterator[tuple[str, Model, Key]]:
         for model in models_of(service, coin):
             yield coin, model, (coin, model.kind, model.version)
 
-# %% ../../nbs/65_service.record.ipynb #9e19dd17
+# %% ../../nbs/65_service.record.ipynb #6965ba19
 async def forecast_all(
     service: Service,
     record: Record,
@@ -61,7 +62,7 @@ async def forecast_all(
     "Make every forecast that is due from `hour`."
     done = True
     for coin, model, key in every_model(service):
-        if record.made.get(key) == hour:
+        if hour in (record.made.get(key), record.failed.get(key)):
             continue
         try:
             window = await candles_for(service.feed, coin, hour)
@@ -73,8 +74,10 @@ async def forecast_all(
             done = done and whole
         except (ExchangeUnavailableError, FeatureError):  # The first is logged by the feed; the second may be a candle that comes late
             done = False
-        except CryptoRTIError as error:  # It will not get better by trying again
-            log.warning("no forecast of %s by %s from %s: %s", coin, model.kind, to_iso(hour), error)
+        except Exception as error:  # It will not get better by trying again, and must not keep the other models from their hour
+            known = isinstance(error, CryptoRTIError)
+            log.error("no forecast of %s by %s from %s: %s", coin, model.kind, to_iso(hour), error if known else "", exc_info=not known)
+            record.failed[key] = hour
         await asyncio.sleep(0)  # requests go first
     return done
 

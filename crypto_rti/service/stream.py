@@ -253,7 +253,7 @@ def close_hub(
         for wake in channel.readers:
             wake.set()
 
-# %% ../../nbs/66_service.stream.ipynb #da7002ca
+# %% ../../nbs/66_service.stream.ipynb #e9aa871c
 def open_stream(
     service: Service,
     hub: Hub,
@@ -272,11 +272,11 @@ def open_stream(
     if running := service.feed.running.get(result.coin):
         greeting += frame(channel, channel.end - 1, "price", to_tick(running).model_dump_json())
     if not channel.told[0]:
-        channel.told = _told(service, channel, result)
+        channel.told = _told(result)
     return EventStream(hub, channel, greeting, channel.end)
 
 
-def _told(service: Service, channel: Channel, result: PredictionResult) -> tuple[int, str]:
+def _told(result: PredictionResult) -> tuple[int, str]:
     "What makes a forecast another one than the last."
     return to_unix(result.data_until), result.model_version
 
@@ -305,7 +305,7 @@ async def keep_telling_prices(
         for key in [key for key, channel in hub.channels.items() if not channel.readers and channel.left < old]:
             del hub.channels[key]
 
-# %% ../../nbs/66_service.stream.ipynb #69b4b49d
+# %% ../../nbs/66_service.stream.ipynb #59edc019
 def due(
     service: Service,
     channel: Channel,
@@ -326,7 +326,7 @@ async def tell_forecast(
 ) -> None:
     "Publish a channel's newest forecast, and the score of the one before."
     result, _ = await predict_at(service, channel.coin, channel.time_from, channel.model_name)
-    told = _told(service, channel, result)
+    told = _told(result)
     if told == channel.told or result.stale:
         return
     if channel.time_from != ROLLING and (scored := _scored(service, channel, told[0])):
