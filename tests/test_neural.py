@@ -86,7 +86,8 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = quick(epochs=6).fit(*make_rows())
     assert history.strip() == str(whole.history_)
     _, resumed = unpack_arrays(tmp_path / "resumed.npz")
-    assert all(np.array_equal(a, b) for a, b in zip(resumed["weights"], whole.weights_, strict=True))
+    for one, other in zip(resumed["weights"], whole.weights_, strict=True):  # Another process may split a sum among threads in another way
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
     assert not checkpoint.exists(), "a finished training leaves no checkpoint"
 
 
