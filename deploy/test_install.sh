@@ -21,8 +21,9 @@ printf '#!/bin/sh\necho "docker $*" >>/tmp/docker.calls\n' >/usr/bin/docker
 printf '#!/bin/sh\n' >/usr/bin/cloudflared
 chmod +x /usr/bin/docker /usr/bin/cloudflared
 printf '[Service]\nExecStart=/usr/bin/docker\n' >/lib/systemd/system/docker.service
-tar -xzf /release/crypto-rti-deploy-*.tar.gz -C /root
-cd /root/crypto-rti-deploy-*
+work=$(mktemp -d)
+tar -xzf /release/crypto-rti-deploy-*.tar.gz -C "$work"
+cd "$work"/crypto-rti-deploy-*
 
 refused "--repository is needed" ./install.sh install
 refused "not understood" ./install.sh install --colour red
@@ -33,8 +34,8 @@ refused "is not there" ./install.sh install --repository someone/crypto-rti --we
 ok "what cannot work is refused, and nothing is touched"
 
 umask 000 # the worst that a shell can come with
-echo token >/root/token
-./install.sh install --repository someone/crypto-rti --tunnel-token /root/token >/dev/null
+echo token >"$work/token"
+./install.sh install --repository someone/crypto-rti --tunnel-token "$work/token" >/dev/null
 mode "600 root" /etc/crypto-rti/deploy-key && mode "600 root" /etc/crypto-rti/tunnel-secret && mode "600 crypto-rti" /opt/crypto-rti/.env
 mode "700 crypto-rti" /var/lib/crypto-rti-webhook && mode "755 root" /opt/crypto-rti/crypto-rti-webhook && mode "755 root" /opt/crypto-rti
 [[ $(cat /etc/crypto-rti/deploy-key) =~ ^[A-Za-z0-9_-]{43}$ ]]
@@ -60,10 +61,10 @@ grep -qx CRYPTO_RTI_PRODUCTS=ETH-USD /opt/crypto-rti/.env
 [ "$(grep -c ^WEBHOOK_ /etc/crypto-rti/webhook.env)" = 3 ] && grep -qx WEBHOOK_SMOKE_COINS=ETH-USD /etc/crypto-rti/webhook.env && grep -qx WEBHOOK_TAGS=next /etc/crypto-rti/webhook.env
 ok "an upgrade keeps key and settings"
 
-echo '{"AccountTag":"a","TunnelSecret":"s","TunnelID":"11111111-2222-3333-4444-555555555555"}' >/root/credentials.json
-refused "needs --hostname" ./install.sh install --tunnel-credentials /root/credentials.json
-./install.sh install --tunnel-credentials /root/credentials.json --hostname rti.example.org >/dev/null
-grep -q "tunnel: 11111111-2222-3333-4444-555555555555" /etc/crypto-rti/tunnel.yml && cmp /root/credentials.json /etc/crypto-rti/tunnel-secret
+echo '{"AccountTag":"a","TunnelSecret":"s","TunnelID":"11111111-2222-3333-4444-555555555555"}' >"$work/credentials.json"
+refused "needs --hostname" ./install.sh install --tunnel-credentials "$work/credentials.json"
+./install.sh install --tunnel-credentials "$work/credentials.json" --hostname rti.example.org >/dev/null
+grep -q "tunnel: 11111111-2222-3333-4444-555555555555" /etc/crypto-rti/tunnel.yml && cmp "$work/credentials.json" /etc/crypto-rti/tunnel-secret
 if grep -q TOKEN /etc/crypto-rti/tunnel.env; then exit 1; fi
 ok "a tunnel by credentials takes the token's place"
 
