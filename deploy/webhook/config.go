@@ -194,16 +194,23 @@ func setRepository(c *Config, value string) error {
 }
 
 func setTags(c *Config, value string) error {
-	c.Tags = splitList(value)
-	for _, tag := range c.Tags {
-		if !tagGrammar.MatchString(tag) {
-			return fmt.Errorf("holds %q; a tag is up to 128 letters, digits, '_', '.' and '-'", tag)
+	tags, err := words(value, tagGrammar, "a tag is up to 128 letters, digits, '_', '.' and '-'", "tag; write for example latest")
+	c.Tags = tags
+	return err
+}
+
+// words splits a list and checks each word of it; rule says what one may look like, none what is missing from an empty list.
+func words(value string, grammar *regexp.Regexp, rule, none string) ([]string, error) {
+	list := splitList(value)
+	for _, word := range list {
+		if !grammar.MatchString(word) {
+			return nil, fmt.Errorf("holds %q; %s", word, rule)
 		}
 	}
-	if len(c.Tags) == 0 {
-		return fmt.Errorf("is %q and names no tag; write for example latest", value)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("is %q and names no %s", value, none)
 	}
-	return nil
+	return list, nil
 }
 
 var keyGrammar = regexp.MustCompile(`^[A-Za-z0-9._~-]{32,512}$`)
@@ -334,16 +341,9 @@ func setName(field func(*Config) *string) func(*Config, string) error {
 var coinGrammar = regexp.MustCompile(`^[A-Z0-9]{1,12}-[A-Z0-9]{1,12}$`)
 
 func setCoins(c *Config, value string) error {
-	c.SmokeCoins = splitList(value)
-	for _, coin := range c.SmokeCoins {
-		if !coinGrammar.MatchString(coin) {
-			return fmt.Errorf("holds %q; write products as the exchange does, for example BTC-USD", coin)
-		}
-	}
-	if len(c.SmokeCoins) == 0 {
-		return fmt.Errorf("is %q and names no coin; write for example BTC-USD", value)
-	}
-	return nil
+	coins, err := words(value, coinGrammar, "write products as the exchange does, for example BTC-USD", "coin; write for example BTC-USD")
+	c.SmokeCoins = coins
+	return err
 }
 
 func setDuration(low, high time.Duration, field func(*Config) *time.Duration) func(*Config, string) error {
