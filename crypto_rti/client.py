@@ -8,8 +8,8 @@ __all__ = ['ERRORS', 'MAX_WAIT', 'LONGEST_LINE', 'EVENTS', 'log', 'SILENCE', 'Cl
            'BadAnswerError', 'asked_wait', 'to_error', 'CoinInfo', 'ModelInfo', 'Health', 'Score', 'DayScore',
            'Accuracy', 'read_json', 'Question', 'about_prediction', 'about_accuracy', 'about_coins', 'about_models',
            'about_health', 'read_answer', 'retry_policy', 'Address', 'Message', 'Partial', 'read_events', 'RunningHour',
-           'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent', 'to_event', 'Subscription', 'Connection',
-           'Client', 'AsyncConnection', 'AsyncClient']
+           'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent', 'to_event', 'Subscription', 'Line',
+           'Connection', 'Client', 'AsyncConnection', 'AsyncClient']
 
 # %% ../nbs/81_client.ipynb #fa5705ba
 import asyncio
@@ -75,7 +75,7 @@ class UnavailableError(ClientError):
 class BadAnswerError(ClientError):
     "An answer that is not what the API promises."
 
-# %% ../nbs/81_client.ipynb #3cc4bc05
+# %% ../nbs/81_client.ipynb #ee93c042
 ERRORS: dict[int, type[ClientError]] = {
     400: BadQuestionError, 401: UnauthorizedError, 403: UnauthorizedError, 404: UnknownNameError, 409: NotEnoughHistoryError,
     414: BadQuestionError, 422: BadQuestionError, 429: TooManyRequestsError,
@@ -96,7 +96,7 @@ def asked_wait(
     except ValueError:
         return 0.0
 
-
+# %% ../nbs/81_client.ipynb #b825a38e
 def to_error(
     response: httpx.Response,  # Any but a good one, read to its end
 ) -> ClientError:  # Of the class that its status means
@@ -110,7 +110,7 @@ def to_error(
     kind = ERRORS.get(response.status_code, ClientError)
     return kind(detail[:1000], str(said.get("title") or httpx.codes.get_reason_phrase(response.status_code))[:100], response.status_code, asked_wait(response))
 
-# %% ../nbs/81_client.ipynb #5068ca18
+# %% ../nbs/81_client.ipynb #155b9f0f
 class CoinInfo(BaseModel):
     "A coin that can be asked for."
 
@@ -121,7 +121,7 @@ class CoinInfo(BaseModel):
     models: list[str]  # What `model_name` may be
     data_until: str | None  # End of the last closed hour at hand
 
-
+# %% ../nbs/81_client.ipynb #6df3c44f
 class ModelInfo(BaseModel):
     "The models of one coin: what the registry has exported, and what of it is on duty."
 
@@ -135,14 +135,14 @@ class ModelInfo(BaseModel):
     last_retrained: str | None
     last_decision: dict[str, Any] | None  # Whether the last challenger was promoted, and why not
 
-
+# %% ../nbs/81_client.ipynb #660b2385
 class Health(BaseModel):
     "How a service is."
 
     status: str  # `live`, `ready` or `not ready`
     problems: list[str]  # What is not as it should be
 
-# %% ../nbs/81_client.ipynb #da542f97
+# %% ../nbs/81_client.ipynb #c157fd97
 class Score(BaseModel):
     "What forecasts were worth; a number is `None` where there was nothing to divide by."
 
@@ -156,13 +156,13 @@ class Score(BaseModel):
     unscored: int  # Forecasts that wait for their price
     without_trades: int  # Forecasts of hours in which nobody traded
 
-
+# %% ../nbs/81_client.ipynb #0203f59d
 class DayScore(Score):
     "Of one day."
 
     day: str  # For example `2024-01-31`, UTC
 
-
+# %% ../nbs/81_client.ipynb #31f5b810
 class Accuracy(Score):
     "How a kind of model has done for one coin, all its versions taken together."
 
@@ -176,7 +176,7 @@ class Accuracy(Score):
     this_version: Score  # The version on duty alone
     backtest: BacktestSummary  # What its backtest promised
 
-# %% ../nbs/81_client.ipynb #e4f74f27
+# %% ../nbs/81_client.ipynb #c2764b0a
 _Read = TypeVar("_Read", bound=BaseModel)
 
 
@@ -191,7 +191,7 @@ class _Models(BaseModel):
 class _Accuracy(BaseModel):
     accuracy: Accuracy
 
-
+# %% ../nbs/81_client.ipynb #e13fd8d6
 def read_json(
     kind: type[_Read],  # What it should be
     body: bytes | str,  # JSON
@@ -206,7 +206,7 @@ def read_json(
         fault = "is missing" if first["type"] == "missing" else f"cannot be used ({first['msg']})"
         raise BadAnswerError(f"{where}: {place} {fault}; is this a crypto_rti service, of this version or a later one?") from None
 
-# %% ../nbs/81_client.ipynb #6b751bad
+# %% ../nbs/81_client.ipynb #31d3b439
 _Answer = TypeVar("_Answer")
 
 
@@ -218,7 +218,7 @@ class Question(NamedTuple, Generic[_Answer]):
     read: Callable[[bytes], _Answer]
     good: tuple[int, ...] = (200,)  # Statuses that `read` can read
 
-
+# %% ../nbs/81_client.ipynb #8ab4aad8
 def about_prediction(
     coin: str,  # For example `BTC-USD`
     time_from: str | int = "now",  # `now`, `rolling`, hours back from 1 to 72, or an ISO 8601 time
@@ -228,7 +228,7 @@ def about_prediction(
     params: dict[str, str | int] = {"coin": coin, "time_from": time_from, "model_name": model_name}
     return Question("/api/predict", params, lambda body: read_json(PredictionAnswer, body, "/api/predict").prediction)
 
-
+# %% ../nbs/81_client.ipynb #b0b08c7d
 def about_accuracy(
     coin: str,  # For example `BTC-USD`
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
@@ -239,17 +239,17 @@ def about_accuracy(
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "days": days, "mode": mode}
     return Question("/api/accuracy", params, lambda body: read_json(_Accuracy, body, "/api/accuracy").accuracy)
 
-# %% ../nbs/81_client.ipynb #7bbfb62b
+# %% ../nbs/81_client.ipynb #68ae0aa0
 def about_coins() -> Question[list[CoinInfo]]:
     "Ask which coins are served."
     return Question("/api/coins", {}, lambda body: read_json(_Coins, body, "/api/coins").coins)
 
-
+# %% ../nbs/81_client.ipynb #16fb4b54
 def about_models() -> Question[list[ModelInfo]]:
     "Ask which models there are."
     return Question("/api/models", {}, lambda body: read_json(_Models, body, "/api/models").models)
 
-
+# %% ../nbs/81_client.ipynb #ac228cf2
 def about_health(
     what: str,  # `live` or `ready`
 ) -> Question[Health]:
@@ -263,7 +263,7 @@ def about_health(
 
     return Question(f"/health/{what}", {}, read, (200, 503) if what == "ready" else (200,))
 
-
+# %% ../nbs/81_client.ipynb #e9dae096
 def read_answer(
     question: Question[_Answer],
     response: httpx.Response,  # Read to its end
@@ -330,7 +330,7 @@ class Address:
         "The error of a connection that failed."
         return UnavailableError(f"no whole answer from {mask_credentials(self.url)} ({type(error).__name__}); is the service running?", "No answer")
 
-# %% ../nbs/81_client.ipynb #5e38e45b
+# %% ../nbs/81_client.ipynb #d9e3753b
 LONGEST_LINE = 1_000_000
 "Bytes; a service that sends more without an end is none of ours."
 
@@ -342,7 +342,7 @@ class Message(NamedTuple):
     data: str
     id: str
 
-
+# %% ../nbs/81_client.ipynb #68df55bb
 class Partial(NamedTuple):
     "What of a stream was read and is no whole event yet."
 
@@ -355,7 +355,7 @@ class Partial(NamedTuple):
     id: str = ""  # Where to go on after a break
     retry: float | None = None  # Seconds to wait before that, where the service has said it
 
-# %% ../nbs/81_client.ipynb #8fd71f81
+# %% ../nbs/81_client.ipynb #73276d6d
 def _read_field(name: str, value: str, partial: Partial) -> Partial:
     "Take one line of an event; names that the standard does not know, and comments, change nothing."
     if name == "data":
@@ -368,7 +368,7 @@ def _read_field(name: str, value: str, partial: Partial) -> Partial:
         return partial._replace(retry=int(value) / 1000)
     return partial
 
-
+# %% ../nbs/81_client.ipynb #838bf8d7
 def _read_line(line: bytes, partial: Partial) -> tuple[Message | None, Partial]:
     "Take one line; an empty one ends an event."
     if partial.first:
@@ -379,7 +379,7 @@ def _read_line(line: bytes, partial: Partial) -> tuple[Message | None, Partial]:
     done = partial._replace(event="", data=(), id=partial.next_id)
     return (Message(partial.event or "message", "\n".join(partial.data), done.id) if partial.data else None), done
 
-
+# %% ../nbs/81_client.ipynb #27562104
 def read_events(
     chunk: bytes,  # The next bytes of a stream, cut anywhere
     before: Partial,  # What the bytes before them left; `Partial()` at the beginning
@@ -397,7 +397,7 @@ def read_events(
         raise BadAnswerError(f"a line of the stream is longer than {LONGEST_LINE} bytes; is this a crypto_rti service?")
     return messages, partial
 
-# %% ../nbs/81_client.ipynb #33413502
+# %% ../nbs/81_client.ipynb #e8486d7d
 class RunningHour(BaseModel):
     "The hour that is not over yet, as far as it was seen."
 
@@ -409,7 +409,7 @@ class RunningHour(BaseModel):
     volume: float
     whole: bool  # Whether it was seen from its beginning
 
-
+# %% ../nbs/81_client.ipynb #3749eb98
 class StreamEvent(BaseModel):
     "Something that happened; `id` says where a stream can be taken up again."
 
@@ -431,7 +431,7 @@ class ForecastEvent(StreamEvent):
 
     prediction: PredictionResult
 
-
+# %% ../nbs/81_client.ipynb #9949af0c
 class ScoredEvent(StreamEvent):
     "A forecast whose hour has come."
 
@@ -513,9 +513,9 @@ class Subscription:
         log.info("the stream of %s ended (%s); connecting again", mask_credentials(self.address.url), problem or "by the service")
         return min(MAX_WAIT, max(pause, getattr(problem, "retry_after", 0.0))) * random.uniform(1.0, 1.2)  # not all at once
 
-# %% ../nbs/81_client.ipynb #c31fbadd
-class Connection:
-    "The line to a service: sends questions, again where that may help. A context manager; threads may share one."
+# %% ../nbs/81_client.ipynb #e9026f74
+class Line:
+    "What every line to a service has, whichever way it waits."
 
     def __init__(
         self,
@@ -526,9 +526,19 @@ class Connection:
         backoff_seconds: float = 0.5,  # First wait between attempts; each following one doubles
     ) -> None:
         self.address, self.retries = Address(url, api_key, timeout), retries
+        self._open(retry_policy(retries, backoff_seconds))
+
+    def _open(self, policy: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+# %% ../nbs/81_client.ipynb #87064203
+class Connection(Line):
+    "The line to a service: sends questions, again where that may help. A context manager; threads may share one."
+
+    def _open(self, policy: dict[str, Any]) -> None:
         self._closed = threading.Event()
         self._streams: set[socket.socket] = set()  # that are being read
-        self._retry = Retrying(**retry_policy(retries, backoff_seconds), sleep=self._pause)
+        self._retry = Retrying(**policy, sleep=self._pause)
         self._http = httpx.Client(**self.address.options())
 
     def __enter__(self) -> Self:
@@ -611,21 +621,13 @@ class Client(Connection):
             finally:
                 self._streams.discard(line)
 
-# %% ../nbs/81_client.ipynb #072eb71b
-class AsyncConnection:
+# %% ../nbs/81_client.ipynb #e86cf015
+class AsyncConnection(Line):
     "The line to a service: sends questions, again where that may help. An async context manager."
 
-    def __init__(
-        self,
-        url: str,  # For example `http://localhost:8000`
-        api_key: str | None = None,  # Where the service wants one
-        timeout: float = 10.0,  # Seconds to connect, and without a byte
-        retries: int = 3,  # Further attempts after a failure that passes with time
-        backoff_seconds: float = 0.5,  # First wait between attempts; each following one doubles
-    ) -> None:
-        self.address, self.retries = Address(url, api_key, timeout), retries
+    def _open(self, policy: dict[str, Any]) -> None:
         self._closed = asyncio.Event()
-        self._retry = AsyncRetrying(**retry_policy(retries, backoff_seconds))
+        self._retry = AsyncRetrying(**policy)
         self._http = httpx.AsyncClient(**self.address.options())
 
     async def __aenter__(self) -> Self:

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['Words', 'SECRETS', 'CryptoRTIError', 'SettingsError', 'Settings', 'load_settings', 'mask_credentials',
-           'describe_settings', 'settings_environment', 'write_atomic', 'write_json']
+           'describe_settings', 'settings_environment', 'atomic_file', 'write_atomic', 'write_json']
 
-# %% ../nbs/00_settings.ipynb #e5616b93
+# %% ../nbs/00_settings.ipynb #cee33a3b
 import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import IO, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -154,18 +156,20 @@ def _plain(value: str | SecretStr) -> str:
     "A word as it was given."
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
-# %% ../nbs/00_settings.ipynb #4793aa04
-def write_atomic(
+# %% ../nbs/00_settings.ipynb #aec3647b
+@contextmanager
+def atomic_file(
     path: Path,  # Target file; missing parent folders are made
-    content: bytes | str,  # Text is written as UTF-8
-) -> Path:  # `path`
-    "Replace `path` by `content` in one step; on any error `path` is as it was."
+    mode: str = "wb",  # Or `w` for text
+    **options: Any,  # Of `open`: `encoding`, `newline`
+) -> Iterator[IO[Any]]:  # To write to
+    "A file that takes the place of `path` when the block ends; on any error `path` is as it was."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with os.fdopen(handle, mode, **options) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -173,7 +177,16 @@ def write_atomic(
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path
+
+# %% ../nbs/00_settings.ipynb #1c2825fb
+def write_atomic(
+    path: Path,  # Target file; missing parent folders are made
+    content: bytes | str,  # Text is written as UTF-8
+) -> Path:  # `path`
+    "Replace `path` by `content` in one step."
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return Path(path)
 
 # %% ../nbs/00_settings.ipynb #86a060e5
 def write_json(

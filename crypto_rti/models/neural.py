@@ -93,7 +93,7 @@ class NetworkParams:
         "Width of the last layer."
         return len(QUANTILES) if self.head == "quantiles" else 1
 
-# %% ../../nbs/33_models.neural.ipynb #fe2a052e
+# %% ../../nbs/33_models.neural.ipynb #ac2bffc8
 def _dense(
     keras: Any,  # The module
     seeds: Iterator[int],  # One is taken
@@ -103,7 +103,7 @@ def _dense(
     "A dense layer with a seed of its own."
     return keras.layers.Dense(units, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
 
-
+# %% ../../nbs/33_models.neural.ipynb #7729c0f0
 def build_cnn(
     keras: Any,  # The module, from `load_tensorflow`
     inputs: int,  # Number of inputs, at least 4
@@ -120,7 +120,7 @@ def build_cnn(
         _dense(keras, seeds, params.outputs),
     ])  # fmt: skip
 
-# %% ../../nbs/33_models.neural.ipynb #cac2cbff
+# %% ../../nbs/33_models.neural.ipynb #dac81a72
 def fold_convolution(
     tf: Any,  # The module
     network: Any,  # From `build_cnn`
@@ -134,7 +134,7 @@ def fold_convolution(
     matrix = tf.add_n([tf.pad(products[:, tap], [[tap, width - 1 - tap], [0, 0]]) for tap in range(width)])
     return matrix, tf.linalg.matvec(tf.reduce_sum(blocks, axis=0), convolution.bias, transpose_a=True) + dense.bias
 
-
+# %% ../../nbs/33_models.neural.ipynb #5e3d4abc
 def cnn_forward(
     tf: Any,  # The module
     network: Any,  # From `build_cnn`
@@ -210,7 +210,7 @@ def begin_as_persistence(
     last.set_weights([np.zeros(last.kernel.shape), offsets])
     return offsets
 
-# %% ../../nbs/33_models.neural.ipynb #5e94a1d4
+# %% ../../nbs/33_models.neural.ipynb #4e96a4e9
 @dataclass
 class TrainingState:
     "Where a training stands at the end of an epoch."
@@ -228,7 +228,7 @@ class TrainingState:
         if valid < self.best_loss:
             self.best, self.best_loss, self.best_epoch = weights, valid, self.epoch
 
-
+# %% ../../nbs/33_models.neural.ipynb #05c562e0
 def epoch_batches(
     rows: int,  # Rows to draw from
     epoch: int,  # Number of the epoch
@@ -238,7 +238,7 @@ def epoch_batches(
     drawn = np.random.default_rng((params.seed, epoch)).permutation(rows)[: params.epoch_rows]
     return np.array_split(drawn, max(1, round(len(drawn) / params.batch)))
 
-# %% ../../nbs/33_models.neural.ipynb #b604cd5d
+# %% ../../nbs/33_models.neural.ipynb #d4a1f1a9
 @dataclass(frozen=True)
 class Trainer:
     "A network and what moves it."
@@ -253,7 +253,7 @@ class Trainer:
         "Loss on rows that are not learned from."
         return float(self.loss(y, predict_rows(self.forecast, X)))
 
-
+# %% ../../nbs/33_models.neural.ipynb #ae04f414
 def make_trainer(
     tf: Any,  # The module
     keras: Any,  # The module
@@ -279,7 +279,7 @@ def make_trainer(
     compiled = tf.function(step, input_signature=[rows, tf.TensorSpec((None,), tf.float32)], autograph=False)
     return Trainer(network, optimizer, compiled, tf.function(lambda X: forward(X, False), input_signature=[rows], autograph=False), loss)
 
-# %% ../../nbs/33_models.neural.ipynb #3bd2f69f
+# %% ../../nbs/33_models.neural.ipynb #92a07261
 def predict_rows(
     forecast: Callable[[Any], Any],  # rows -> outputs
     X: np.ndarray,  # Scaled rows
@@ -288,7 +288,7 @@ def predict_rows(
     "Forecast many rows without holding all their hidden states at once."
     return np.concatenate([np.asarray(forecast(X[start : start + chunk])) for start in range(0, max(len(X), 1), chunk)])
 
-
+# %% ../../nbs/33_models.neural.ipynb #3acca444
 def run_epoch(
     trainer: Trainer,
     X: np.ndarray,  # Training rows, float32
@@ -318,7 +318,7 @@ def training_bar(
         task = bar.add_task(kind, total=epochs, train=persistence, valid=persistence, best=persistence)
         yield lambda state: bar.update(task, completed=state.epoch, best=state.best_loss, train=state.history[-1]["train"], valid=state.history[-1]["valid"])
 
-# %% ../../nbs/33_models.neural.ipynb #2360b412
+# %% ../../nbs/33_models.neural.ipynb #78dc94af
 def check_finite(
     kind: str,  # Which network
     epoch: int,  # The epoch that just ended
@@ -331,7 +331,7 @@ def check_finite(
         if not np.isfinite(value):
             raise ModelError(f"{kind}: the {name} loss became {value} in epoch {epoch}; lower learning_rate, now {params.learning_rate}")
 
-
+# %% ../../nbs/33_models.neural.ipynb #d2e3f5eb
 def check_rows(
     kind: str,  # Which network
     rows: tuple[np.ndarray, ...],  # X, y, X_valid, y_valid
@@ -342,7 +342,7 @@ def check_rows(
         if len(bad):
             raise ModelError(f"{kind}: {len(bad)} of {len(values)} rows of {name} are NaN or infinite, the first is row {bad[0]}; drop or mend them")
 
-
+# %% ../../nbs/33_models.neural.ipynb #80a82d69
 def run_training(
     kind: str,  # Which network, for messages
     trainer: Trainer,
@@ -360,7 +360,7 @@ def run_training(
         state.record(train, valid, trainer.network.get_weights())
         after_epoch(state)
 
-# %% ../../nbs/33_models.neural.ipynb #524bda66
+# %% ../../nbs/33_models.neural.ipynb #f06b5ddd
 def training_key(
     kind: str,  # Which network
     params: NetworkParams,
@@ -374,7 +374,7 @@ def training_key(
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
-
+# %% ../../nbs/33_models.neural.ipynb #38439780
 def pack_arrays(
     meta: dict[str, Any],  # JSON
     **groups: list[np.ndarray],  # Named lists of arrays
@@ -385,7 +385,7 @@ def pack_arrays(
     np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
     return buffer.getvalue()
 
-
+# %% ../../nbs/33_models.neural.ipynb #629b4fdd
 def unpack_arrays(
     path: Path,  # Written from `pack_arrays`
 ) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:  # Facts, and the named lists
@@ -399,7 +399,7 @@ def unpack_arrays(
         raise ModelError(f"{Path(path).name} holds no weights that can be read ({type(error).__name__}); train again") from None
     return meta, groups
 
-# %% ../../nbs/33_models.neural.ipynb #311d8694
+# %% ../../nbs/33_models.neural.ipynb #42669cab
 def save_checkpoint(
     path: Path,  # Replaced in one step
     key: str,  # From `training_key`
@@ -411,7 +411,7 @@ def save_checkpoint(
     variables = [[np.asarray(variable) for variable in group] for group in (trainer.network.variables, trainer.optimizer.variables)]
     write_atomic(path, pack_arrays({"key": key, **facts}, best=state.best, network=variables[0], optimizer=variables[1]))
 
-
+# %% ../../nbs/33_models.neural.ipynb #833137d6
 def load_checkpoint(
     path: Path,  # A checkpoint, perhaps
     key: str,  # From `training_key`
@@ -436,7 +436,7 @@ def load_checkpoint(
     log.info("training resumes after epoch %s", state.epoch)
     return state
 
-# %% ../../nbs/33_models.neural.ipynb #c93e6791
+# %% ../../nbs/33_models.neural.ipynb #0947ff18
 def folded_network(
     tf: Any,  # The module
     keras: Any,  # The module
@@ -454,7 +454,7 @@ def folded_network(
         twin.set_weights(layer.get_weights())
     return keras.Model(X, hidden)
 
-
+# %% ../../nbs/33_models.neural.ipynb #97233a76
 def emit_quantiles(
     keras: Any,  # The module
     network: Any,  # (rows, inputs) -> (rows, 1)
@@ -466,7 +466,7 @@ def emit_quantiles(
     spread.set_weights([np.ones((1, len(offsets))), offsets])
     return widened
 
-# %% ../../nbs/33_models.neural.ipynb #439a080b
+# %% ../../nbs/33_models.neural.ipynb #084ee020
 def network_onnx(
     keras: Any,  # The module
     network: Any,  # Keras network (rows, inputs) -> (rows, 5), on no GPU's own operations
@@ -478,7 +478,7 @@ def network_onnx(
         network.export(path, format="onnx", opset_version=15, verbose=False, input_signature=signature)
         return path.read_bytes()
 
-
+# %% ../../nbs/33_models.neural.ipynb #b19bebab
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
     "Let some loggers speak of errors only, and no library of its future."
@@ -574,7 +574,7 @@ class NeuralModel(Resumable):
         network = self.portable(tf, keras)
         return {"model.onnx": network_onnx(keras, network if self.params.outputs > 1 else emit_quantiles(keras, network, self.offsets_))}
 
-# %% ../../nbs/33_models.neural.ipynb #2848e5b9
+# %% ../../nbs/33_models.neural.ipynb #c1a73f48
 class CnnModel(NeuralModel):
     "The published convolutional network, asked a better question."
 
@@ -593,7 +593,7 @@ class CnnModel(NeuralModel):
         "Three dense layers."
         return folded_network(tf, keras, self.network(tf, keras))
 
-
+# %% ../../nbs/33_models.neural.ipynb #899eb9e6
 class LstmModel(NeuralModel):
     "Two recurrent layers over the last 25 hours."
 
@@ -614,7 +614,7 @@ class LstmModel(NeuralModel):
         network.set_weights(self.weights_)
         return network
 
-# %% ../../nbs/33_models.neural.ipynb #cb3dd5ae
+# %% ../../nbs/33_models.neural.ipynb #0e76b4f6
 def first_weights(
     model: NeuralModel,
     network: Any,  # Just built
@@ -630,7 +630,7 @@ def first_weights(
     else:
         log.warning("%s starts fresh: the earlier model has %d arrays of other shapes", model.kind, len(model.start))
 
-
+# %% ../../nbs/33_models.neural.ipynb #72ba391c
 def prepare_rows(
     X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray,  # As `fit` gets them
     params: NetworkParams,  # `max_rows`, `valid_rows`
@@ -642,7 +642,7 @@ def prepare_rows(
     X, y, X_valid, y_valid = (np.ascontiguousarray(array, dtype=np.float32) for array in (X[latest], y[latest], X_valid[spaced], y_valid[spaced]))
     return X, y, X_valid, y_valid
 
-# %% ../../nbs/33_models.neural.ipynb #34e96b37
+# %% ../../nbs/33_models.neural.ipynb #d0a27967
 def fit_network(
     model: NeuralModel,  # Fitted in place, at the very end
     X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray,  # Scaled rows and targets
@@ -669,7 +669,7 @@ def fit_network(
     gc.collect()  # a compiled step and its network refer to each other
     return model
 
-
+# %% ../../nbs/33_models.neural.ipynb #56df50f6
 def persistence_loss(
     trainer: Trainer,
     y: np.ndarray,  # Training targets
@@ -712,7 +712,7 @@ def train_resumably(
         path.unlink(missing_ok=True)
     return state
 
-# %% ../../nbs/33_models.neural.ipynb #3326445e
+# %% ../../nbs/33_models.neural.ipynb #b0254b47
 def predict_network(
     model: NeuralModel,  # Fitted
     X: np.ndarray,  # Scaled rows
@@ -725,7 +725,7 @@ def predict_network(
     outputs = predict_rows(lambda rows: forward(tf.constant(rows), False), np.asarray(X, dtype=np.float32)).astype(float)
     return outputs if outputs.shape[1] > 1 else outputs + model.offsets_
 
-
+# %% ../../nbs/33_models.neural.ipynb #513ef16f
 def load_network(
     model: Any,  # A network; its kind and head must be the file's
     path: Path,  # From `save_weights`

@@ -23,7 +23,7 @@ from .feed import MINUTE_AFTER, Feed, Window, candles_for, exchange_now, minutes
 from .ledger import Ledger, Recorder, record, to_entry
 from .predict import ROLLING, Forecast, Model, PredictionResult, Shelf
 
-# %% ../../nbs/64_service.answers.ipynb #b129735d
+# %% ../../nbs/64_service.answers.ipynb #0caefc0a
 class Answer(NamedTuple):
     "An answer that can be sent again."
 
@@ -33,7 +33,7 @@ class Answer(NamedTuple):
     expires: float  # The exchange's time at which a newer one is due
     generation: int  # Of the shelf; older answers are void
 
-
+# %% ../../nbs/64_service.answers.ipynb #503d1746
 Key = tuple[str, str, str]
 "Coin, kind and version: what has one record and one conformal state."
 
@@ -57,7 +57,7 @@ class Service:
     second: int = -1  # The last request time, and its text
     second_text: bytes = b""
 
-
+# %% ../../nbs/64_service.answers.ipynb #9ebb219f
 def make_service(
     settings: Settings,  # From `load_settings`
     source: Source,  # A `coinbase` or `http` source with a name
@@ -68,14 +68,14 @@ def make_service(
     forecasting.refresh(service.shelf)
     return service
 
-# %% ../../nbs/64_service.answers.ipynb #2d76ceb6
+# %% ../../nbs/64_service.answers.ipynb #69f1fa72
 def served(
     service: Service,
 ) -> list[str]:  # Products, those of the settings first
     "List the coins that this service answers for."
     return list(dict.fromkeys([*service.settings.products, *sorted(service.shelf.coins)]))
 
-
+# %% ../../nbs/64_service.answers.ipynb #f75f4632
 def find_model(
     service: Service,
     coin: str,  # Anything a stranger may have sent
@@ -86,7 +86,7 @@ def find_model(
         raise forecasting.UnknownCoinError(f"coin={forecasting.shown(coin)} is not served; choose one of {', '.join(served(service))}")
     return forecasting.choose_model(service.shelf, coin, model_name)
 
-
+# %% ../../nbs/64_service.answers.ipynb #3b689bdf
 def models_of(
     service: Service,
     coin: str,  # A product that is served
@@ -95,7 +95,7 @@ def models_of(
     models = [forecasting.choose_model(service.shelf, coin, name) for name in forecasting.model_names(service.shelf, coin)]
     return list({(model.kind, model.version): model for model in models}.values())
 
-
+# %% ../../nbs/64_service.answers.ipynb #f0fd7b7d
 def followed(
     service: Service,
 ) -> list[str]:  # Products
@@ -103,7 +103,7 @@ def followed(
     models = [model for coin in service.shelf.coins.values() for model in coin.aliases.values()]
     return list(dict.fromkeys([*served(service), *(model.reference for model in models if model is not None and model.reference)]))
 
-# %% ../../nbs/64_service.answers.ipynb #3a5a0c24
+# %% ../../nbs/64_service.answers.ipynb #8f5ee6c7
 STATES_KEPT = 96
 "Hours for which states are remembered: what may be asked for by number, and a day more."
 
@@ -118,7 +118,7 @@ def state_for(
     known = service.states.get((coin, model.kind, model.version)) or OrderedDict()
     return next((state for hour, state in reversed(known.items()) if hour <= moment), None)
 
-
+# %% ../../nbs/64_service.answers.ipynb #1d5976a3
 def keep_state(
     service: Service,
     key: Key,
@@ -131,7 +131,7 @@ def keep_state(
     while len(known) > STATES_KEPT:
         known.popitem(last=False)
 
-# %% ../../nbs/64_service.answers.ipynb #25c24f31
+# %% ../../nbs/64_service.answers.ipynb #cb46c47b
 FORECASTS_KEPT = 1024
 "Forecasts in memory; the least recently used one makes room."
 
@@ -149,7 +149,7 @@ def recalled(
         service.forecasts.move_to_end(key)
     return service.forecasts.get(key)
 
-
+# %% ../../nbs/64_service.answers.ipynb #2399bb38
 def keep_forecast(
     service: Service,
     forecast: Forecast,
@@ -163,7 +163,7 @@ def keep_forecast(
     if service.recorder is not None and now < forecast.data_until + HOUR:
         record(service.recorder, to_entry(forecast, now, forecast.mode))
 
-# %% ../../nbs/64_service.answers.ipynb #6225fbae
+# %% ../../nbs/64_service.answers.ipynb #c2a4a1b4
 async def reference_candles(
     service: Service,
     model: Model,  # From `find_model`
@@ -178,7 +178,7 @@ async def reference_candles(
         return None, False
     return window.candles, window.end >= data_until
 
-
+# %% ../../nbs/64_service.answers.ipynb #74fa84ae
 async def forecast_hour(
     service: Service,
     coin: str,  # A product that is served
@@ -219,7 +219,7 @@ async def predict_at(
     lasting = whole and not stale and final == final_until(now) and (actual is not None or data_until == final)
     return forecasting.to_result(forecast, int(now), actual, stale), final + HOUR + FINAL_AFTER if lasting else 0.0
 
-# %% ../../nbs/64_service.answers.ipynb #ad1c6bd6
+# %% ../../nbs/64_service.answers.ipynb #5c3963d1
 async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> tuple[PredictionResult, float]:
     "Answer for one hour from the last closed minute."
     try:
@@ -241,7 +241,7 @@ async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> 
     stale = minutes.end < wanted or hours.end < final_until(now)
     return forecasting.to_result(forecast, int(now), None, stale), 0.0 if stale or not whole else wanted + 60 + MINUTE_AFTER
 
-
+# %% ../../nbs/64_service.answers.ipynb #12a6029d
 async def _reference_minutes(service: Service, model: Model, data_until: int) -> tuple[pd.DataFrame | None, pd.DataFrame | None, bool]:
     "Minutes and hours of the coin that a model reads as well, and whether they reach far enough."
     if model.reference is None:
@@ -253,7 +253,7 @@ async def _reference_minutes(service: Service, model: Model, data_until: int) ->
         return None, None, False
     return minutes.candles, hours.candles, minutes.end >= data_until
 
-# %% ../../nbs/64_service.answers.ipynb #24f2ec9c
+# %% ../../nbs/64_service.answers.ipynb #45f21572
 ANSWERS_KEPT = 2048
 "Answers in memory; when there are more, all are dropped, since the next request of each makes it again."
 
@@ -275,7 +275,7 @@ def remember(
     length = str(sum(map(len, halves)) + _TIME_LENGTH).encode()
     service.answers[query] = Answer(*halves, length, expires, generation)
 
-
+# %% ../../nbs/64_service.answers.ipynb #16b22e60
 def recall(
     service: Service,
     query: bytes,  # As sent

@@ -53,7 +53,7 @@ from .record import AccuracyAnswer, Record, check_days, close_record, keep_recor
 from .stream import TRANSPORT, EventStream, Hub, PriceTick, ScoredForecast
 from .stream import close_hub, keep_telling_forecasts, keep_telling_prices, open_stream
 
-# %% ../../nbs/69_service.app.ipynb #434dfb60
+# %% ../../nbs/69_service.app.ipynb #d89e3da3
 class ServiceError(CryptoRTIError, RuntimeError):
     "The service cannot be started."
 
@@ -70,7 +70,7 @@ class ErrorRule(NamedTuple):
     title: str
     detail: str = ""  # Empty: the error's own text, which was written for a user
 
-
+# %% ../../nbs/69_service.app.ipynb #b107c655
 ERROR_TABLE = (
     ErrorRule(forecasting.ParameterError, 422, "Parameter not allowed"),
     ErrorRule(forecasting.UnknownCoinError, 404, "Unknown coin"),
@@ -114,20 +114,20 @@ async def on_error(request: Request, error: Exception) -> Response:
     headers = {"retry-after": str(max(1, math.ceil(getattr(error, "retry_after", 0.0))))} if rule.status == 503 else None
     return problem(rule.status, rule.detail or str(error), rule.title, headers)
 
-# %% ../../nbs/69_service.app.ipynb #1a91f65f
+# %% ../../nbs/69_service.app.ipynb #fcb9da28
 def get_service(request: Request) -> Service:
     "The service behind a request."
     service: Service = request.app.state.service
     return service
 
-
+# %% ../../nbs/69_service.app.ipynb #92353807
 async def on_http_error(request: Request, error: Exception) -> Response:
     "A route that does not exist, or a method that it does not know."
     assert isinstance(error, HTTPException)
     detail = {404: "There is nothing here; /docs lists what there is.", 405: "This address answers GET only."}
     return problem(error.status_code, detail.get(error.status_code, error.detail), headers=dict(error.headers or {}))
 
-
+# %% ../../nbs/69_service.app.ipynb #7e9f1314
 async def on_invalid(request: Request, error: Exception) -> Response:
     "A parameter that is missing."
     assert isinstance(error, RequestValidationError)
@@ -187,7 +187,7 @@ async def pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> N
             raise
         await problem(BUG.status, BUG.detail, BUG.title)(scope, receive, send)
 
-# %% ../../nbs/69_service.app.ipynb #ea9c600a
+# %% ../../nbs/69_service.app.ipynb #72e7aeb9
 router = APIRouter()
 
 LONGEST_QUERY = 1000
@@ -217,7 +217,7 @@ def check_query(
     if unknown:
         raise forecasting.ParameterError(f"{forecasting.shown(unknown[0])} is no parameter; there are {', '.join(known[:-1])} and {known[-1]}")
 
-
+# %% ../../nbs/69_service.app.ipynb #8b4f512b
 Coin = Annotated[str, Query(description="A product that is served; see /api/coins", examples=["BTC-USD"])]
 TimeFrom = Annotated[str, Query(
     description="now, 1 to 72 hours back, or an ISO 8601 time (UTC), floored to the hour; rolling (experimental) for one hour from this minute",
@@ -249,7 +249,7 @@ async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "ch
     accuracy = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
     return Response(AccuracyAnswer(accuracy=accuracy).model_dump_json(), media_type="application/json")
 
-# %% ../../nbs/69_service.app.ipynb #9ec46cc6
+# %% ../../nbs/69_service.app.ipynb #14ef6a08
 StreamFrom = Annotated[str, Query(description="now for a forecast at each closed hour, rolling (experimental) for one each minute", examples=["now"])]
 LastEventId = Annotated[str, Query(description="Where to go on; the header Last-Event-ID, which browsers send by themselves, wins")]
 
@@ -259,7 +259,7 @@ class EventText(Response):
 
     media_type = EventStream.media_type
 
-
+# %% ../../nbs/69_service.app.ipynb #50f598e5
 @router.get("/api/stream", response_class=EventText, responses=_problems, tags=["forecasts"])
 async def get_stream(
     request: Request, coin: Coin, model_name: ModelName = "champion", time_from: StreamFrom = "now", last_event_id: LastEventId = ""
@@ -276,7 +276,7 @@ async def get_stream(
         return EventText()
     return open_stream(service, hub, result, model_name, time_from, request.headers.get("last-event-id", last_event_id))
 
-# %% ../../nbs/69_service.app.ipynb #219a7c26
+# %% ../../nbs/69_service.app.ipynb #43eca737
 class CoinInfo(BaseModel):
     "A coin that can be asked for."
 
@@ -293,7 +293,7 @@ class Coins(BaseModel):
 
     coins: list[CoinInfo]
 
-
+# %% ../../nbs/69_service.app.ipynb #fcf3148b
 @router.get("/api/coins", response_model=Coins, responses=_guarded, tags=["forecasts"])
 async def get_coins(request: Request) -> Response:
     "List the coins that are served."
@@ -307,7 +307,7 @@ async def get_coins(request: Request) -> Response:
         ))  # fmt: skip
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
 
-# %% ../../nbs/69_service.app.ipynb #b2d58d90
+# %% ../../nbs/69_service.app.ipynb #d96c9663
 class ModelInfo(BaseModel):
     "What the registry has exported for one coin, and what of it is on duty."
 
@@ -321,20 +321,20 @@ class ModelInfo(BaseModel):
     last_retrained: str | None
     last_decision: dict[str, Any] | None = Field(description="Whether the last challenger was promoted, and the reasons")
 
-
+# %% ../../nbs/69_service.app.ipynb #17f6b3fc
 class Models(BaseModel):
     "What GET /api/models answers."
 
     models: list[ModelInfo]
 
-
+# %% ../../nbs/69_service.app.ipynb #2ff241da
 @router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
 async def get_models(request: Request) -> Response:
     "List the models: versions, aliases, training spans, metrics, when last retrained and why not promoted."
     service = get_service(request)
     return Response(Models(models=[describe_models(service, coin) for coin in served(service)]).model_dump_json(), media_type="application/json")
 
-
+# %% ../../nbs/69_service.app.ipynb #0dc6b4bc
 def describe_models(
     service: Service,
     coin: str,  # A product that is served
@@ -350,14 +350,14 @@ def describe_models(
         last_retrained=index.last_retrained if index else None, last_decision=index.last_decision if index else None,
     )  # fmt: skip
 
-# %% ../../nbs/69_service.app.ipynb #be95561c
+# %% ../../nbs/69_service.app.ipynb #c6e70c69
 class Health(BaseModel):
     "How the service is."
 
     status: str = Field(examples=["live", "ready"])
     problems: list[str] = Field(description="What is not as it should be, while the service answers nevertheless")
 
-
+# %% ../../nbs/69_service.app.ipynb #8801e5c0
 _LIVE = Health(status="live", problems=[]).model_dump_json().encode()
 
 
@@ -366,7 +366,7 @@ async def live() -> Response:
     "Tell that the process is alive."
     return Response(_LIVE, media_type="application/json")
 
-
+# %% ../../nbs/69_service.app.ipynb #dce986cc
 @router.get("/health/ready", response_model=Health, responses={503: _problems[503]}, tags=["health"])
 async def ready(request: Request) -> Response:
     "Tell whether forecasts can be answered, and if not, why."
@@ -402,7 +402,7 @@ def find_problems(
             found.append(f"{coin}: kept out: version {', '.join(sorted(models.faults))}; see /api/models")
     return found
 
-# %% ../../nbs/69_service.app.ipynb #39ffe15f
+# %% ../../nbs/69_service.app.ipynb #506ab0c3
 def take_snapshot(
     app: FastAPI,  # From `make_app`
 ) -> Snapshot:
@@ -420,7 +420,7 @@ def take_snapshot(
         readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
     )  # fmt: skip
 
-
+# %% ../../nbs/69_service.app.ipynb #735dc181
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
     "Everything that is counted, for Prometheus."
@@ -445,7 +445,7 @@ def _example(path: str, parameters: list[dict[str, Any]]) -> str:
     query = "&".join(f"{item['name']}={item['schema']['examples'][0]}" for item in parameters if item["required"])
     return escape(f"{path}?{query}" if query else path)
 
-# %% ../../nbs/69_service.app.ipynb #e039a8a1
+# %% ../../nbs/69_service.app.ipynb #fbc5afa4
 def _section(path: str, what: dict[str, Any]) -> str:
     "One address: what it does, what it takes, an example, what it answers."
     parameters = what.get("parameters", [])
@@ -455,7 +455,7 @@ def _section(path: str, what: dict[str, Any]) -> str:
     link = f'<p>Try: <a href="{example}">{example}</a></p>'
     return f"<h2>GET {escape(path)}</h2><p>{escape(what['description'])}</p>{_rows(takes)}{link}{_rows(answers)}"
 
-
+# %% ../../nbs/69_service.app.ipynb #5f73b237
 def docs_page(
     document: dict[str, Any],  # The OpenAPI document
 ) -> str:  # HTML that loads nothing
@@ -542,7 +542,7 @@ async def _supervise(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -
             log.exception("the work on %s broke down and begins anew", name)
         await asyncio.sleep(1)
 
-# %% ../../nbs/69_service.app.ipynb #2347b428
+# %% ../../nbs/69_service.app.ipynb #a594b715
 @contextlib.contextmanager
 def _before_stopping(act: Callable[[], object]) -> Iterator[None]:
     "Act as soon as the process is asked to stop; the server waits for open streams otherwise."
@@ -564,7 +564,7 @@ def _before_stopping(act: Callable[[], object]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-
+# %% ../../nbs/69_service.app.ipynb #bd9b338e
 async def _watch(shelf: Shelf, pause: float = 1.0) -> None:
     "Look for moved aliases once a second; loading happens beside the event loop."
     while True:
@@ -608,7 +608,7 @@ def reach(
     with running_exchange(source, seed=settings.sim_seed, products=products) as exchange:
         yield Source(source.name, "http", exchange.url)
 
-# %% ../../nbs/69_service.app.ipynb #6cda0cc2
+# %% ../../nbs/69_service.app.ipynb #d6697bc5
 def open_socket(
     host: str,  # Address to listen on
     port: int,  # 0 takes a free one
@@ -629,7 +629,7 @@ def open_socket(
         raise ServiceError(f"cannot listen on {host}:{port} ({error.strerror}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
     return listener
 
-
+# %% ../../nbs/69_service.app.ipynb #d037320f
 def make_server(
     app: FastAPI | str,  # From `make_app`, or where workers find a function that makes one
     settings: Settings,
@@ -642,7 +642,7 @@ def make_server(
         forwarded_allow_ips=list(settings.trusted_proxies), timeout_graceful_shutdown=10, workers=settings.service_workers,
     ))  # fmt: skip
 
-# %% ../../nbs/69_service.app.ipynb #d3819464
+# %% ../../nbs/69_service.app.ipynb #253c3472
 @contextlib.contextmanager
 def _ending_quietly(server: uvicorn.Server) -> Iterator[None]:
     "Swallow the signal that uvicorn, having stopped because of it, raises once more; one that comes before the start ends the process."
@@ -660,7 +660,7 @@ def _ending_quietly(server: uvicorn.Server) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-
+# %% ../../nbs/69_service.app.ipynb #38da9710
 def announce(
     text: str,  # For a person, or a program that waits for it
 ) -> None:
@@ -707,7 +707,7 @@ def _serve_together(settings: Settings, source: Source, listener: socket.socket)
         Multiprocess(make_server("crypto_rti.service.app:make_worker", settings).config, [listener]).run()
         del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
-# %% ../../nbs/69_service.app.ipynb #3c4d60e8
+# %% ../../nbs/69_service.app.ipynb #0eaff6c7
 class RunningService(NamedTuple):
     "A service that is up."
 
@@ -717,7 +717,7 @@ class RunningService(NamedTuple):
     hub: Hub
     loop: asyncio.AbstractEventLoop  # Its own, in which alone its parts may be touched
 
-
+# %% ../../nbs/69_service.app.ipynb #a983ea8d
 @contextlib.contextmanager
 def running_service(
     settings: Settings,

@@ -62,7 +62,7 @@ class ExchangeClock:
         "Whether it is time to ask again."
         return self.measured is None or time.monotonic() >= self.measured + self.pause
 
-# %% ../../nbs/61_service.feed.ipynb #e04aaaf1
+# %% ../../nbs/61_service.feed.ipynb #ab6142d6
 SURPRISE = 0.25
 "Seconds by which an answer of `/time` may differ from what was expected, beyond what the way there and back explains."
 
@@ -90,13 +90,13 @@ def observe(
         clock.pause = min(1.5 if surprise else 2 * clock.pause, clock.longest)
     clock.measured, clock.earliest, clock.remote = latest, earliest, remote
 
-
+# %% ../../nbs/61_service.feed.ipynb #04729047
 def _slowest(clock: ExchangeClock, latest: float, remote: float) -> float:
     "The lowest speed that explains all answers since this speed was learnt."
     moment, before = clock.since
     return max(0.0, (remote - before) / (latest - moment)) if latest > moment and remote >= before else clock.rate
 
-# %% ../../nbs/61_service.feed.ipynb #28d0933d
+# %% ../../nbs/61_service.feed.ipynb #50fb7d79
 FAILURE_PAUSE = 3.0
 "Seconds for which a failure is remembered; longer when the exchange asks for it."
 
@@ -116,7 +116,7 @@ class Window:
     asked_at: float = 0.0  # The exchange's time
     attempts: int = 1  # How often this window was asked for
 
-
+# %% ../../nbs/61_service.feed.ipynb #da16ebd5
 @dataclass
 class Feed:
     "What is known of the exchange's candles, and what is being asked at the moment."
@@ -139,7 +139,7 @@ class Feed:
     repairs: int = 0  # How often trades were made good over REST
     requests_failed: Counter[str] = field(default_factory=Counter)  # Failed questions to the exchange, by kind of error
 
-# %% ../../nbs/61_service.feed.ipynb #d77c69ff
+# %% ../../nbs/61_service.feed.ipynb #3bd58226
 def recent_failure(
     feed: Feed,
     *keys: Hashable,  # What was asked
@@ -154,7 +154,7 @@ def recent_failure(
             return type(error)(*error.args)
     return None
 
-
+# %% ../../nbs/61_service.feed.ipynb #af69514c
 async def _attempt(feed: Feed, key: Hashable, ask: Callable[[], Awaitable[Any]], times: int) -> Any:
     "Ask within the deadline; remember a failure, forget it after a success."
     if error := recent_failure(feed, key, *([ANY] if key != CLOCK else [])):
@@ -175,7 +175,7 @@ async def _attempt(feed: Feed, key: Hashable, ask: Callable[[], Awaitable[Any]],
         log.info("the exchange answers again")
     return answer
 
-
+# %% ../../nbs/61_service.feed.ipynb #463d9a1f
 def _remember(feed: Feed, key: Hashable, error: ExchangeError) -> None:
     "Note a failure; write a log line only for the first of a row."
     if key not in feed.failures:
@@ -185,7 +185,7 @@ def _remember(feed: Feed, key: Hashable, error: ExchangeError) -> None:
     wait = max(FAILURE_PAUSE, min(getattr(error, "retry_after", 0.0), 60.0))
     feed.failures[key] = time.monotonic() + wait, error
 
-# %% ../../nbs/61_service.feed.ipynb #81a1cd38
+# %% ../../nbs/61_service.feed.ipynb #a0bad069
 def fly(
     feed: Feed,
     key: Hashable,  # What is asked; the same key is one flight
@@ -199,14 +199,14 @@ def fly(
         task.add_done_callback(lambda done: _landed(feed, key, done))
     return task
 
-
+# %% ../../nbs/61_service.feed.ipynb #bb61301d
 def _landed(feed: Feed, key: Hashable, task: asyncio.Task[Any]) -> None:
     "Make room for the next flight; look at the error, since perhaps nobody waits any more."
     feed.flights.pop(key, None)
     if not task.cancelled() and (error := task.exception()) and not isinstance(error, CryptoRTIError):
         log.error("asking the exchange for %s broke", key, exc_info=error)
 
-# %% ../../nbs/61_service.feed.ipynb #417607bd
+# %% ../../nbs/61_service.feed.ipynb #c88d1168
 async def set_clock(
     feed: Feed,  # Its clock is set when due
 ) -> None:
@@ -214,7 +214,7 @@ async def set_clock(
     if feed.clock.due:
         await asyncio.shield(fly(feed, CLOCK, lambda: _ask_time(feed)))
 
-
+# %% ../../nbs/61_service.feed.ipynb #06567860
 async def _ask_time(feed: Feed) -> None:
     "Ask `/time` and set the clock by it."
     before = time.monotonic()
@@ -222,7 +222,7 @@ async def _ask_time(feed: Feed) -> None:
     after = time.monotonic()
     observe(feed.clock, (before + after) / 2, remote, (after - before) / 2, float(remote.is_integer()))
 
-
+# %% ../../nbs/61_service.feed.ipynb #2784fdf5
 async def exchange_now(
     feed: Feed,
 ) -> float:  # Unix seconds
@@ -236,7 +236,7 @@ async def exchange_now(
             log.warning("the exchange does not tell its time: %s", error)
     return feed.clock.now()
 
-# %% ../../nbs/61_service.feed.ipynb #27044f6a
+# %% ../../nbs/61_service.feed.ipynb #5dedda94
 SETTLED_AFTER = 300
 "Seconds after its end at which an hour that was taken earlier is asked for once more."
 
@@ -255,13 +255,13 @@ def _outdated(feed: Feed, window: Window | None) -> bool:
     fresh, settled = window.asked_at < window.end + SETTLED_AFTER, now >= window.end + SETTLED_AFTER
     return (lacks_newest and now >= window.asked_at + FINAL_AFTER) or (fresh and settled and feed.clock.rate <= FASTEST_CHECK)
 
-
+# %% ../../nbs/61_service.feed.ipynb #9d0a07ec
 async def _fetch(feed: Feed, product: str, start: int, end: int) -> Window:
     "Ask for one window; rows of hours that are not final yet are dropped, whatever the exchange sends."
     candles = await feed.client.candles(product, start, end)
     return Window(candles[candles["time"] < end].reset_index(drop=True), start, end, feed.clock.now())
 
-# %% ../../nbs/61_service.feed.ipynb #5b9bf0b8
+# %% ../../nbs/61_service.feed.ipynb #558471ff
 async def _refresh(feed: Feed, product: str) -> Window:
     "Fetch the last 300 final hours of a product and keep them."
     old, end = feed.live.get(product), final_until(feed.clock.now())
@@ -272,7 +272,7 @@ async def _refresh(feed: Feed, product: str) -> Window:
     feed.live[product] = window
     return window
 
-
+# %% ../../nbs/61_service.feed.ipynb #e6da0bc9
 async def latest(
     feed: Feed,
     product: str,  # For example `BTC-USD`
@@ -288,7 +288,7 @@ async def latest(
     await asyncio.wait({flight}, timeout=feed.patience)
     return feed.live[product]
 
-
+# %% ../../nbs/61_service.feed.ipynb #5a026743
 def _fetch_latest(feed: Feed, product: str) -> asyncio.Task[Window]:
     "The one flight that brings a product's last hours."
     return fly(feed, ("live", product), lambda: _refresh(feed, product))
@@ -339,7 +339,7 @@ async def candles_for(
         return await latest(feed, product)
     return await _block(feed, product, data_until)
 
-# %% ../../nbs/61_service.feed.ipynb #32a82096
+# %% ../../nbs/61_service.feed.ipynb #f384aee4
 def next_look(
     clock: ExchangeClock,  # The exchange's
     pause: float,  # Seconds between two looks when nothing is due
@@ -348,7 +348,7 @@ def next_look(
     left = final_until(clock.now()) + HOUR + FINAL_AFTER - clock.now()
     return min(pause, left / clock.rate + 0.002) if clock.rate > 0 else pause
 
-
+# %% ../../nbs/61_service.feed.ipynb #e3092d46
 async def keep_fresh(
     feed: Feed,
     products: Callable[[], Iterable[str]],  # The coins served, asked for each time
@@ -412,7 +412,7 @@ async def minutes_for(
     await asyncio.wait({flight}, timeout=feed.patience)
     return feed.minutes[product]
 
-# %% ../../nbs/61_service.feed.ipynb #23b35c55
+# %% ../../nbs/61_service.feed.ipynb #01cbdf02
 @dataclass(frozen=True)
 class Trade:
     "One trade."
@@ -422,13 +422,13 @@ class Trade:
     price: float
     size: float
 
-
+# %% ../../nbs/61_service.feed.ipynb #a64a8aca
 def _seconds(text: Any) -> float:
     "Unix seconds of an ISO 8601 time; raise `ValueError` or `TypeError` when it is none."
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
-
+# %% ../../nbs/61_service.feed.ipynb #6971bba8
 def read_trade(
     message: Any,  # Of the `ticker` or `matches` channel, or a trade or ticker of the REST API
 ) -> Trade | None:  # `None` when it is none, or one that cannot be
@@ -441,7 +441,7 @@ def read_trade(
     sane = 0 < trade.price < math.inf and 0 <= trade.size < math.inf and 0 < trade.time < 5e9
     return trade if trade.trade_id > 0 and sane else None
 
-# %% ../../nbs/61_service.feed.ipynb #0a5ece29
+# %% ../../nbs/61_service.feed.ipynb #0152bdc1
 @dataclass
 class Running:
     "A product's last price and its running hour. While nobody has traded in the hour, it stands at the last price with volume 0."
@@ -459,7 +459,7 @@ class Running:
     volume: float
     whole: bool  # Whether all trades of the hour so far are known to be in
 
-
+# %% ../../nbs/61_service.feed.ipynb #a935e9c2
 @dataclass
 class Tape:
     "The bookkeeping behind a running hour."
@@ -494,7 +494,7 @@ def expect_trades(
     tape.last_id = max(newest, tape.last_id)
     tape.running.whole = tape.known and not tape.missing
 
-# %% ../../nbs/61_service.feed.ipynb #31916244
+# %% ../../nbs/61_service.feed.ipynb #cd93404c
 def turn_hour(
     tape: Tape,  # Changed in place
     moment: float,  # In the new hour, Unix seconds at the exchange
@@ -507,7 +507,7 @@ def turn_hour(
     tape.known, tape.first_id, tape.close_id, tape.tries = True, None, 0, 0
     running.whole = not tape.missing
 
-
+# %% ../../nbs/61_service.feed.ipynb #76aaf20a
 def _add(tape: Tape, trade: Trade) -> None:
     "Let a trade of the running hour count."
     running = tape.running
@@ -520,7 +520,7 @@ def _add(tape: Tape, trade: Trade) -> None:
     running.high, running.low = max(running.high, trade.price), min(running.low, trade.price)
     running.volume += trade.size
 
-# %% ../../nbs/61_service.feed.ipynb #b45651bd
+# %% ../../nbs/61_service.feed.ipynb #b098baba
 def take_trade(
     tape: Tape,  # Changed in place
     trade: Trade,  # From wherever
@@ -539,7 +539,7 @@ def take_trade(
         _add(tape, trade)
     running.whole = tape.known and not tape.missing
 
-
+# %% ../../nbs/61_service.feed.ipynb #5c4763d8
 def new_tape(
     product: str,  # For example `BTC-USD`
     trade: Trade,  # The oldest one known
@@ -549,7 +549,7 @@ def new_tape(
     hour = Running(product, trade.price, trade.time, trade.trade_id - 1, "rest", start, trade.price, trade.price, trade.price, trade.price, 0.0, False)
     return Tape(hour, trade.trade_id - 1)
 
-# %% ../../nbs/61_service.feed.ipynb #c3ab79ed
+# %% ../../nbs/61_service.feed.ipynb #1f3520d0
 BACKWARD = 5.0
 "Seconds by which a heartbeat may be older than a trade before the exchange's clock counts as set back."
 
@@ -559,13 +559,13 @@ def _keep_tape(feed: Feed, tape: Tape) -> Tape:
     feed.tapes[tape.running.product], feed.running[tape.running.product] = tape, tape.running
     return tape
 
-
+# %% ../../nbs/61_service.feed.ipynb #cbf6da67
 def _forget_tape(feed: Feed, product: str) -> None:
     "Know nothing of a product's running hour."
     feed.tapes.pop(product, None)
     feed.running.pop(product, None)
 
-
+# %% ../../nbs/61_service.feed.ipynb #b8e42a5a
 def _take(feed: Feed, product: str, trade: Trade) -> Tape:
     "Take a trade into the tape of its product, which it may begin."
     tape = feed.tapes.get(product)
@@ -575,7 +575,7 @@ def _take(feed: Feed, product: str, trade: Trade) -> Tape:
     take_trade(tape, trade)
     return tape
 
-# %% ../../nbs/61_service.feed.ipynb #e5625f6a
+# %% ../../nbs/61_service.feed.ipynb #5d0a033a
 def _beat(feed: Feed, tape: Tape, moment: float, newest: int) -> None:
     "Learn from a heartbeat at `moment` that `newest` is the last trade's id."
     running = tape.running
@@ -587,7 +587,7 @@ def _beat(feed: Feed, tape: Tape, moment: float, newest: int) -> None:
     expect_trades(tape, min(tape.promised, newest))
     tape.promised = newest
 
-
+# %% ../../nbs/61_service.feed.ipynb #83474ec4
 def hear(
     feed: Feed,  # Its running prices are changed
     message: dict[str, Any],  # Of a channel subscribed to
@@ -605,7 +605,7 @@ def hear(
     if product in feed.tapes:
         feed.tapes[product].heard, feed.running[product].via = time.monotonic(), "websocket"
 
-# %% ../../nbs/61_service.feed.ipynb #0ce7b69c
+# %% ../../nbs/61_service.feed.ipynb #93d95e1b
 REPAIRS_TRIED = 3
 "Repairs that may fail to make an hour whole before it is left at that."
 
@@ -621,14 +621,14 @@ async def _trades(feed: Feed, product: str, after: int | None, enough: Callable[
         after = page[-1].trade_id
     return found
 
-
+# %% ../../nbs/61_service.feed.ipynb #99fe403f
 async def _fill(feed: Feed, tape: Tape) -> None:
     "Fill the holes of an hour as far as trades can be had."
     lowest, highest = min(tape.missing), max(tape.missing)
     for trade in reversed(await _trades(feed, tape.running.product, highest + 1, lambda found: found[-1].trade_id <= lowest)):
         take_trade(tape, trade)
 
-# %% ../../nbs/61_service.feed.ipynb #a306a434
+# %% ../../nbs/61_service.feed.ipynb #4c194c50
 async def _minutes_of_hour(feed: Feed, product: str, start: int, now: float) -> tuple[pd.DataFrame, int]:
     "The running hour's final minutes, and up to when they reach; none where the exchange has no minutes."
     until = max(start, floor_time(now - FINAL_AFTER, 60))
@@ -638,7 +638,7 @@ async def _minutes_of_hour(feed: Feed, product: str, start: int, now: float) -> 
         return from_rows([]), start
     return minutes[minutes["time"] < until], until
 
-
+# %% ../../nbs/61_service.feed.ipynb #37aa6fbc
 def _begin(product: str, start: int, minutes: pd.DataFrame, until: int, trades: list[Trade]) -> Tape:
     "An hour made of its first minutes and the trades since, which are given newest first and reach further back than `until` if they are all there."
     recent = [trade for trade in reversed(trades) if trade.time >= until]
@@ -656,7 +656,7 @@ def _begin(product: str, start: int, minutes: pd.DataFrame, until: int, trades: 
         take_trade(tape, trade)
     return tape
 
-# %% ../../nbs/61_service.feed.ipynb #78e5f6b9
+# %% ../../nbs/61_service.feed.ipynb #13c706b6
 async def _rebuild(feed: Feed, product: str) -> None:
     "Take the hour's beginning from REST; what the websocket brought meanwhile is missing until the next repair."
     old, now = feed.tapes.get(product), await exchange_now(feed)
@@ -675,12 +675,12 @@ async def _rebuild(feed: Feed, product: str) -> None:
             tape.running.price, tape.running.time, tape.running.trade_id = old.running.price, old.running.time, old.running.trade_id
     _keep_tape(feed, tape)
 
-
+# %% ../../nbs/61_service.feed.ipynb #2ea7b480
 def _damaged(tape: Tape) -> bool:
     "Whether there is something to repair that may still be repaired."
     return (not tape.known or bool(tape.missing)) and tape.tries < REPAIRS_TRIED
 
-
+# %% ../../nbs/61_service.feed.ipynb #86a7d579
 async def _repair(feed: Feed, product: str) -> None:
     "Fill the holes, or rebuild the hour where that does not do. What came to be missing meanwhile is the next repair's."
     tape = feed.tapes[product]
@@ -724,7 +724,7 @@ async def _poll(feed: Feed, product: str, due: dict[Hashable, float]) -> None:
     if time.monotonic() - tape.heard > 1:
         tape.running.via = "rest"
 
-# %% ../../nbs/61_service.feed.ipynb #632567be
+# %% ../../nbs/61_service.feed.ipynb #70435e0f
 def _valid(products: Iterable[str]) -> list[str]:
     "Those that any exchange could have."
     kept = set()
@@ -733,14 +733,14 @@ def _valid(products: Iterable[str]) -> list[str]:
             kept.add(check_product(product))
     return sorted(kept)
 
-
+# %% ../../nbs/61_service.feed.ipynb #65b433e4
 def _needs(feed: Feed, products: list[str], silence: float) -> list[tuple[str, str]]:
     "What to do: ask for a price where the websocket does not bring it, repair what is damaged."
     now, tapes = time.monotonic(), {product: feed.tapes.get(product) for product in products}
     silent = [("ticker", product) for product, tape in tapes.items() if tape is None or now - tape.heard > silence]
     return silent + [("trades", product) for product, tape in tapes.items() if tape is not None and _damaged(tape)]
 
-
+# %% ../../nbs/61_service.feed.ipynb #1ad12a7c
 def _asking(feed: Feed) -> int:
     "How many prices and repairs are being asked for."
     return sum(isinstance(key, tuple) and key[0] in ("ticker", "trades") for key in feed.flights)
@@ -764,7 +764,7 @@ async def _mend(feed: Feed, products: Callable[[], Iterable[str]], pause: float)
             fly(feed, (kind, product), work, times=2 + TRADE_PAGES)
         await asyncio.sleep(pause)
 
-# %% ../../nbs/61_service.feed.ipynb #d7eb820e
+# %% ../../nbs/61_service.feed.ipynb #ead2854b
 CHANNELS = {"matches": ("matches", "heartbeat"), "ticker": ("ticker", "heartbeat")}
 "What is subscribed to, by the channel that carries the trades."
 
@@ -779,7 +779,7 @@ class _Line:
     channel: str = "matches"
     refused: set[str] = field(default_factory=set)  # Products that it does not have
 
-
+# %% ../../nbs/61_service.feed.ipynb #3b9cb589
 async def _unlisted(feed: Feed, products: list[str], error: UnknownProductError) -> set[str]:
     "Which products a refusal means: those that it names, otherwise those that the exchange does not list."
     named = {product for product in products if re.search(rf"(?<![\w-]){re.escape(product)}(?![\w-])", str(error))}
@@ -804,7 +804,7 @@ async def _converse(feed: Feed, line: _Line, url: str, products: Callable[[], It
                 if wanted != [product for product in _valid(products()) if product not in line.refused]:
                     return
 
-# %% ../../nbs/61_service.feed.ipynb #6a3e07ae
+# %% ../../nbs/61_service.feed.ipynb #84a36288
 async def _connect(feed: Feed, line: _Line, url: str, products: Callable[[], Iterable[str]], pause: float) -> None:
     "Hold one connection; return when another one may follow at once, raise when that should wait."
     started = time.monotonic()
@@ -828,7 +828,7 @@ async def _connect(feed: Feed, line: _Line, url: str, products: Callable[[], Ite
         if line.channel == "matches":
             raise
 
-
+# %% ../../nbs/61_service.feed.ipynb #baaf3934
 def _line_lost(feed: Feed, error: ExchangeError) -> None:
     "Note that there is no websocket, so that prices are asked for over REST from now on."
     if not feed.prices_fault:
@@ -837,7 +837,7 @@ def _line_lost(feed: Feed, error: ExchangeError) -> None:
     for tape in feed.tapes.values():
         tape.heard = -math.inf
 
-# %% ../../nbs/61_service.feed.ipynb #616be14c
+# %% ../../nbs/61_service.feed.ipynb #35fa3c44
 async def _hold_line(feed: Feed, url: str, products: Callable[[], Iterable[str]], pause: float) -> None:
     "Connect again and again, with growing waits while it does not work."
     line, wait = _Line(), wait_exponential(pause, max=LONGEST_WAIT) + wait_random(0, pause)
@@ -845,7 +845,7 @@ async def _hold_line(feed: Feed, url: str, products: Callable[[], Iterable[str]]
         await AsyncRetrying(wait=wait, retry=retry_if_exception_type(ExchangeError))(_connect, feed, line, url, products, pause)
         await asyncio.sleep(random.uniform(0.2, 1.0) * pause)
 
-
+# %% ../../nbs/61_service.feed.ipynb #dfd641c5
 async def follow_prices(
     feed: Feed,  # Its `running` is kept current
     url: str | None,  # The ticker websocket; `None` for REST alone

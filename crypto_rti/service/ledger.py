@@ -9,16 +9,14 @@ __all__ = ['VERSION', 'STEPS', 'Result', 'log', 'LIMIT', 'LedgerError', 'LedgerA
            'score', 'closes_at', 'Candles', 'back_fill', 'Recorder', 'record', 'start_recorder', 'flush_recorder',
            'stop_recorder', 'accuracy', 'Outcomes', 'outcomes', 'learn_outcomes', 'prune', 'export']
 
-# %% ../../nbs/62_service.ledger.ipynb #b238838a
+# %% ../../nbs/62_service.ledger.ipynb #80b41189
 import asyncio
 import csv
 import itertools
 import json
 import logging
 import math
-import os
 import shutil
-import tempfile
 import threading
 import time
 from collections import deque
@@ -37,7 +35,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..data.candles import HOUR, to_iso
 from ..evaluation.intervals import ConformalState, follow
 from .predict import Forecast
-from ..settings import CryptoRTIError
+from ..settings import CryptoRTIError, atomic_file
 
 # %% ../../nbs/62_service.ledger.ipynb #8b0e5cdb
 class LedgerError(CryptoRTIError):
@@ -87,14 +85,14 @@ _FAULTS: list[tuple[tuple[str, ...], type[LedgerError], str]] = [
      "cannot be opened for writing: see that it exists and that this user may write there"),
 ]  # fmt: skip
 
-# %% ../../nbs/62_service.ledger.ipynb #9d23e45a
+# %% ../../nbs/62_service.ledger.ipynb #4106101d
 def _secrets(url: sa.URL) -> list[str]:
     "What of a URL must never be shown: the password, and whatever its options call one."
     options = [value for key, value in url.query.items() if "pass" in key.lower()]
     found = [url.password, *itertools.chain.from_iterable([value] if isinstance(value, str) else value for value in options)]
     return sorted({str(secret) for secret in found if secret}, key=len, reverse=True)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #c5fa2441
 def explain(
     ledger: Ledger,  # Where it happened
     error: Exception,  # What SQLAlchemy or a file raised
@@ -114,7 +112,7 @@ def explain(
             return kind(f"the ledger {ledger.place} {remedy} ({words})")
     return LedgerUnavailableError(f"the ledger {ledger.place} cannot be used: see that the database runs and that CRYPTO_RTI_LEDGER_URL is right ({words})")
 
-
+# %% ../../nbs/62_service.ledger.ipynb #9751bfbd
 def _free_bytes(ledger: Ledger) -> float:
     "Room on the disk of an SQLite ledger; infinite where that cannot be told."
     try:
@@ -141,19 +139,19 @@ def ledger_address(
         "or postgresql://user:password@host:5432/database (percent-encode what is special in the password), or leave it empty for a file in the home folder"
     )
 
-# %% ../../nbs/62_service.ledger.ipynb #dc6f7ceb
+# %% ../../nbs/62_service.ledger.ipynb #a4dafbe7
 def _sqlite_connected(connection: Any, _record: Any) -> None:
     "Set up a fresh SQLite connection; transactions begin where `_begin` says so."
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
-
+# %% ../../nbs/62_service.ledger.ipynb #91bb3c09
 def _begin(connection: sa.Connection) -> None:
     "Begin an SQLite transaction, with the write lock where it is going to write."
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("ledger_writes") else "BEGIN")
 
-
+# %% ../../nbs/62_service.ledger.ipynb #8c8e25a4
 def _postgresql_connected(connection: Any, _record: Any) -> None:
     "Set time limits on a fresh PostgreSQL connection."
     connection.autocommit = True
@@ -161,7 +159,7 @@ def _postgresql_connected(connection: Any, _record: Any) -> None:
     connection.execute("SET lock_timeout = '5s'")
     connection.autocommit = False
 
-# %% ../../nbs/62_service.ledger.ipynb #0414ada0
+# %% ../../nbs/62_service.ledger.ipynb #207323cf
 def open_ledger(
     url: str,  # As for `ledger_address`
     patience: float = 5.0,  # Seconds to wait for a lock or a connection
@@ -183,7 +181,7 @@ def open_ledger(
     port = f":{address.port}" if address.port else ""
     return Ledger(engine, f"postgresql://{address.host or 'localhost'}{port}/{address.database or ''}")
 
-
+# %% ../../nbs/62_service.ledger.ipynb #259b7918
 def close_ledger(
     ledger: Ledger,  # Not to be used afterwards
 ) -> None:
@@ -226,7 +224,7 @@ def _is(column: sa.ColumnElement[str], value: str | sa.BindParameter[str]) -> sa
     "Equality in which no index takes part: SQLite would look through a coin's whole past by the key, where the little index holds the few rows wanted."
     return column.concat(sa.literal_column("''")) == value
 
-# %% ../../nbs/62_service.ledger.ipynb #8a55506f
+# %% ../../nbs/62_service.ledger.ipynb #e0181207
 VERSION = 1
 "Version of the tables that this program writes."
 
@@ -246,7 +244,7 @@ def _version_of(ledger: Ledger, connection: sa.Connection) -> int:
         raise LedgerDamagedError(f"{ledger.place} holds tables of another program; give the ledger a database of its own")
     return int(connection.scalar(sa.select(sa.func.max(_version_table.c.version))) or 0)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #e18d1da4
 def _migrate(ledger: Ledger, connection: sa.Connection) -> None:
     "Make the tables, or bring them up to date; one process at a time."
     if connection.dialect.name == "postgresql":
@@ -261,7 +259,7 @@ def _migrate(ledger: Ledger, connection: sa.Connection) -> None:
     if found < VERSION:
         connection.execute(_version_table.insert(), {"version": VERSION, "applied_at": int(time.time())})
 
-# %% ../../nbs/62_service.ledger.ipynb #07fea5ea
+# %% ../../nbs/62_service.ledger.ipynb #1d781190
 Result = TypeVar("Result")
 
 
@@ -270,14 +268,14 @@ def _worth_another_try(error: BaseException) -> bool:
     again = getattr(getattr(error, "orig", None), "sqlstate", None) in ("40001", "40P01")
     return isinstance(error, sa.exc.DBAPIError) and (error.connection_invalidated or again)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #58c9dd53
 @contextmanager
 def _connected(ledger: Ledger, writes: bool) -> Iterator[sa.Connection]:
     "A connection in a transaction that is committed at the end."
     with ledger.engine.connect().execution_options(ledger_writes=writes) as connection, connection.begin():
         yield connection
 
-
+# %% ../../nbs/62_service.ledger.ipynb #401f10af
 def _transact(ledger: Ledger, work: Callable[[sa.Connection], Result], writes: bool = False) -> Result:
     "Do `work` in a transaction, making the tables where needed; raise `LedgerError` alone."
     try:
@@ -293,7 +291,7 @@ def _transact(ledger: Ledger, work: Callable[[sa.Connection], Result], writes: b
         ledger.ready = False  # Perhaps the file or the tables are gone
         raise explain(ledger, error) from None
 
-
+# %% ../../nbs/62_service.ledger.ipynb #cce9a635
 def _prepare(ledger: Ledger) -> None:
     "See once that folder and tables are there and of this version."
     if ledger.ready:
@@ -304,7 +302,7 @@ def _prepare(ledger: Ledger) -> None:
         _migrate(ledger, connection)
     ledger.ready = True
 
-
+# %% ../../nbs/62_service.ledger.ipynb #7704a161
 def check_ledger(
     ledger: Ledger,  # From `open_ledger`
 ) -> int:  # Version of its tables
@@ -312,7 +310,7 @@ def check_ledger(
     ledger.ready = False
     return _transact(ledger, lambda connection: _version_of(ledger, connection))
 
-# %% ../../nbs/62_service.ledger.ipynb #1514b670
+# %% ../../nbs/62_service.ledger.ipynb #aa3a65bd
 @dataclass(frozen=True, slots=True)
 class Entry:
     "One forecast. Times are Unix seconds by the exchange's clock, prices are in the quote currency."
@@ -330,7 +328,7 @@ class Entry:
     quantiles: tuple[float, ...]  # The model's own, in units of volatility, before any conformal adjustment
     mode: str = "hour"  # Or `rolling`
 
-
+# %% ../../nbs/62_service.ledger.ipynb #14e79087
 def to_entry(
     forecast: Forecast,  # From `make_forecast`
     made_at: float,  # Unix seconds, the exchange's clock
@@ -342,7 +340,7 @@ def to_entry(
         forecast.current_price, forecast.prices, forecast.volatility, forecast.quantiles, mode,
     )  # fmt: skip
 
-
+# %% ../../nbs/62_service.ledger.ipynb #b16eade3
 def _row(entry: Entry) -> dict[str, Any]:
     "An entry as a row of the table."
     plain = {name: getattr(entry, name) for name in (*_KEY, "data_until", "current_price", "volatility")}
@@ -351,7 +349,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         raise LedgerRowError(f"{entry.kind} {entry.version} of {entry.coin} gave a number that is not finite for {to_iso(entry.predicted_for)}; see the model")
     return {**plain, "made_at": int(entry.made_at), **numbers}
 
-
+# %% ../../nbs/62_service.ledger.ipynb #62637944
 def write(
     ledger: Ledger,
     entries: Iterable[Entry],  # In any order, known or not
@@ -439,7 +437,7 @@ def closes_at(
             prices[moment] = None
     return prices
 
-# %% ../../nbs/62_service.ledger.ipynb #f6030a9b
+# %% ../../nbs/62_service.ledger.ipynb #1cc21f4c
 log = logging.getLogger("crypto_rti.service")
 
 
@@ -453,7 +451,7 @@ class Candles(Protocol):
     @property
     def end(self) -> int: ...
 
-
+# %% ../../nbs/62_service.ledger.ipynb #c76c5d3a
 async def back_fill(
     ledger: Ledger,
     source: str,  # Name of the source of the candles
@@ -477,7 +475,7 @@ async def back_fill(
             left = [moment for moment in left if moment > max(window.end, left[0])]
     return scored
 
-# %% ../../nbs/62_service.ledger.ipynb #a627cb60
+# %% ../../nbs/62_service.ledger.ipynb #bb4bc152
 LIMIT = 10_000
 "Forecasts that may wait to be written: eight days of ten coins with five models."
 
@@ -501,7 +499,7 @@ class Recorder:
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
     thread: threading.Thread | None = field(default=None, repr=False)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #0029cece
 def record(
     recorder: Recorder,
     entry: Entry,
@@ -520,7 +518,7 @@ def record(
         log.error("the ledger's queue of %d forecasts is full: more are dropped, and counted", recorder.limit)
     return kept
 
-# %% ../../nbs/62_service.ledger.ipynb #830d7fe9
+# %% ../../nbs/62_service.ledger.ipynb #d46b3ab7
 def start_recorder(
     ledger: Ledger,
     limit: int = LIMIT,  # Forecasts that may wait
@@ -531,7 +529,7 @@ def start_recorder(
     recorder.thread.start()
     return recorder
 
-
+# %% ../../nbs/62_service.ledger.ipynb #64c80a7b
 def _keep_writing(recorder: Recorder) -> None:
     "Write batch after batch until the recorder is closed and empty, or its time is over."
     pause = _FIRST_PAUSE
@@ -547,7 +545,7 @@ def _keep_writing(recorder: Recorder) -> None:
                 recorder.changed.wait(pause if recorder.closing is None else _FIRST_PAUSE)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #fb92f110
 def _next_batch(recorder: Recorder) -> list[Entry]:
     "Wait for forecasts and gather some; empty when the recorder is closed and nothing is left. They stay in the queue."
     with recorder.changed:
@@ -555,7 +553,7 @@ def _next_batch(recorder: Recorder) -> list[Entry]:
         recorder.changed.wait_for(lambda: len(recorder.waiting) >= _BATCH or recorder.closing is not None, _GATHER)
         return list(itertools.islice(recorder.waiting, _BATCH))
 
-# %% ../../nbs/62_service.ledger.ipynb #a0842538
+# %% ../../nbs/62_service.ledger.ipynb #cbbaaa3f
 def _write_batch(recorder: Recorder, batch: list[Entry]) -> None:
     "Write a batch and take it off the queue; a row that is refused is taken out alone."
     new = refused = 0
@@ -578,7 +576,7 @@ def _write_batch(recorder: Recorder, batch: list[Entry]) -> None:
     if ended is not None:
         log.warning("the ledger records again; %d forecasts waited, %d were dropped so far", len(batch) + len(recorder.waiting), recorder.dropped)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #70415430
 def _write_alone(ledger: Ledger, entry: Entry) -> int | None:
     "Write one row; `None` when its values are the reason why it cannot be written."
     try:
@@ -589,7 +587,7 @@ def _write_alone(ledger: Ledger, entry: Entry) -> int | None:
         log.error("a forecast is not recorded: %s", error)
         return None
 
-
+# %% ../../nbs/62_service.ledger.ipynb #424440f4
 def _failed(recorder: Recorder, error: Exception) -> None:
     "Remember why nothing can be written; log it when it is news."
     fault = error if isinstance(error, LedgerError) else LedgerError(f"writing failed with {type(error).__name__}; please report it")
@@ -598,7 +596,7 @@ def _failed(recorder: Recorder, error: Exception) -> None:
         log.error("nothing is recorded for now, forecasts go on being answered and wait to be recorded: %s", fault, exc_info=unexpected)
     recorder.fault = fault
 
-# %% ../../nbs/62_service.ledger.ipynb #fd01efdd
+# %% ../../nbs/62_service.ledger.ipynb #05649c08
 def flush_recorder(
     recorder: Recorder,
     timeout: float = 5.0,  # Seconds to wait at most
@@ -607,7 +605,7 @@ def flush_recorder(
     with recorder.changed:
         return recorder.changed.wait_for(lambda: not recorder.waiting, timeout)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #718e4812
 def stop_recorder(
     recorder: Recorder,
     timeout: float = 5.0,  # Seconds for which a ledger that fails is tried
@@ -625,7 +623,7 @@ def stop_recorder(
         log.error("%d forecasts could not be recorded before the end: %s", lost, recorder.fault or "the ledger is slow")
     return lost
 
-# %% ../../nbs/62_service.ledger.ipynb #ae0332b9
+# %% ../../nbs/62_service.ledger.ipynb #99347144
 _DAY = 24 * HOUR
 
 
@@ -635,7 +633,7 @@ def _series(source: str, coin: str, kind: str | None, version: str | None, mode:
     chosen = [row.source == source, row.coin == coin, row.mode == mode]
     return chosen + ([row.kind == kind] if kind is not None else []) + ([row.version == version] if version is not None else [])
 
-
+# %% ../../nbs/62_service.ledger.ipynb #c6bf6029
 def _summary(sums: np.ndarray) -> dict[str, Any]:
     "Scores from the sums over some rows; `None` where there is nothing to divide by."
     due, n, silent, error, persistence, moved, right, inside_50, inside_90 = sums.tolist()
@@ -649,7 +647,7 @@ def _summary(sums: np.ndarray) -> dict[str, Any]:
         "unscored": int(due - n - silent), "without_trades": int(silent),
     }  # fmt: skip
 
-
+# %% ../../nbs/62_service.ledger.ipynb #08062cd6
 def accuracy(
     ledger: Ledger,
     source: str,  # Name of the source of the candles
@@ -674,7 +672,7 @@ def accuracy(
     by_day = [{"day": to_iso(int(line[0]) * _DAY)[:10], **_summary(line[1:])} for line in table]
     return {**_summary(table[:, 1:].sum(axis=0)), "by_day": by_day}
 
-# %% ../../nbs/62_service.ledger.ipynb #6b60d344
+# %% ../../nbs/62_service.ledger.ipynb #9eda7779
 @dataclass(frozen=True)
 class Outcomes:
     "Forecasts of one model version and what came, in time order; arrays of one length."
@@ -693,7 +691,7 @@ class Outcomes:
         "What came, in the model's units: the log return over the volatility."
         return np.asarray(np.log(self.actual / self.close) / self.volatility)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #7f6cc824
 def outcomes(
     ledger: Ledger,
     source: str,  # Name of the source of the candles
@@ -745,7 +743,7 @@ def prune(
         deleted += _transact(ledger, lambda connection, slice_=slice_: connection.execute(slice_).rowcount, writes=True)  # type: ignore[misc]
     return deleted
 
-# %% ../../nbs/62_service.ledger.ipynb #60a007bd
+# %% ../../nbs/62_service.ledger.ipynb #e9ef9ae8
 def _export_rows(ledger: Ledger, file: Any, as_json: bool, source: str | None, coin: str | None) -> int:
     "Write rows to an open text file, a few at a time."
     row, names = _forecasts.c, _forecasts.c.keys()
@@ -772,7 +770,7 @@ def _export_rows(ledger: Ledger, file: Any, as_json: bool, source: str | None, c
 
     return _transact(ledger, work)
 
-
+# %% ../../nbs/62_service.ledger.ipynb #14117fbd
 def export(
     ledger: Ledger,
     path: Path,  # `.jsonl` makes JSON lines, anything else CSV; replaced when the new file is complete
@@ -780,17 +778,5 @@ def export(
     coin: str | None = None,  # All when not given
 ) -> int:  # Rows written
     "Write the ledger to a file."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            count = _export_rows(ledger, file, path.suffix == ".jsonl", source, coin)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return count
+    with atomic_file(path, "w", encoding="utf-8", newline="") as file:
+        return _export_rows(ledger, file, Path(path).suffix == ".jsonl", source, coin)

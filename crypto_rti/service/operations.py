@@ -55,7 +55,7 @@ from .ledger import Recorder
 from .predict import Shelf, choose_model, model_names
 from ..settings import CryptoRTIError, Settings
 
-# %% ../../nbs/67_service.operations.ipynb #16875394
+# %% ../../nbs/67_service.operations.ipynb #5046d63f
 access_log = logging.getLogger("crypto_rti.access")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -69,7 +69,7 @@ def make_names() -> Callable[[], bytes]:
     start, count = secrets.token_hex(5), itertools.count(1)
     return lambda: f"{start}-{next(count)}".encode()
 
-
+# %% ../../nbs/67_service.operations.ipynb #572b9700
 def name_request(
     headers: Iterable[tuple[bytes, bytes]],  # Of the request, names in lower case
     make_name: Callable[[], bytes],  # From `make_names`
@@ -80,11 +80,11 @@ def name_request(
             return value
     return make_name()
 
-# %% ../../nbs/67_service.operations.ipynb #2150692f
+# %% ../../nbs/67_service.operations.ipynb #839569de
 class OperationsError(CryptoRTIError, ValueError):
     "A setting of this room that cannot work."
 
-
+# %% ../../nbs/67_service.operations.ipynb #56216ef4
 _USER_PART = re.compile(r"(://)[^/\s@]+@")
 # Control characters, whatever separates lines or turns the direction of writing, what cannot be seen, and halves of pairs.
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
@@ -104,7 +104,7 @@ def secrets_of(
             found |= {option, unquote(option)}
     return sorted(found - {""}, key=len, reverse=True)
 
-
+# %% ../../nbs/67_service.operations.ipynb #8f07b71c
 def mask(
     text: str,
     hidden: Iterable[str],  # From `secrets_of`
@@ -114,7 +114,7 @@ def mask(
         text = text.replace(secret, "***")
     return _USER_PART.sub(r"\1***@", text) if "@" in text else text
 
-
+# %% ../../nbs/67_service.operations.ipynb #84fe66b4
 def escape(
     text: str,  # For a log line
 ) -> str:  # In which nothing can be taken for another line
@@ -210,7 +210,7 @@ def problem(
     content = {"type": kind, "title": title or HTTPStatus(status).phrase, "status": status, "detail": detail}
     return Response(json.dumps(content), status, {**HEADERS, **(headers or {})}, "application/problem+json")
 
-# %% ../../nbs/67_service.operations.ipynb #dddf87a8
+# %% ../../nbs/67_service.operations.ipynb #45dfe94e
 def hash_keys(
     keys: Iterable[str],
 ) -> list[bytes]:  # For `has_key`
@@ -220,7 +220,7 @@ def hash_keys(
         raise OperationsError("an API key is empty: give CRYPTO_RTI_API_KEYS words without blanks, or nothing at all")
     return [hashlib.sha256(key.encode()).digest() for key in found]
 
-
+# %% ../../nbs/67_service.operations.ipynb #6843b22d
 def has_key(
     headers: Iterable[tuple[bytes, bytes]],  # Of the request, names in lower case
     hashes: Sequence[bytes],  # From `hash_keys`
@@ -237,7 +237,7 @@ def has_key(
             fits |= hmac.compare_digest(given, known)
     return fits
 
-# %% ../../nbs/67_service.operations.ipynb #0aa74f20
+# %% ../../nbs/67_service.operations.ipynb #a246294a
 @dataclass
 class RateLimit:
     "Buckets of tokens by client."
@@ -247,7 +247,7 @@ class RateLimit:
     clients: int = 10_000  # Remembered at the same time
     full_at: dict[bytes, float] = field(default_factory=dict, repr=False)  # When a bucket is full again; least recently used first
 
-
+# %% ../../nbs/67_service.operations.ipynb #2d208ac4
 def take(
     limit: RateLimit,
     client: bytes,  # From `to_client`
@@ -266,7 +266,7 @@ def take(
             del limit.full_at[key]
     return 0.0
 
-
+# %% ../../nbs/67_service.operations.ipynb #6ae286f3
 def to_client(
     host: str,  # Address as the server knows it
 ) -> bytes:  # The same for all addresses of one client
@@ -343,7 +343,7 @@ FACTS = {
 Sample = tuple[str, tuple[str, ...], float]
 "Name in one of the tables, values of its labels, value."
 
-# %% ../../nbs/67_service.operations.ipynb #031e8dd4
+# %% ../../nbs/67_service.operations.ipynb #5feeb77e
 def read_totals(
     shot: Snapshot,
 ) -> Iterator[Sample]:
@@ -359,7 +359,7 @@ def read_totals(
         for outcome in ("written", "repeated", "refused", "dropped"):
             yield "ledger_forecasts", (outcome,), getattr(shot.recorder, outcome)
 
-
+# %% ../../nbs/67_service.operations.ipynb #1cd2d393
 def read_levels(
     shot: Snapshot,
 ) -> Iterator[Sample]:
@@ -375,7 +375,7 @@ def read_levels(
         yield "ledger_waiting", (), len(shot.recorder.waiting)
         yield "ledger_fault", (), shot.recorder.fault is not None
 
-# %% ../../nbs/67_service.operations.ipynb #d6d25265
+# %% ../../nbs/67_service.operations.ipynb #0360ac96
 def read_facts(
     shot: Snapshot,
 ) -> Iterator[Sample]:
@@ -389,7 +389,7 @@ def read_facts(
         for coin in shot.coins:
             yield from _model_facts(shot.shelf, coin)
 
-
+# %% ../../nbs/67_service.operations.ipynb #6f14558e
 def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
     "Read what is known of one coin's models."
     for alias in model_names(shelf, coin):
@@ -405,7 +405,7 @@ def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
     if models.index.last_decision:
         yield "model_last_promoted", (coin,), bool(models.index.last_decision.get("promoted"))
 
-# %% ../../nbs/67_service.operations.ipynb #3dfc51f3
+# %% ../../nbs/67_service.operations.ipynb #db2dd9fa
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 "Upper bounds of the latency histogram, seconds: from an answer out of memory to a client that gives up."
 
@@ -420,7 +420,7 @@ class Tally:
     seconds: float = 0.0  # Of all together
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))  # How many fell into each
 
-
+# %% ../../nbs/67_service.operations.ipynb #90f289b4
 @dataclass
 class Metrics:
     "What is counted. Made by `make_metrics`."
@@ -438,7 +438,7 @@ class Metrics:
     seen: dict[tuple[str, tuple[str, ...]], float] = field(default_factory=dict)  # Totals at the last look
     shot: Snapshot | None = None  # The last look
 
-
+# %% ../../nbs/67_service.operations.ipynb #4dc4515f
 def make_metrics(
     look: Callable[[], Snapshot],  # Called at every scrape; must be quick, and must not wait for anything
 ) -> Metrics:
@@ -459,7 +459,7 @@ def make_metrics(
         ProcessCollector(registry=registry)
     return metrics
 
-# %% ../../nbs/67_service.operations.ipynb #290ab785
+# %% ../../nbs/67_service.operations.ipynb #7f34b4c8
 def note_request(
     metrics: Metrics,
     route: str,  # Its label, one of a few
@@ -473,7 +473,7 @@ def note_request(
     tally.seconds += seconds
     tally.buckets[bisect_left(BUCKETS, seconds)] += 1
 
-
+# %% ../../nbs/67_service.operations.ipynb #0ff409f9
 def _add_tallies(metrics: Metrics) -> None:
     "Count the requests noted since the last look."
     tallies, metrics.tallies = metrics.tallies, {}
@@ -484,7 +484,7 @@ def _add_tallies(metrics: Metrics) -> None:
         for bucket, count in zip(histogram._buckets, tally.buckets, strict=True):
             bucket.inc(count)
 
-# %% ../../nbs/67_service.operations.ipynb #9a8169bb
+# %% ../../nbs/67_service.operations.ipynb #1604f072
 @dataclass(eq=False)
 class FactCollector(Collector):
     "Hands facts of the last look to a registry."
@@ -500,7 +500,7 @@ class FactCollector(Collector):
     def describe(self) -> Iterator[GaugeMetricFamily]:
         return iter(())
 
-
+# %% ../../nbs/67_service.operations.ipynb #8b69e0d5
 def refresh_metrics(
     metrics: Metrics,
 ) -> None:
@@ -518,7 +518,7 @@ def refresh_metrics(
     for name, labels, value in read_levels(shot):
         (metrics.levels[name].labels(*labels) if labels else metrics.levels[name]).set(value)
 
-# %% ../../nbs/67_service.operations.ipynb #4d1f6461
+# %% ../../nbs/67_service.operations.ipynb #aa12544b
 def forget_dead_workers(
     folder: Path,  # `PROMETHEUS_MULTIPROC_DIR`
 ) -> None:
@@ -531,7 +531,7 @@ def forget_dead_workers(
         except (PermissionError, ValueError):  # It lives, under another name; or this is no worker's file
             continue
 
-
+# %% ../../nbs/67_service.operations.ipynb #1f54ac94
 def render_metrics(
     metrics: Metrics,
     accept: str = "",  # The request's `Accept` header
@@ -548,7 +548,7 @@ def render_metrics(
     encode, kind = choose_encoder(accept)
     return encode(registry), kind
 
-
+# %% ../../nbs/67_service.operations.ipynb #1317c059
 async def keep_counting(
     metrics: Metrics,
     pause: float = 5.0,  # Seconds between two looks
@@ -561,7 +561,7 @@ async def keep_counting(
     finally:
         _refresh_or_tell(metrics)
 
-
+# %% ../../nbs/67_service.operations.ipynb #fd814f59
 def _refresh_or_tell(metrics: Metrics) -> None:
     "Whatever the service's state does to a look, the next one may succeed."
     try:
@@ -668,7 +668,7 @@ class Guard:
                 return problem(429, detail, "Too many requests", {"retry-after": str(math.ceil(wait))})
         return None
 
-# %% ../../nbs/67_service.operations.ipynb #fae72f50
+# %% ../../nbs/67_service.operations.ipynb #09465425
 class CrossOrigin(CORSMiddleware):
     "Starlette's CORS middleware, with our headers and problem details."
 
@@ -680,7 +680,7 @@ class CrossOrigin(CORSMiddleware):
         answer.headers.update(HEADERS)
         return answer
 
-
+# %% ../../nbs/67_service.operations.ipynb #2b654a15
 def list_paths(
     routes: Iterable[Any],  # Of an application
 ) -> Iterator[str]:  # Those without parameters
@@ -691,7 +691,7 @@ def list_paths(
         elif hasattr(route, "original_router"):  # FastAPI keeps what it includes as a whole
             yield from list_paths(route.original_router.routes)
 
-
+# %% ../../nbs/67_service.operations.ipynb #e7a51dec
 def add_operations(
     app: Starlette,  # With its routes and its other middleware in place
     metrics: Metrics,  # From `make_metrics`

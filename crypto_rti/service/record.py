@@ -30,7 +30,7 @@ from .feed import candles_for, log, minutes_for, next_look
 from .ledger import Entry, Outcomes
 from .predict import BacktestSummary, Model, ParameterError, Time, candles_until, held_out_scores, shown
 
-# %% ../../nbs/65_service.record.ipynb #50dfa9f9
+# %% ../../nbs/65_service.record.ipynb #94ef707d
 @dataclass
 class Record:
     "The state of the hourly work. Hours are Unix seconds."
@@ -46,7 +46,7 @@ class Record:
     recent: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # By coin and kind, scores of the last 30 days
     scores: dict[tuple[Any, ...], "Accuracy"] = field(default_factory=dict)  # Answers about accuracy, until the next hour is settled
 
-
+# %% ../../nbs/65_service.record.ipynb #172583d7
 def every_model(service: Service) -> Iterator[tuple[str, Model, Key]]:
     "All models of all coins served."
     for coin in served(service):
@@ -81,7 +81,7 @@ async def forecast_all(
         await asyncio.sleep(0)  # requests go first
     return done
 
-# %% ../../nbs/65_service.record.ipynb #36a9f652
+# %% ../../nbs/65_service.record.ipynb #d0176301
 def past_entries(
     candles: pd.DataFrame,  # A candle table
     hour: int,  # The last final hour, Unix seconds
@@ -107,7 +107,7 @@ def past_entries(
     hours, closes, fans, spreads, own = (column[wanted].tolist() for column in columns)
     return list(zip(hours, closes, map(tuple, fans), spreads, map(tuple, own), strict=True))
 
-
+# %% ../../nbs/65_service.record.ipynb #eb3a1185
 async def fill(
     service: Service,
     record: Record,
@@ -130,7 +130,7 @@ async def fill(
         entries += [Entry(*here, moment, moment + HOUR, now, close, prices, volatility, own) for moment, close, prices, volatility, own in found]
     return entries
 
-# %% ../../nbs/65_service.record.ipynb #dabc0e92
+# %% ../../nbs/65_service.record.ipynb #a3a1084c
 END_OF_TIME = 2**40
 
 
@@ -147,7 +147,7 @@ def steps(
         learned.append((moment, state))
     return learned
 
-
+# %% ../../nbs/65_service.record.ipynb #0932081f
 async def learn(
     service: Service,
 ) -> None:
@@ -190,7 +190,7 @@ async def settle(
     record.settled = hour
     record.scores.clear()
 
-# %% ../../nbs/65_service.record.ipynb #b32b1aff
+# %% ../../nbs/65_service.record.ipynb #cfa58d52
 LATEST = 600
 "Seconds after an hour at which it is settled without the forecasts that could not be made yet; those are tried until the next hour."
 
@@ -219,20 +219,17 @@ async def work(
             log.error("nothing can be scored for now, forecasts go on being answered: %s", error)
         record.fault, record.pause = str(error), time.monotonic() + 5
 
-
+# %% ../../nbs/65_service.record.ipynb #ae20bc02
 async def keep_record(
     service: Service,
     record: Record,
 ) -> None:  # Runs until it is cancelled
     "Work hour by hour."
     while True:
-        try:
-            await work(service, record)
-        except Exception:  # a bug in the record must not end it
-            log.exception("the record stumbled")
+        await work(service, record)
         await asyncio.sleep(next_look(service.feed.clock, 1.0))
 
-# %% ../../nbs/65_service.record.ipynb #0d293033
+# %% ../../nbs/65_service.record.ipynb #83ac8f13
 RECALL_SECONDS = 2.0
 "How long a start may wait for what the ledger knows; the first forecasts then do without."
 
@@ -250,7 +247,7 @@ async def open_record(
         record.fault = str(error) or "the ledger is slow"
         log.error("the service starts without its ledger: %s", record.fault)
 
-
+# %% ../../nbs/65_service.record.ipynb #a9aea500
 def close_record(
     service: Service,
 ) -> None:
@@ -261,7 +258,7 @@ def close_record(
         books.close_ledger(service.ledger)
     service.recorder = service.ledger = None
 
-# %% ../../nbs/65_service.record.ipynb #a0f3d34d
+# %% ../../nbs/65_service.record.ipynb #84301a2e
 class Score(BaseModel):
     "What forecasts were worth; null where there is nothing to divide by."
 
@@ -275,13 +272,13 @@ class Score(BaseModel):
     unscored: int = Field(description="Forecasts that wait for their price")
     without_trades: int = Field(description="Forecasts of hours in which nobody traded")
 
-
+# %% ../../nbs/65_service.record.ipynb #946f1d82
 class DayScore(Score):
     "Of one day."
 
     day: str = Field(description="Date, UTC", examples=["2024-01-31"])
 
-
+# %% ../../nbs/65_service.record.ipynb #31207cb4
 class Accuracy(Score):
     "How a kind of model has done for one coin."
 
@@ -296,13 +293,13 @@ class Accuracy(Score):
     this_version: Score = Field(description="The version on duty alone")
     backtest: BacktestSummary = Field(description="What the backtest of that version promised")
 
-
+# %% ../../nbs/65_service.record.ipynb #ae1a93b1
 class AccuracyAnswer(BaseModel):
     "What GET /api/accuracy answers."
 
     accuracy: Accuracy
 
-# %% ../../nbs/65_service.record.ipynb #4a854f8e
+# %% ../../nbs/65_service.record.ipynb #8e79eeac
 MOST_DAYS = 3650
 
 
@@ -314,7 +311,7 @@ def check_days(
         return int(text)
     raise ParameterError(f"days={shown(text)} is not allowed: give a whole number from 1 to {MOST_DAYS}")
 
-
+# %% ../../nbs/65_service.record.ipynb #f1db305c
 async def measured_accuracy(
     service: Service,
     record: Record,
@@ -335,7 +332,7 @@ async def measured_accuracy(
         record.scores[key] = answer
     return record.scores[key]
 
-
+# %% ../../nbs/65_service.record.ipynb #42367117
 def _measure(service: Service, coin: str, model: Model, days: int, mode: Any) -> Accuracy:
     "Ask the ledger."
     if service.ledger is None:

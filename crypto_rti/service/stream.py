@@ -26,7 +26,7 @@ from .answers import Service, find_model, predict_at, recalled
 from .feed import Running, log, minutes_until, next_look
 from .predict import ROLLING, Forecast, PredictionAnswer, PredictionResult, Time
 
-# %% ../../nbs/66_service.stream.ipynb #e7dab1de
+# %% ../../nbs/66_service.stream.ipynb #4d123134
 class RunningHour(BaseModel):
     "The hour that has not closed yet."
 
@@ -38,7 +38,7 @@ class RunningHour(BaseModel):
     volume: float
     whole: bool = Field(description="Whether all trades of this hour are known to be in")
 
-
+# %% ../../nbs/66_service.stream.ipynb #4507051b
 class PriceTick(BaseModel):
     "Event `price`: the last trade, at most one a second."
 
@@ -48,7 +48,7 @@ class PriceTick(BaseModel):
     via: str = Field(description="websocket, or rest where that is away")
     hour: RunningHour
 
-
+# %% ../../nbs/66_service.stream.ipynb #067fa572
 class ScoredForecast(BaseModel):
     "Event `scored`: a forecast whose hour has closed."
 
@@ -63,7 +63,7 @@ class ScoredForecast(BaseModel):
     inside_50: bool
     inside_90: bool
 
-# %% ../../nbs/66_service.stream.ipynb #040b21f6
+# %% ../../nbs/66_service.stream.ipynb #adc22f55
 def to_tick(
     running: Running,  # From the feed
 ) -> PriceTick:
@@ -72,7 +72,7 @@ def to_tick(
     hour = RunningHour(time=to_iso(running.start), **{name: getattr(running, name) for name in names} | {"volume": round(running.volume, 8)})
     return PriceTick(coin=running.product, time=to_iso(int(running.time)), price=running.price, via=running.via, hour=hour)
 
-
+# %% ../../nbs/66_service.stream.ipynb #f7ef3943
 def to_scored(
     forecast: Forecast,  # Of a whole hour
     actual: float,  # The price that came
@@ -85,7 +85,7 @@ def to_scored(
         inside_50=low <= actual <= high, inside_90=lowest <= actual <= highest,
     )  # fmt: skip
 
-# %% ../../nbs/66_service.stream.ipynb #ca61028d
+# %% ../../nbs/66_service.stream.ipynb #407546ea
 HELD = 700
 "Events that a channel holds: ten minutes of a price a second, and the forecasts between."
 
@@ -108,7 +108,7 @@ class Channel:
     priced: float = 0.0  # Time of the last price told
     left: float = 0.0  # When the last reader went, on the monotonic clock
 
-
+# %% ../../nbs/66_service.stream.ipynb #de2e9a7a
 @dataclass
 class Hub:
     "All channels of a service."
@@ -122,7 +122,7 @@ class Hub:
         "How many are listening."
         return sum(len(channel.readers) for channel in self.channels.values())
 
-# %% ../../nbs/66_service.stream.ipynb #a4695b10
+# %% ../../nbs/66_service.stream.ipynb #082da563
 def frame(
     channel: Channel,
     number: int,  # Of the event
@@ -132,7 +132,7 @@ def frame(
     "Write an event as it goes over the wire."
     return f"id: {channel.name}-{number}\nevent: {kind}\ndata: {data}\n\n".encode()
 
-
+# %% ../../nbs/66_service.stream.ipynb #d0f8d89c
 def publish(
     channel: Channel,
     kind: str,
@@ -144,7 +144,7 @@ def publish(
     for wake in channel.readers:
         wake.set()
 
-
+# %% ../../nbs/66_service.stream.ipynb #1df3a938
 def position_after(
     channel: Channel,
     last_event_id: str,  # As a reader sent it
@@ -156,7 +156,7 @@ def position_after(
     following = int(number) + 1
     return following if channel.end - len(channel.held) <= following <= channel.end else None
 
-# %% ../../nbs/66_service.stream.ipynb #e5f9c8d4
+# %% ../../nbs/66_service.stream.ipynb #89552a34
 PING_SECONDS = 15.0
 "After so much silence a comment is sent, so that proxies and readers know that the line is alive."
 
@@ -181,7 +181,7 @@ async def _next_chunk(channel: Channel, position: int, wake: asyncio.Event) -> b
         return b": ping\n\n"
     return b""
 
-
+# %% ../../nbs/66_service.stream.ipynb #15d128cb
 async def _relay(hub: Hub, channel: Channel, position: int, wake: asyncio.Event, send: Send, gone: asyncio.Task[None]) -> bool:
     "Send events until the reader goes or the service closes; false when the reader is too slow."
     while not (hub.closing or gone.done()):
@@ -200,13 +200,13 @@ async def _relay(hub: Hub, channel: Channel, position: int, wake: asyncio.Event,
             return False
     return True
 
-# %% ../../nbs/66_service.stream.ipynb #74dce0bd
+# %% ../../nbs/66_service.stream.ipynb #356a957a
 async def _departure(receive: Receive) -> None:
     "Wait until the reader has gone."
     while (await receive())["type"] != "http.disconnect":
         pass
 
-
+# %% ../../nbs/66_service.stream.ipynb #5b9fd04a
 class EventStream(Response):
     "An answer that goes on for as long as the reader stays."
 
@@ -253,7 +253,7 @@ def close_hub(
         for wake in channel.readers:
             wake.set()
 
-# %% ../../nbs/66_service.stream.ipynb #e9aa871c
+# %% ../../nbs/66_service.stream.ipynb #856248a3
 def open_stream(
     service: Service,
     hub: Hub,
@@ -275,12 +275,12 @@ def open_stream(
         channel.told = _told(result)
     return EventStream(hub, channel, greeting, channel.end)
 
-
+# %% ../../nbs/66_service.stream.ipynb #e20374f7
 def _told(result: PredictionResult) -> tuple[int, str]:
     "What makes a forecast another one than the last."
     return to_unix(result.data_until), result.model_version
 
-# %% ../../nbs/66_service.stream.ipynb #5229d4f0
+# %% ../../nbs/66_service.stream.ipynb #8b8cb9bd
 def tell_prices(
     service: Service,
     hub: Hub,
@@ -292,7 +292,7 @@ def tell_prices(
             channel.priced = running.time
             publish(channel, "price", to_tick(running).model_dump_json())
 
-
+# %% ../../nbs/66_service.stream.ipynb #af4c4084
 async def keep_telling_prices(
     service: Service,
     hub: Hub,
@@ -305,7 +305,7 @@ async def keep_telling_prices(
         for key in [key for key, channel in hub.channels.items() if not channel.readers and channel.left < old]:
             del hub.channels[key]
 
-# %% ../../nbs/66_service.stream.ipynb #59edc019
+# %% ../../nbs/66_service.stream.ipynb #839325b5
 def due(
     service: Service,
     channel: Channel,
@@ -319,7 +319,7 @@ def due(
         newest = min(final_until(service.feed.clock.now()), window.end) if window else 0
     return newest > told[0] or find_model(service, channel.coin, channel.model_name).version != told[1]
 
-
+# %% ../../nbs/66_service.stream.ipynb #695d4f61
 async def tell_forecast(
     service: Service,
     channel: Channel,
@@ -334,7 +334,7 @@ async def tell_forecast(
     channel.told = told
     publish(channel, "forecast", PredictionAnswer(prediction=result).model_dump_json())
 
-
+# %% ../../nbs/66_service.stream.ipynb #677a737d
 def _scored(service: Service, channel: Channel, hour: int) -> ScoredForecast | None:
     "What became of the forecast of the hour that ends at `hour`, if it was made and its price is known."
     window, model = service.feed.live.get(channel.coin), find_model(service, channel.coin, channel.model_name)
@@ -344,7 +344,7 @@ def _scored(service: Service, channel: Channel, hour: int) -> ScoredForecast | N
     actual = forecasting.actual_after(window.candles, hour - HOUR, hour)
     return None if actual is None else to_scored(before, actual)
 
-
+# %% ../../nbs/66_service.stream.ipynb #77da4925
 async def keep_telling_forecasts(
     service: Service,
     hub: Hub,
