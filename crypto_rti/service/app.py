@@ -11,7 +11,7 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
            'find_problems', 'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket',
            'make_server', 'announce', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/69_service.app.ipynb #ea61e405
+# %% ../../nbs/69_service.app.ipynb #3bc9fb41
 import asyncio
 import contextlib
 import gc
@@ -47,7 +47,7 @@ from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
-from .page import Page, read_page
+from .page import Page, missing_page, read_page
 from .predict import PredictionAnswer, PredictionResult, Shelf, Time
 from .record import AccuracyAnswer, Record, check_days, close_record, keep_record, measured_accuracy, open_record
 from .stream import TRANSPORT, EventStream, Hub, PriceTick, ScoredForecast
@@ -120,10 +120,12 @@ def get_service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
-# %% ../../nbs/69_service.app.ipynb #92353807
+# %% ../../nbs/69_service.app.ipynb #1b65c39b
 async def on_http_error(request: Request, error: Exception) -> Response:
     "A route that does not exist, or a method that it does not know."
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and (page := missing_page(request.app.state.page, request.headers.get("accept", ""))):
+        return page
     detail = {404: "There is nothing here; /docs lists what there is.", 405: "This address answers GET only."}
     return problem(error.status_code, detail.get(error.status_code, error.detail), headers=dict(error.headers or {}))
 
@@ -474,7 +476,7 @@ async def get_docs(request: Request) -> Response:
     "Show the documentation."
     return Response(docs_page(request.app.openapi()), media_type="text/html", headers={**HEADERS, **_NOTHING_FROM_OUTSIDE})
 
-# %% ../../nbs/69_service.app.ipynb #218f8248
+# %% ../../nbs/69_service.app.ipynb #5e812846
 DESCRIPTION = """Forecasts of the next hour's closing price of crypto coins, with honest intervals.
 
 Errors are problem details (RFC 9457). Times are ISO 8601, UTC. Nothing here is financial advice."""
@@ -494,8 +496,9 @@ def make_app(
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
-    if files := read_page(settings.page):
-        app.add_middleware(Page, files=files)
+    app.state.page = read_page(settings.page)
+    if app.state.page:
+        app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
     add_operations(app, app.state.metrics, settings)
     app.add_middleware(KnownTransport)
