@@ -9,29 +9,35 @@ PORT     ?=
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do $$name -c pass 2>/dev/null && echo $$name && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
+NODE    = $(LOCAL) .ci/node.py -C frontend
 LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or name it: make PYTHON=/path/to/python3.11))
+
+# What the page is made of: its sources, and the notebooks whose figures it shows.
+PAGE_SOURCES = $(shell find frontend/app frontend/components frontend/lib frontend/scripts -type f) frontend/next.config.ts $(wildcard nbs/experiments/*.ipynb)
 
 # Debian packages that the tests need, and why. What a person installs by hand is not listed.
 #   libgomp1: LightGBM's wheel leaves OpenMP to the system
 #   gcc, libc6-dev: Go's race detector
+#   chromium: the page is tested in it, where there is no browser of that kind yet
 #   postgresql: the ledger is tested on it; prometheus: promtool tests the alert rules; wrk: load for make bench-service
-SYSTEM_PACKAGES := libgomp1 postgresql prometheus wrk gcc libc6-dev
+SYSTEM_PACKAGES := libgomp1 $(if $(shell command -v chromium || command -v google-chrome),,chromium) postgresql prometheus wrk gcc libc6-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 ##@ Use it
 .PHONY: run frontend lab docs
-run: $(VENV)/.train ## Fetch, train, promote and serve; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
+run: $(VENV)/.train ## Fetch, train, promote and serve with the page; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
+	@$(MAKE) --no-print-directory frontend || echo "make run: the page could not be built (above); the service starts without it"
 	$(BIN)/crypto-rti run --source "$(SOURCE)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
 
-frontend: frontend/out/index.html ## Build the page with Node 20 or newer; the service then shows it at /
+frontend: frontend/out/index.html ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
 
-frontend/node_modules/.package-lock.json: frontend/package-lock.json
-	cd frontend && npm ci
+frontend/node_modules/.package-lock.json: frontend/package-lock.json | $(VENV)/.train
+	$(NODE) npm ci
 
-frontend/out/index.html: frontend/node_modules/.package-lock.json $(shell find frontend/app frontend/components frontend/lib frontend/scripts -type f 2>/dev/null) $(wildcard nbs/experiments/*.ipynb)
-	cd frontend && NEXT_TELEMETRY_DISABLED=1 npm run build
+frontend/out/index.html: frontend/node_modules/.package-lock.json $(PAGE_SOURCES)
+	$(NODE) npm run build
 
 lab: $(VENV)/.train ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir nbs
@@ -40,7 +46,7 @@ docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
 
 ##@ Test it
-.PHONY: test check-notebooks test-notebooks test-python test-webhook lint types wheel bench bench-service
+.PHONY: test check-notebooks test-notebooks test-python test-webhook test-frontend lint types wheel audit bench bench-service bench-page
 test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
 	$(BIN)/python .ci/test.py
 
@@ -48,17 +54,25 @@ check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is
 test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
 test-python: $(VENV)/.dev     ## Run pytest on tests/
 test-webhook: $(VENV)/.dev    ## Vet, test and fuzz the webhook server
+test-frontend: $(VENV)/.dev   ## Build the page, check its types, test what computes, and try it in Chromium against the service
 lint: $(VENV)/.dev            ## Run ruff
 types: $(VENV)/.dev           ## Run mypy on the exported package
 wheel: $(VENV)/.dev           ## Build the wheel and import it where only requirements/runtime.txt is installed
-check-notebooks test-notebooks test-python test-webhook lint types wheel:
+check-notebooks test-notebooks test-python test-webhook test-frontend lint types wheel:
 	$(BIN)/python .ci/test.py $@
+
+audit: ## Ask the package registry for known faults in what the page is built with
+	$(NODE) npm audit --audit-level=moderate
 
 bench: $(VENV)/.train bench-service ## Print the benchmarks
 	$(BIN)/crypto-rti bench
 
 bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
 	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
+
+bench-page: $(VENV)/.dev frontend ## Lighthouse on the built page, served by the service: the median of three runs; needs Chromium
+	$(NODE) npm ci --prefix bench
+	$(NODE) node bench/lighthouse.mjs
 
 ##@ Deliver it
 .PHONY: pipeline images test-images release

@@ -153,7 +153,7 @@ def test_python() -> list[Result]:
     report = ROOT / "build" / "pytest.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    succeeded, _ = run(sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junitxml={report}", seconds=PYTEST_SECONDS)
+    succeeded, _ = run(sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", f"--junitxml={report}", seconds=PYTEST_SECONDS)
     cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
     results = []
     for case in cases:
@@ -222,12 +222,36 @@ def test_webhook() -> list[Result]:
     return results + ([] if race else [Result("webhook: race detector", "skipped", "no C compiler: apt-get install gcc libc6-dev")])
 
 
+def test_frontend() -> list[Result]:
+    """Build the page and try it: its types, those of the API, what computes, and, where there is a browser, all of it against the service."""
+    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    npm = (sys.executable, ".ci/node.py", "-C", "frontend", "npm", "run")
+    steps: dict[str, tuple[object, ...]] = {
+        "build": ("make", "frontend"),
+        "types": (*npm, "check"),
+        "types of the API": (*npm, "api-types", "--", "--check"),
+        "unit tests": (*npm, "test"),
+        "end to end": ("env", f"CHROMIUM={browser}", *npm, "test:e2e"),
+    }
+    results = []
+    for name, command in steps.items():
+        if name == "end to end" and browser is None:
+            results.append(Result("frontend: end to end", "skipped", "no Chromium: apt-get install chromium"))
+            continue
+        succeeded, _ = run(*command)
+        results.append(Result(f"frontend: {name}", "passed" if succeeded else "failed", "" if succeeded else "its output is above"))
+        if name == "build" and not succeeded:
+            break
+    return results
+
+
 PARTS: dict[str, Callable[[], list[Result]]] = {
     "lint": lambda: check("lint", BIN / "ruff", "check", "."),
     "types": lambda: check("types", BIN / "mypy"),
     "check-notebooks": check_notebooks,
     "wheel": check_wheel,
     "test-webhook": test_webhook,
+    "test-frontend": test_frontend,
     "test-notebooks": test_notebooks,
     "test-python": test_python,
 }

@@ -1,20 +1,47 @@
 // The built page against the real service, over a replay exchange whose clock the test moves. `npm run build` comes first.
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import type { Server } from "node:http";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { preview } from "../scripts/preview.mjs";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const SHOTS = here("screenshots/");
 const LONG = 30_000; // a busy machine takes its time
 
-let service: ChildProcess, lines: Interface, site: { server: Server; url: string }, api: string, browser: Browser;
+let service: ChildProcess, lines: Interface, site: Wire, browser: Browser;
 let complaints: string[] = [];
+
+interface Wire {
+  url: string;
+  cut(): Promise<void>;
+  mend(): Promise<void>;
+}
+
+/** A wire to the service, which browsers take, and which can be cut. */
+async function wire(service: URL): Promise<Wire> {
+  const ends = new Set<Socket>();
+  const server = createServer((one) => {
+    const other = connect(Number(service.port), service.hostname);
+    for (const [from, to] of [[one, other], [other, one]] as const) {
+      ends.add(from);
+      from.on("error", () => to.destroy()).on("close", () => (ends.delete(from), to.destroy()));
+      from.pipe(to);
+    }
+  });
+  const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  const cut = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      for (const end of ends) end.destroy();
+    });
+  return { url: `http://127.0.0.1:${port}`, cut, mend: () => listen(port) };
+}
 
 async function nextLine(): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -65,8 +92,7 @@ beforeAll(async () => {
   const python = process.env.PYTHON ?? here("../../.venv/bin/python");
   service = spawn(python, [here("service.py")], { cwd: here("../.."), stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, OMP_NUM_THREADS: "1" } });
   lines = createInterface({ input: service.stdout! });
-  api = await nextLine();
-  site = await preview(api);
+  site = await wire(new URL(await nextLine()));
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
 });
 
@@ -79,8 +105,7 @@ afterEach(async () => {
 
 afterAll(async () => {
   await browser?.close();
-  site?.server.closeAllConnections();
-  site?.server.close();
+  await site?.cut();
   service?.stdin!.end();
 });
 
@@ -88,7 +113,7 @@ describe("the forecast", () => {
   it("is there at once, with its interval, its age, its version and where its prices come from", async () => {
     const page = await open("/");
     await answer(page).waitFor();
-    const { prediction } = (await (await fetch(`${api}/api/predict?coin=BTC-USD`)).json()) as { prediction: { predicted_price: number; interval: { low: number } } };
+    const { prediction } = (await (await fetch(`${site.url}/api/predict?coin=BTC-USD`)).json()) as { prediction: { predicted_price: number; interval: { low: number } } };
     expect(Number(await answer(page).getAttribute("value"))).toBeCloseTo(prediction.predicted_price, 6);
     await text(page, "Bitcoin at 16:00 UTC");
     await text(page, /Simulated market\./);
@@ -186,11 +211,10 @@ describe("what goes wrong", () => {
   it("a lost service is told, and found again without a reload", async () => {
     const page = await open("/", {}, true);
     await answer(page).waitFor();
-    const port = Number(new URL(site.url).port);
-    await new Promise((resolve) => (site.server.close(resolve), site.server.closeAllConnections()));
+    await site.cut();
     await text(page, /The service cannot be reached/);
     await page.screenshot({ path: `${SHOTS}away.png` });
-    site = await preview(api, port);
+    await site.mend();
     await page.getByText(/The service cannot be reached/).waitFor({ state: "detached" });
     await answer(page).waitFor();
   });

@@ -1,4 +1,4 @@
-"""The real service over a replay exchange whose clock stands still, for the page's tests. It prints its address, and does what standard input says:
+"""The real service, the built page included, over a replay exchange whose clock stands still. It prints its address, and does what standard input says:
 
 `hour`: let an hour pass, and wait until it is settled; `away`: the exchange fails; `later`: an hour passes that nobody can settle; `back`: it works again.
 Each command is answered by a line `done`.
@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 
 from harness import bench
 from toys import export_toy
@@ -17,7 +18,7 @@ from crypto_rti.data.candles import HOUR
 
 with tempfile.TemporaryDirectory() as home:
     export_toy(Path(home) / "bundles", product="ETH-USD", kind="lightgbm", version="2", shift=0.05)
-    with bench(Path(home), speed=0.0, slope=0.01) as up:
+    with bench(Path(home), speed=0.0, slope=0.01, options={"page": ROOT / "frontend" / "out"}) as up:
         print(up.url, flush=True)
         for line in sys.stdin:
             match line.strip():

@@ -13,6 +13,11 @@ describe("money", () => {
     expect(signedMoney(0.0021, "DOGE-USD", 0.21)).toBe("+$0.0021");
     expect(signedMoney(0, "BTC-USD", 54000)).toBe("$0.00");
   });
+  it("groups digits as Intl does", () => {
+    for (const value of [0, 1, 999.4, 1000, 99_999.987, 1_234_567.891, 1e9])
+      expect(money(value, "BTC-USD", 100)).toBe(`$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`);
+    expect(money(1234.56789, "X-USD", 0.5)).toBe("$1,234.5679");
+  });
   it("names a currency that has no sign", () => expect(money(12, "ETH-CHF")).toBe("12.00 CHF"));
 });
 

@@ -16,25 +16,16 @@ export function decimals(size: number): number {
   return Math.min(8, Math.max(2, 3 - Math.floor(Math.log10(magnitude))));
 }
 
-// Making a formatter costs a thousand times what using one does, and a price comes every second.
-const made = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
-
-function once<T extends Intl.NumberFormat | Intl.DateTimeFormat>(key: string, make: () => T): T {
-  const known = made.get(key) ?? make();
-  made.set(key, known);
-  return known as T;
-}
-
-const numbers = (places: number) => once(`${places}`, () => new Intl.NumberFormat("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }));
+// By hand, not by Intl: its first formatter of dates alone keeps a phone busy for a fifth of a second, before the forecast is shown.
+const digits = (value: number, places: number) => value.toFixed(places).replace(/\B(?<!\..*)(?=(\d{3})+(?!\d))/g, ",");
 
 /** Money in the coin's quote currency; `scale` is the price whose decimals a difference should have. */
 export function money(value: number, coin: string, scale = value): string {
   const quote = coin.split("-")[1] ?? "";
-  const places = decimals(scale);
-  const digits = numbers(places).format(Math.abs(value));
+  const amount = digits(Math.abs(value), decimals(scale));
   const sign = value < 0 ? "−" : "";
   const symbol = QUOTES[quote];
-  return symbol ? `${sign}${symbol}${digits}` : `${sign}${digits} ${quote}`.trim();
+  return symbol ? `${sign}${symbol}${amount}` : `${sign}${amount} ${quote}`.trim();
 }
 
 export function signedMoney(value: number, coin: string, scale: number): string {
@@ -48,20 +39,20 @@ export function signed(value: number, places: number): string {
 
 export const percent = (share: number | null | undefined, places = 1): string => (share == null ? "–" : `${(100 * share).toFixed(places)} %`);
 export const ratio = (value: number | null | undefined): string => (value == null ? "–" : value.toFixed(3));
-export const count = (value: number): string => numbers(0).format(value);
+export const count = (value: number): string => digits(value, 0);
 
-const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
-const DAY = { day: "numeric", month: "short" } as const;
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const two = (number: number) => String(number).padStart(2, "0");
+const dayOf = (date: Date) => `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
 
-const utc = (name: string, options: Intl.DateTimeFormatOptions) => once(name, () => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" }));
-
-export const clock = (time: string | number): string => utc("clock", CLOCK).format(new Date(time));
-export const day = (time: string | number): string => utc("date", { ...DAY, year: "numeric" }).format(new Date(time));
-export const dayAndClock = (time: string | number): string => `${utc("day", DAY).format(new Date(time))}, ${clock(time)}`;
+export const clock = (time: string | number): string => new Date(time).toISOString().slice(11, 16);
+export const day = (time: string | number): string => `${dayOf(new Date(time))} ${new Date(time).getUTCFullYear()}`;
+export const dayAndClock = (time: string | number): string => `${dayOf(new Date(time))}, ${clock(time)}`;
 
 /** The reader's own clock, or nothing where it shows the same. */
 export function ownClock(time: string | number): string | null {
-  const own = new Intl.DateTimeFormat("en-GB", CLOCK).format(new Date(time)); // made anew: a traveller changes zones
+  const date = new Date(time);
+  const own = `${two(date.getHours())}:${two(date.getMinutes())}`;
   return own === clock(time) ? null : own;
 }
 
