@@ -33,7 +33,7 @@ run: $(VENV)/.train ## Fetch, train, promote and serve with the page; SOURCE=aut
 
 frontend: frontend/out/index.html ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
 
-frontend/node_modules/.package-lock.json: frontend/package-lock.json | $(VENV)/.train
+frontend/node_modules/.package-lock.json: frontend/package-lock.json
 	$(NODE) npm ci
 
 frontend/out/index.html: frontend/node_modules/.package-lock.json $(PAGE_SOURCES)

@@ -1,6 +1,6 @@
 """Run a command with Node.js at hand: `node.py [-C FOLDER] npm ci`.
 
-Node 20 or newer from the path, or else the Node wheel, which pip fetches once into the environment that make has made.
+Node 20 or newer from the path, or else the Node wheel, which pip fetches once into .venv.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from environment import ROOT, run
+from environment import ROOT, make_venv, run
 
 VENV = ROOT / ".venv"
 OLDEST = 20
@@ -42,8 +42,8 @@ def find_node() -> list[Path] | None:
         for folders in places():
             if any(version(folder / "node") >= OLDEST for folder in folders):
                 return folders
-        python = VENV / "bin" / "python"
-        if attempt == 0 and python.exists():
+        if attempt == 0:
+            python = make_venv(VENV)
             print(f"no Node.js {OLDEST} or newer here; pip fetches {WHEEL[0]}", flush=True)
             run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *WHEEL)
     return None
