@@ -215,6 +215,7 @@ def write_site(out: Path) -> list[Page]:
     pages = read_pages()
     known, names = {page.address for page in pages}, index_names(pages)
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_filter("clean_html", lambda text: text)  # it cleans what Pygments has just written, for half of the time that all of this takes
     for number, page in enumerate(pages):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pictures without alternative text; the prose beside them tells
