@@ -603,6 +603,7 @@ def foreign(arch: str) -> Iterator[None]:
         entry.write_text("-1")
     interpreter = qemu / f"usr/bin/qemu-{name}"
     (registered / "register").write_text(f":{entry.name}:{kind}:{offset}:{magic}:{mask}:{interpreter}:OCF")
+    ENV["DOCKER_DEFAULT_PLATFORM"] = f"linux/{arch}"  # or Docker warns of it in what every command prints
     try:
         yield
     finally:
