@@ -6,12 +6,12 @@
 __all__ = ['ERRORS', 'MAX_WAIT', 'LONGEST_LINE', 'EVENTS', 'log', 'SILENCE', 'ClientError', 'BadQuestionError',
            'UnauthorizedError', 'UnknownNameError', 'NotEnoughHistoryError', 'TooManyRequestsError', 'UnavailableError',
            'BadAnswerError', 'asked_wait', 'to_error', 'CoinInfo', 'ModelInfo', 'Health', 'Score', 'DayScore',
-           'Accuracy', 'read_json', 'Question', 'about_prediction', 'about_accuracy', 'about_coins', 'about_models',
-           'about_health', 'read_answer', 'retry_policy', 'Address', 'Message', 'Partial', 'read_events', 'RunningHour',
-           'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent', 'to_event', 'Subscription', 'Line',
-           'Connection', 'Client', 'AsyncConnection', 'AsyncClient']
+           'Accuracy', 'ToldForecast', 'History', 'read_json', 'Question', 'about_prediction', 'about_accuracy',
+           'about_history', 'about_coins', 'about_models', 'about_health', 'read_answer', 'retry_policy', 'Address',
+           'Message', 'Partial', 'read_events', 'RunningHour', 'StreamEvent', 'PriceEvent', 'ForecastEvent',
+           'ScoredEvent', 'to_event', 'Subscription', 'Line', 'Connection', 'Client', 'AsyncConnection', 'AsyncClient']
 
-# %% ../nbs/81_client.ipynb #fa5705ba
+# %% ../nbs/81_client.ipynb #a4303e5f
 import asyncio
 import json
 import logging
@@ -30,7 +30,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from .service.predict import BacktestSummary, PredictionAnswer, PredictionResult
+from .service.predict import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
 from .settings import CryptoRTIError, mask_credentials
 
 # %% ../nbs/81_client.ipynb #9026ee73
@@ -176,7 +176,34 @@ class Accuracy(Score):
     this_version: Score  # The version on duty alone
     backtest: BacktestSummary  # What its backtest promised
 
-# %% ../nbs/81_client.ipynb #c2764b0a
+# %% ../nbs/81_client.ipynb #6dd6fc8d
+class ToldForecast(BaseModel):
+    "What was said about one hour, and what came."
+
+    predicted_for: str  # ISO 8601, UTC
+    predicted_price: float
+    current_price: float  # One hour before
+    interval: Interval  # 90 %
+    interval_50: Interval
+    actual_price: float | None  # `None` until known
+    model_version: str
+    requested: str  # When it was made
+    late: bool  # Made after its hour had closed; not counted in the record
+
+# %% ../nbs/81_client.ipynb #14f59e60
+class History(BaseModel):
+    "What the price of a coin was, and what a kind of model said about it, all its versions taken together."
+
+    coin: str
+    model: str  # Kind
+    model_version: str  # On duty
+    source: str
+    until: str  # End of the last closed hour
+    stale: bool  # The exchange is away and there should be more prices
+    prices: list[PastPrice]  # Oldest first
+    forecasts: list[ToldForecast]  # Oldest first, up to the coming hour
+
+# %% ../nbs/81_client.ipynb #63eecc75
 _Read = TypeVar("_Read", bound=BaseModel)
 
 
@@ -190,6 +217,10 @@ class _Models(BaseModel):
 
 class _Accuracy(BaseModel):
     accuracy: Accuracy
+
+
+class _History(BaseModel):
+    history: History
 
 # %% ../nbs/81_client.ipynb #e13fd8d6
 def read_json(
@@ -238,6 +269,16 @@ def about_accuracy(
     "Ask how the forecasts of the last days did."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "days": days, "mode": mode}
     return Question("/api/accuracy", params, lambda body: read_json(_Accuracy, body, "/api/accuracy").accuracy)
+
+# %% ../nbs/81_client.ipynb #8c46e1c1
+def about_history(
+    coin: str,  # For example `BTC-USD`
+    model_name: str = "champion",  # `champion`, a kind, or `persistence`
+    hours: int = 24,  # How far to look back, 1 to 720
+) -> Question[History]:
+    "Ask for the last prices and what was forecast for them."
+    params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "hours": hours}
+    return Question("/api/history", params, lambda body: read_json(_History, body, "/api/history").history)
 
 # %% ../nbs/81_client.ipynb #68ae0aa0
 def about_coins() -> Question[list[CoinInfo]]:
@@ -567,7 +608,7 @@ class Connection(Line):
             response = self._http.get(question.path, params=question.params)
         return read_answer(question, response)
 
-# %% ../nbs/81_client.ipynb #c827f849
+# %% ../nbs/81_client.ipynb #5554f31b
 class Client(Connection):
     "Asks a running service."
 
@@ -578,6 +619,10 @@ class Client(Connection):
     def accuracy(self, coin: str, model_name: str = "champion", days: int = 30, mode: str = "hour") -> Accuracy:
         "Tell how the forecasts of the last days did."
         return self.ask(about_accuracy(coin, model_name, days, mode))
+
+    def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:
+        "Tell the last prices and what was forecast for them."
+        return self.ask(about_history(coin, model_name, hours))
 
     def coins(self) -> list[CoinInfo]:
         "List the coins that are served."
@@ -650,7 +695,7 @@ class AsyncConnection(Line):
             response = await self._http.get(question.path, params=question.params)
         return read_answer(question, response)
 
-# %% ../nbs/81_client.ipynb #66769302
+# %% ../nbs/81_client.ipynb #ed5fc9ca
 class AsyncClient(AsyncConnection):
     "Asks a running service, on an event loop."
 
@@ -661,6 +706,10 @@ class AsyncClient(AsyncConnection):
     async def accuracy(self, coin: str, model_name: str = "champion", days: int = 30, mode: str = "hour") -> Accuracy:
         "Tell how the forecasts of the last days did."
         return await self.ask(about_accuracy(coin, model_name, days, mode))
+
+    async def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:
+        "Tell the last prices and what was forecast for them."
+        return await self.ask(about_history(coin, model_name, hours))
 
     async def coins(self) -> list[CoinInfo]:
         "List the coins that are served."

@@ -73,6 +73,11 @@ class Bench:
         assert response.status_code == 200, response.text
         return response.json()["accuracy"]
 
+    def history(self, **query):
+        response = self.http.get("/api/history", params={"coin": "BTC-USD", **query})
+        assert response.status_code == 200, response.text
+        return response.json()["history"]
+
     def candle_requests(self):
         return sum(request.path.endswith("/candles") and request.query["granularity"] == "3600" for request in self.exchange.requests)
 

@@ -455,6 +455,19 @@ def test_the_record(ask, service):
             ask(service.url).accuracy("BTC-USD", **wrong)
 
 
+def test_the_history(ask, service):
+    client = ask(service.url)
+    history = client.history("BTC-USD", hours=30)
+    assert (history.coin, history.model, history.model_version, history.stale, len(history.prices)) == ("BTC-USD", "lasso", "1", False, 30)
+    assert history.prices[-24:] == client.predict("BTC-USD").past_24_hour_prices and history.prices[-1].time == history.until
+    assert all(one.interval.low < one.predicted_price < one.interval.high for one in history.forecasts)
+    for wrong in ({"hours": 0}, {"hours": 721}):
+        with pytest.raises(BadQuestionError):
+            client.history("BTC-USD", **wrong)
+    with pytest.raises(UnknownNameError):
+        client.history("NO-SUCH")
+
+
 def test_not_ready_is_an_answer(ask, tmp_path):
     with bench(tmp_path, products="BTC-USD", wait=False, arm=[{"kind": "status", "status": 503, "times": None}]) as up:
         health = ask(up.url).ready()

@@ -85,6 +85,7 @@ LIKELY = {
     "time_from": ["now", "rolling", "1", "5", "72", "73", "2024-01-31T15:00Z", "2024-01-30", "2023-06-01T12:34:56+02:00", "2015-01-02", "2030-01-01"],
     "model_name": ["champion", "lasso", "persistence", "lightgbm"],
     "days": ["1", "30", "3650", "3651", "0", "-1", "1e3", "٣", "1_0", " 5", "+5", "5.0"],
+    "hours": ["1", "24", "720", "721", "0", "-1", "٣", "24.0"],
     "mode": ["hour", "rolling", "day"],
 }
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)

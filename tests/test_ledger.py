@@ -55,6 +55,7 @@ from crypto_rti.service.ledger import (
     score,
     start_recorder,
     stop_recorder,
+    told,
     unscored,
     write,
 )
@@ -218,6 +219,26 @@ def test_accuracy_counts_what_was_due_and_said_beforehand(ledger):
     assert accuracy(ledger, "sim", "BTC-USD", 1, now, version="late")["n"] == 0
     assert accuracy(ledger, "sim", "BTC-USD", 1, now, mode="rolling")["n"] == 1
     assert accuracy(ledger, "other", "BTC-USD", 1, now)["n"] == 0
+
+
+def test_told_is_one_forecast_per_hour_and_what_was_said_in_time_comes_first(ledger):
+    at = [START + hour * HOUR for hour in range(12)]
+    write(ledger, [entry(hour, version="1", median=101.0) for hour in (0, 1, 2, 3)])
+    write(ledger, [entry(hour, version="2", median=102.0, made_at=at[9]) for hour in (2, 3, 4)])  # made up for, far later
+    write(ledger, [entry(3, version="3", median=103.0, made_at=at[3] + 1800), entry(1, version="0", median=100.5, made_at=at[1] + 61)])
+    write(ledger, [entry(5, version="3", median=103.0, made_at=at[6]), entry(5, version="4", median=104.0, made_at=at[6] + 1)])  # on the hour is too late
+    write(ledger, [entry(6, mode="rolling"), entry(6, coin="ETH-USD"), entry(6, kind="lasso"), entry(6, source="other"), entry(8)])
+    score(ledger, "sim", "BTC-USD", {at[1]: 100.5, at[2]: None})
+
+    def read(version, since=START):
+        return [((one.predicted_for - START) // HOUR, one.version, one.late) for one in told(ledger, "sim", "BTC-USD", "lightgbm", version, since)]
+
+    assert read("3") == [(1, "1", False), (2, "0", False), (3, "1", False), (4, "3", False), (5, "2", True), (6, "3", True), (9, "1", False)]
+    assert read("1") == [(1, "1", False), (2, "1", False), (3, "1", False), (4, "1", False), (5, "2", True), (6, "3", True), (9, "1", False)]
+    assert read("4", at[5]) == [(6, "4", True), (9, "1", False)]
+    first, silent = told(ledger, "sim", "BTC-USD", "lightgbm", "1", START)[:2]
+    assert (first.made_at, first.current_price, first.prices, first.actual_price) == (at[0] + 61, 100.0, entry(0).prices, 100.5)
+    assert silent.actual_price is None and told(ledger, "sim", "BTC-USD", "cnn", "1", 0) == []
 
 
 def test_a_price_stays_and_silence_gives_way(ledger):

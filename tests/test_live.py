@@ -174,6 +174,111 @@ def test_a_ledger_that_is_away_stops_nothing_else(tmp_path):
         assert refused.status_code == 503 and refused.headers["retry-after"] and str(tmp_path) not in refused.text + str(fault)
 
 
+# --- the past in one piece ---
+
+
+def as_told(row):
+    "A row of the ledger as the history tells it."
+    plain = {name: row[name] for name in ("predicted_for", "predicted_price", "current_price", "actual_price")}
+    fans = {name: {"level": level / 100, "low": row[f"low_{level}"], "high": row[f"high_{level}"]} for name, level in (("interval", 90), ("interval_50", 50))}
+    return {**plain, **fans, "model_version": row["version"], "requested": row["made_at"], "late": row["made_at"] >= row["predicted_for"]}
+
+
+def test_what_was_said_is_what_is_shown(tmp_path):
+    with bench(tmp_path, slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        for hour in range(4):
+            told = up.history(hours=24)
+            last = {row["predicted_for"]: as_told(row) for row in rows(up) if (row["coin"], row["kind"]) == ("BTC-USD", "lasso")}
+            assert (told["until"], told["stale"]) == (to_iso(UNTIL + hour * HOUR), False)
+            assert told["forecasts"] == list(last.values())[-25:] and [one["late"] for one in told["forecasts"][-1 - hour :]] == [False] * (1 + hour)
+            assert told["prices"] == up.answer()["past_24_hour_prices"]
+            assert [one["actual_price"] for one in told["forecasts"]] == [price["close"] for price in told["prices"]] + [None]
+            up.hour()
+        export_toy(up.bundles, slope=0.05, version="2", interval=STATE)
+        up.until(lambda response: response.json()["prediction"]["model_version"] == "2")
+        up.hour()
+        after = up.history(hours=24)
+        assert after["model_version"] == "2" and [one["model_version"] for one in after["forecasts"][-6:]] == ["1"] * 4 + ["2"] * 2
+        assert [{**one, "actual_price": 0} for one in after["forecasts"][-6:-2]] == [{**one, "actual_price": 0} for one in told["forecasts"][-4:]]
+
+
+def test_thirty_days_are_two_requests_once(tmp_path):
+    with bench(tmp_path, products="BTC-USD", interval=STATE) as up:
+        up.hour(0)
+        before = up.candle_requests()
+        day = up.history()
+        assert up.candle_requests() == before and len(day["prices"]) == 24
+        readers = [threading.Thread(target=up.history, kwargs={"hours": 720}) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        month = up.history(hours=720)
+        for hours in (301, 500, 719):
+            assert up.history(hours=hours)["prices"] == month["prices"][-hours:]
+        assert up.candle_requests() == before + 2 and len(month["prices"]) == 720 and month["prices"][-24:] == day["prices"]
+        truth = sim_candles("BTC-USD", UNTIL - 720 * HOUR, UNTIL)
+        assert [price["close"] for price in month["prices"]] == truth["close"].tolist()
+        assert [price["time"] for price in month["prices"]] == [to_iso(start + HOUR) for start in truth["time"].tolist()]
+        for hours in range(1, 100):
+            up.history(hours=hours)
+        assert len(up.record.histories) == 64 and not up.record.reading
+
+
+def test_a_history_across_an_outage(tmp_path):
+    export_toy(tmp_path / "bundles", slope=0.01, interval=STATE)
+    with running_exchange("sim", start=UNTIL + 1200, speed=0, rate_limit=False) as exchange:
+        for hours in (0, 1, 6):
+            exchange.clock.advance(hours * HOUR)
+            settings = load_settings(home=tmp_path, source=f"sim={exchange.url}", products="BTC-USD", live_feed=False)
+            with keeping_service(settings) as running:
+                told = running.http.get("/api/history?coin=BTC-USD&hours=12").json()["history"]["forecasts"]
+                assert running.http.get("/api/accuracy?coin=BTC-USD").json()["accuracy"]["n"] <= sum(not one["late"] for one in told[:-1])
+    assert [one["predicted_for"] for one in told] == [to_iso(UNTIL + hour * HOUR) for hour in range(-4, 9)]
+    assert [one["late"] for one in told] == [True] * 5 + [False] * 2 + [True] * 5 + [False]
+    assert all(one["actual_price"] for one in told[:-1]) and told[-1]["actual_price"] is None
+
+
+def test_a_history_while_the_exchange_is_away(tmp_path):
+    with bench(tmp_path, products="BTC-USD", interval=STATE) as up:
+        up.hour(0)
+        fresh = up.history(hours=48)
+        up.exchange.faults.add("status", status=503, path="/products/*", times=None)
+        older = up.history(hours=720)  # What is at hand, and no more
+        assert older["stale"] and len(older["prices"]) == 300 and older["forecasts"][-49:] == fresh["forecasts"]
+        assert up.history(hours=48) == fresh
+        up.jump(1)
+        up.until(lambda response: response.json()["prediction"]["stale"])
+        stale = up.history(hours=48)
+        assert {**stale, "stale": False} == fresh and stale["stale"] and stale["until"] == up.answer()["data_until"]
+        up.exchange.faults.clear()
+        up.until(lambda response: not response.json()["prediction"]["stale"])
+        up.hour(0)
+        back = up.history(hours=720)
+        assert (back["stale"], back["until"], len(back["prices"])) == (False, to_iso(UNTIL + HOUR), 720)
+
+
+def test_a_history_without_an_exchange_or_a_ledger(tmp_path):
+    with bench(tmp_path / "one", wait=False, arm=[{"kind": "status", "status": 503, "times": None}]) as up:
+        refused = up.http.get("/api/history?coin=BTC-USD")
+        assert refused.status_code == 503 and refused.headers["retry-after"]
+    with bench(tmp_path / "two", options={"ledger_url": f"sqlite:///{tmp_path}/two/bundles/nothing.txt/ledger.db"}) as up:
+        (tmp_path / "two" / "bundles" / "nothing.txt").touch()
+        for _ in range(2):
+            refused = up.http.get("/api/history?coin=BTC-USD")
+            assert refused.status_code == 503 and refused.headers["retry-after"] and str(tmp_path) not in refused.text
+
+
+def test_what_history_refuses(tmp_path):
+    with bench(tmp_path) as up:
+        for query, status in (("hours=0", 422), ("hours=721", 422), ("hours=1e2", 422), ("model_name=oracle", 404), ("days=3", 422), ("hours=%D9%A3", 422)):
+            refused = up.http.get(f"/api/history?coin=BTC-USD&{query}")
+            assert refused.status_code == status and query.partition("=")[2 * (status == 404)].split("%")[0] in refused.text, query
+        assert "hours='721' is not allowed: give a whole number from 1 to 720" in up.http.get("/api/history?coin=BTC-USD&hours=721").text
+        assert up.http.get("/api/history?coin=DOGE-EUR").status_code == 404 and up.http.get("/api/history").status_code == 422
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="real candles are not here (../shared/candles)")
 def test_a_week_replayed_live_is_what_the_backtest_says():
     figures = skew.compare(SHARED.parent.parent, days=7)

@@ -7,9 +7,9 @@ __all__ = ['VERSION', 'STEPS', 'Result', 'log', 'LIMIT', 'LedgerError', 'LedgerA
            'LedgerFullError', 'LedgerDamagedError', 'LedgerVersionError', 'LedgerRowError', 'Ledger', 'explain',
            'ledger_address', 'open_ledger', 'close_ledger', 'check_ledger', 'Entry', 'to_entry', 'write', 'unscored',
            'score', 'closes_at', 'Candles', 'back_fill', 'Recorder', 'record', 'start_recorder', 'flush_recorder',
-           'stop_recorder', 'accuracy', 'Outcomes', 'outcomes', 'learn_outcomes', 'prune', 'export']
+           'stop_recorder', 'accuracy', 'Told', 'told', 'Outcomes', 'outcomes', 'learn_outcomes', 'prune', 'export']
 
-# %% ../../nbs/62_service.ledger.ipynb #80b41189
+# %% ../../nbs/62_service.ledger.ipynb #d35e4793
 import asyncio
 import csv
 import itertools
@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -671,6 +671,42 @@ def accuracy(
     table = np.array([[float(value or 0) for value in values] for values in found]).reshape(-1, 1 + len(counts + sums + inside))
     by_day = [{"day": to_iso(int(line[0]) * _DAY)[:10], **_summary(line[1:])} for line in table]
     return {**_summary(table[:, 1:].sum(axis=0)), "by_day": by_day}
+
+# %% ../../nbs/62_service.ledger.ipynb #5630229d
+class Told(NamedTuple):
+    "A forecast as it stands in the ledger. Times are Unix seconds."
+
+    predicted_for: int
+    version: str
+    made_at: int
+    current_price: float
+    prices: tuple[float, ...]  # As in `Entry`
+    actual_price: float | None  # `None` until it is scored, and where nobody traded
+
+    @property
+    def late(self) -> bool:
+        "Whether its hour was over when it was made, so that it does not count."
+        return self.made_at >= self.predicted_for
+
+# %% ../../nbs/62_service.ledger.ipynb #23f89e46
+def told(
+    ledger: Ledger,
+    source: str,  # Name of the source of the candles
+    coin: str,
+    kind: str,  # `lasso`, …; all versions of it
+    version: str,  # On duty
+    since: int,  # Only forecasts for later moments, this one excluded; Unix seconds
+    mode: str = "hour",
+) -> list[Told]:  # One for each moment, in order
+    "Read what was said about each hour."
+    row = _forecasts.c
+    late, other = sa.case((row.made_at >= row.predicted_for, 1), else_=0), sa.case((row.version == version, 0), else_=1)
+    columns = [row[name] for name in ("predicted_for", "version", "made_at", "current_price", "actual_price", *_PRICES)]
+    where = [*_series(source, coin, kind, None, mode), row.predicted_for > since]
+    query = sa.select(*columns).where(*where).order_by(row.predicted_for, late, other, row.made_at, row.version)
+    found = _transact(ledger, lambda connection: connection.execute(query).all())
+    firsts = [next(rows) for _, rows in itertools.groupby(found, key=lambda line: line[0])]
+    return [Told(moment, said_by, at, current, tuple(prices), actual) for moment, said_by, at, current, actual, *prices in firsts]
 
 # %% ../../nbs/62_service.ledger.ipynb #9eda7779
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "react";
 import type { Prediction, PriceTick } from "@/lib/api";
 import { BandSeries, type Band, type BandOptions } from "@/lib/bands";
 import { coinName, dayAndClock, decimals, money } from "@/lib/format";
-import type { Past } from "@/lib/history";
+import type { Past, Told } from "@/lib/history";
 
 const HOUR = 3600;
 const stamp = (time: string | number) => Math.floor(new Date(time).getTime() / 1000) as UTCTimestamp;
@@ -113,7 +113,7 @@ function paint({ chart, bands, fan, closes, forecasts, running }: Parts): void {
 
 function fill({ bands, fan, closes, forecasts }: Parts, newest: Prediction, past: Past): void {
   const until = stamp(newest.data_until);
-  const band = (one: Prediction): Band => ({ time: stamp(one.predicted_for), low90: one.interval.low, low50: one.interval_50.low, high50: one.interval_50.high, high90: one.interval.high });
+  const band = (one: Pick<Told, "predicted_for" | "interval" | "interval_50">): Band => ({ time: stamp(one.predicted_for), low90: one.interval.low, low50: one.interval_50.low, high50: one.interval_50.high, high90: one.interval.high });
   const before = past.forecasts.filter((one) => stamp(one.predicted_for) <= until);
   const start = newest.current_price;
   bands.setData(before.map(band));

@@ -2,7 +2,7 @@
 import { memo, useEffect, useState } from "react";
 import type { Prediction, PriceTick } from "@/lib/api";
 import { clock, dayAndClock, money, percent, plural } from "@/lib/format";
-import { FORECAST_HOURS, judge, loadPast, type Past } from "@/lib/history";
+import { judge, loadPast, type Past, type Told } from "@/lib/history";
 import { Chart } from "./Chart";
 
 const SPANS = [[24, "24 hours"], [72, "3 days"], [168, "7 days"], [720, "30 days"]] as const;
@@ -29,7 +29,9 @@ export function History({ prediction, tick, streaming, model }: Props) {
     // The same hour and version bring the same past, however often the forecast is received again.
   }, [coin, data_until, model_version, actual_price, hours, model]); // eslint-disable-line
 
-  const { known, within50, within90 } = judge(past.forecasts);
+  const { known, late, within50, within90 } = judge(past.forecasts);
+  const first = past.forecasts[0]?.predicted_for;
+  const missing = first !== undefined && Date.parse(first) - Date.parse(data_until) > (1 - hours) * 3_600_000;
   return (
     <section className="history" aria-labelledby="history">
       <div className="head">
@@ -52,12 +54,13 @@ export function History({ prediction, tick, streaming, model }: Props) {
           </ul>
           <p aria-live="polite">
             {known > 0 && <>Of the last {plural(known, "price")} here, {percent(within50 / known, 0)} lay within the 50 % interval and {percent(within90 / known, 0)} within the 90 % interval. </>}
-            {hours > FORECAST_HOURS && <>Forecasts are drawn for the last {FORECAST_HOURS} hours. </>}
+            {missing && state === "whole" && <>There are no forecasts from before {dayAndClock(first)}. </>}
             {state === "loading" && "Earlier hours are being asked for …"}
             {state === "parts" && "Some earlier hours could not be had."}
           </p>
           <p className="quiet">
-            Past hours show what this version of the model says about them today, from nothing but what was known then. What was really forecast beforehand is scored below.
+            {known > 0 && late === 0 && "Past forecasts stand as they were made at the time."}
+            {late > 0 && `Past forecasts made at the time: ${known - late}. Made afterwards, from the prices up to then: ${late}; no score counts these.`}
             {streaming && " The chart follows the market by itself."}
           </p>
         </figcaption>
@@ -65,7 +68,7 @@ export function History({ prediction, tick, streaming, model }: Props) {
       <details>
         <summary>The same as a table</summary>
         <div className="scroll" tabIndex={0} role="region" aria-label="Forecasts and what came">
-          <Rows forecasts={past.forecasts} />
+          <Rows forecasts={past.forecasts} coin={coin} />
         </div>
       </details>
     </section>
@@ -73,17 +76,18 @@ export function History({ prediction, tick, streaming, model }: Props) {
 }
 
 /** Newest first. Kept as it is while only the running price changes. */
-const Rows = memo(function Rows({ forecasts }: { forecasts: readonly Prediction[] }) {
+const Rows = memo(function Rows({ forecasts, coin }: { forecasts: readonly Told[]; coin: string }) {
   return (
     <table>
-      <thead><tr><th scope="col">Hour’s end, UTC</th><th scope="col">Forecast</th><th scope="col">90 % interval</th><th scope="col">What came</th></tr></thead>
+      <thead><tr><th scope="col">Hour’s end, UTC</th><th scope="col">Forecast</th><th scope="col">90 % interval</th><th scope="col">What came</th><th scope="col">Made</th></tr></thead>
       <tbody>
         {[...forecasts].reverse().map((one) => (
           <tr key={one.predicted_for}>
             <th scope="row">{forecasts.length > 25 ? dayAndClock(one.predicted_for) : clock(one.predicted_for)}</th>
-            <td>{money(one.predicted_price, one.coin, one.current_price)}</td>
-            <td>{money(one.interval.low, one.coin, one.current_price)} to {money(one.interval.high, one.coin, one.current_price)}</td>
-            <td>{one.actual_price === null ? "not yet known" : money(one.actual_price, one.coin, one.current_price)}</td>
+            <td>{money(one.predicted_price, coin, one.current_price)}</td>
+            <td>{money(one.interval.low, coin, one.current_price)} to {money(one.interval.high, coin, one.current_price)}</td>
+            <td>{one.actual_price === null ? "not yet known" : money(one.actual_price, coin, one.current_price)}</td>
+            <td>{one.late ? "afterwards" : "beforehand"}</td>
           </tr>
         ))}
       </tbody>

@@ -185,7 +185,7 @@ describe("the hours before", () => {
     expect(await page.locator(".history tbody tr").count()).toBe(25);
     expect(await page.locator(".chart canvas").count()).toBeGreaterThan(0);
     await page.getByLabel("7 days").check();
-    await text(page, /Of the last 72 prices here/);
+    await text(page, /Of the last 35 prices here/);
     await page.waitForFunction(() => !document.body.textContent!.includes("Earlier hours are being asked for"));
     await page.screenshot({ path: `${SHOTS}week.png`, fullPage: true });
   });

@@ -41,6 +41,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get History
+         * @description Tell the last hours' prices and what was really forecast for each of them: what a chart needs, in one piece.
+         */
+        get: operations["get_history_api_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/stream": {
         parameters: {
             query?: never;
@@ -370,6 +390,55 @@ export interface components {
             problems: string[];
         };
         /**
+         * History
+         * @description What the price was, and what was said about it.
+         */
+        History: {
+            /** Coin */
+            coin: string;
+            /**
+             * Model
+             * @description Kind of the model on duty; all of its versions count
+             */
+            model: string;
+            /**
+             * Model Version
+             * @description The version on duty
+             */
+            model_version: string;
+            /** Source */
+            source: string;
+            /**
+             * Until
+             * Format: date-time
+             * @description End of the last closed hour
+             * @example 2024-01-31T15:00:00Z
+             */
+            until: string;
+            /**
+             * Stale
+             * @description True when the exchange is away and there should be more prices
+             */
+            stale: boolean;
+            /**
+             * Prices
+             * @description Oldest first, the last one at until; hours without trades are absent
+             */
+            prices: components["schemas"]["PastPrice"][];
+            /**
+             * Forecasts
+             * @description Oldest first, up to the coming hour; hours that nobody forecast are absent
+             */
+            forecasts: components["schemas"]["ToldForecast"][];
+        };
+        /**
+         * HistoryAnswer
+         * @description What GET /api/history answers.
+         */
+        HistoryAnswer: {
+            history: components["schemas"]["History"];
+        };
+        /**
          * Interval
          * @description A range that should hold the price with probability `level`.
          */
@@ -627,6 +696,52 @@ export interface components {
             without_trades: number;
         };
         /**
+         * ToldForecast
+         * @description What was said about one hour, and what came.
+         */
+        ToldForecast: {
+            /**
+             * Predicted For
+             * Format: date-time
+             * @description End of the hour
+             * @example 2024-01-31T15:00:00Z
+             */
+            predicted_for: string;
+            /**
+             * Predicted Price
+             * @description Median forecast
+             */
+            predicted_price: number;
+            /**
+             * Current Price
+             * @description Close one hour before, which the forecast knew
+             */
+            current_price: number;
+            /** @description 90 % interval */
+            interval: components["schemas"]["Interval"];
+            /** @description 50 % interval */
+            interval_50: components["schemas"]["Interval"];
+            /**
+             * Actual Price
+             * @description Price at predicted_for, null until known
+             */
+            actual_price: number | null;
+            /** Model Version */
+            model_version: string;
+            /**
+             * Requested
+             * Format: date-time
+             * @description When it was made, by the exchange's clock
+             * @example 2024-01-31T15:00:00Z
+             */
+            requested: string;
+            /**
+             * Late
+             * @description Made after its hour had closed, to make up for an outage; never counted in the record
+             */
+            late: boolean;
+        };
+        /**
          * RunningHour
          * @description The hour that has not closed yet.
          */
@@ -838,6 +953,91 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AccuracyAnswer"];
+                };
+            };
+            /** @description No key that is known, where the service asks for one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unknown coin or model */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Query too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is malformed or out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests of one client; Retry-After says when to come back */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Candles cannot be had now; Retry-After says when to come back */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_history_api_history_get: {
+        parameters: {
+            query: {
+                /** @description A product that is served; see /api/coins */
+                coin: string;
+                /** @description champion, persistence, or a kind of model; see /api/models */
+                model_name?: string;
+                /** @description How many hours back, 1 to 720 */
+                hours?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryAnswer"];
                 };
             };
             /** @description No key that is known, where the service asks for one */

@@ -15,6 +15,17 @@ export interface BandOptions extends CustomSeriesOptions {
 
 type Shape = PaneRendererCustomData<UTCTimestamp, Band>;
 
+/** Cut a series, in order of time, where an hour is missing: nothing was expected there, so nothing may be drawn. */
+export function runs<T>(items: readonly T[], time: (item: T) => number): T[][] {
+  const found: T[][] = [];
+  for (const item of items) {
+    const run = found.at(-1), last = run?.at(-1);
+    if (run && last !== undefined && time(item) - time(last) <= 3600) run.push(item);
+    else found.push([item]);
+  }
+  return found;
+}
+
 /** A series that the library does not have: two bands, one within the other. */
 export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, BandOptions> {
   private data: Shape | null = null;
@@ -28,15 +39,18 @@ export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, Ban
         const { data, options } = this;
         if (!data?.visibleRange || !options) return;
         const bars = data.bars.slice(Math.max(0, data.visibleRange.from - 1), data.visibleRange.to + 1);
+        const unbroken = runs(bars, (bar) => bar.originalData.time);
         target.useBitmapCoordinateSpace(({ context, horizontalPixelRatio: wide, verticalPixelRatio: tall }) => {
           const area = (low: "low90" | "low50", high: "high90" | "high50", colour: string) => {
             const corner = (bar: (typeof bars)[number], edge: keyof Band) => [bar.x * wide, (priceToY(bar.originalData[edge] as number) ?? 0) * tall] as const;
-            context.beginPath();
-            for (const bar of bars) context.lineTo(...corner(bar, high));
-            for (const bar of [...bars].reverse()) context.lineTo(...corner(bar, low));
-            context.closePath();
             context.fillStyle = colour;
-            context.fill();
+            for (const run of unbroken) {
+              context.beginPath();
+              for (const bar of run) context.lineTo(...corner(bar, high));
+              for (const bar of run.toReversed()) context.lineTo(...corner(bar, low));
+              context.closePath();
+              context.fill();
+            }
           };
           area("low90", "high90", options.outer);
           area("low50", "high50", options.inner);
