@@ -290,12 +290,14 @@ def test_a_week_replayed_live_is_what_the_backtest_says():
 
 def test_a_stream_tells_prices_forecasts_and_scores(tmp_path):
     with bench(tmp_path, speed=1.0, slope=0.01, options={"live_feed": True}) as up:
+        before = up.accuracy()
         reader = Reader(up.url, "coin=BTC-USD").wait(lambda it: len(it.of("price")) >= 3)
         assert reader.events[0][1] == "forecast" and reader.of("forecast")[0]["prediction"]["data_until"] == to_iso(UNTIL)
         price = reader.of("price")[-1]
         assert price["coin"] == "BTC-USD" and price["price"] > 0 and price["hour"]["low"] <= price["price"] <= price["hour"]["high"]
         up.jump(1)
         reader.wait(lambda it: len(it.of("forecast")) == 2 and it.of("scored"))
+        assert up.accuracy()["n"] == before["n"] + 1, "who hears of a score finds it counted"
         forecast, (scored,) = reader.of("forecast")[1]["prediction"], reader.of("scored")
         assert forecast == {**up.answer(), "request_time": forecast["request_time"]}
         assert scored["predicted_for"] == forecast["data_until"] and scored["actual_price"] == forecast["current_price"]

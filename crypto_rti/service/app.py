@@ -520,7 +520,7 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
-# %% ../../nbs/69_service.app.ipynb #4251a9c6
+# %% ../../nbs/69_service.app.ipynb #90752dc9
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     "Keep candles, prices, models, the record and the stream current while the application runs."
@@ -533,7 +533,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         "models": lambda: _watch(service.shelf),
         "record": lambda: keep_record(service, record),
         "price stream": lambda: keep_telling_prices(service, hub),
-        "forecast stream": lambda: keep_telling_forecasts(service, hub),
+        "forecast stream": lambda: keep_telling_forecasts(service, hub, record),
         **({"metrics": lambda: keep_counting(app.state.metrics)} if app.state.metrics.shared else {}),
     }
     tasks = [asyncio.create_task(_supervise(name, one)) for name, one in work.items()]

@@ -321,7 +321,7 @@ def _check_number(name: str, text: str, most: int) -> int:
         return int(text)
     raise ParameterError(f"{name}={shown(text)} is not allowed: give a whole number from 1 to {most}")
 
-# %% ../../nbs/65_service.record.ipynb #f1db305c
+# %% ../../nbs/65_service.record.ipynb #5b17571c
 async def measured_accuracy(
     service: Service,
     record: Record,
@@ -334,7 +334,7 @@ async def measured_accuracy(
     model = find_model(service, coin, model_name)
     if mode not in ("hour", "rolling"):
         raise ParameterError(f"mode={shown(mode)} is not allowed: give hour or rolling")
-    key = (coin, model.kind, model.version, days, mode)
+    key = (coin, model.kind, model.version, days, mode, record.settled)  # Or what was read just before would be kept for an hour
     if key not in record.scores:
         answer = await asyncio.to_thread(_measure, service, coin, model, days, mode)
         if len(record.scores) >= 1000:
