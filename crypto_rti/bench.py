@@ -95,16 +95,16 @@ def bench_market(repeats: int) -> list[Line]:
     start, two_years = to_unix("2023-01-01"), 2 * 365 * 24 * HOUR
     return [_line("two years of simulated hours", best_of(lambda: sim_candles("BTC-USD", start, start + two_years), max(repeats // 3, 1)))]
 
-# %% ../nbs/71_bench.ipynb #e76692b1
+# %% ../nbs/71_bench.ipynb #7625ca50
 def bench_rows(
     settings: Settings,  # Names the folder with real candles
-    quick: bool,  # Half a year instead of everything
+    quick: bool,  # Two months instead of everything
 ) -> dict[str, Dataset]:  # Rows of five coins
     "Build rows to train on: real ones where there are any."
     folder = settings.shared / "candles" / "binance"
     start, end = to_unix("2020-09-01"), to_unix("2025-04-01")
     products = [f"{coin}-USDT" for coin in ("BTC", "ETH", "SOL", "XRP", "BNB")]
-    start = end - 180 * 24 * HOUR if quick else start
+    start = end - 60 * 24 * HOUR if quick else start
     read = {name: read_candles(folder / f"{name}.parquet").query("time >= @start") if folder.exists() else sim_candles(name, start, end) for name in products}
     tables = {name: table.reset_index(drop=True) for name, table in read.items()}
     return {name: make_dataset(table, name, tables[reference_product(name)]) for name, table in tables.items()}
@@ -159,7 +159,7 @@ def bench_backtest(
     spent = best_of(lambda: run_backtest(tests, models, *span, jobs=os.cpu_count() or 1), 1)
     return [_line(f"backtest of {days} days, quarterly, two coins", spent, bar="300,000 ms")]
 
-# %% ../nbs/71_bench.ipynb #8896da15
+# %% ../nbs/71_bench.ipynb #fc908372
 def run_benchmarks(
     settings: Settings,  # From `load_settings`
     quick: bool,  # Fewer repetitions
@@ -169,6 +169,6 @@ def run_benchmarks(
     repeats = 3 if quick else 15
     lines = bench_features(bench_candles(settings), repeats) + bench_market(repeats)
     rows = bench_rows(settings, quick)
-    lines += bench_backtest(rows, 30 if quick else 730) + bench_lightgbm(rows) + bench_network(rows, 4_000 if quick else 40_000)
+    lines += bench_backtest(rows, 30 if quick else 730) + bench_lightgbm(rows) + bench_network(rows, 1_000 if quick else 40_000)
     show([asdict(line) for line in lines], "Best of several runs; ratios are to a baseline of the same run")
     return lines

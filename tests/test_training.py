@@ -86,7 +86,7 @@ def test_unknown_kinds_and_parameters_are_named_before_anything_is_fitted(tmp_pa
 
 def backtest_command(folder: Path, home: Path) -> subprocess.Popen[bytes]:
     command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-p", "ETH-USD", "-m", "lasso", "-m", "cnn"]
-    span = ["--start", "2023-10-01", "--end", "2023-11-30", "--refit", "5d", "--jobs", "1", "--quiet", "--json", home / "scores.json"]
+    span = ["--start", "2023-10-01", "--end", "2023-11-30", "--refit", "10d", "--jobs", "1", "--quiet", "--json", home / "scores.json"]
     return subprocess.Popen([*map(str, command), *map(str, span)], env={**os.environ, "CRYPTO_RTI_HOME": str(home)}, stdout=subprocess.DEVNULL)
 
 
