@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
 import type { History, Prediction } from "./api";
-import { askedHours, gather, judge, loadPast, type Past, type Told } from "./history";
+import { askedHours, gather, judge, loadPast, plan, type Past, type Told } from "./history";
 
 const HOUR = 3_600_000;
 const NOON = Date.UTC(2024, 0, 31, 12);
@@ -32,26 +32,41 @@ function record(hours: number, { forecasts = hours, late = 0, stale = false } = 
   };
 }
 
-/** A service that answers so, one answer after the other, the last again and again; what it is asked comes back. */
-function serve(...answers: (((hours: number) => History) | number)[]): string[] {
-  const asked: string[] = [];
+/** A service with such a record (an error status without one); what it is asked comes back. */
+function serve(answer: (hours: number) => History | number, predict: (hour: number) => Prediction | number = (hour) => made(hour, true)) {
+  const asked = { history: [] as string[], predict: [] as string[], most: 0 };
+  let under = 0;
   vi.stubGlobal("fetch", async (url: string) => {
     const { pathname, searchParams } = new URL(url, "http://here");
-    const answer = answers[Math.min(asked.length, answers.length - 1)]!;
-    asked.push(`${pathname} ${searchParams.get("hours")}`);
-    if (typeof answer === "number") return Response.json({ type: "about:blank", title: "No", status: answer, detail: "no" }, { status: answer });
-    return Response.json({ history: answer(Number(searchParams.get("hours"))) });
+    asked.most = Math.max(asked.most, ++under);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    under -= 1;
+    const past = pathname === "/api/history";
+    asked[past ? "history" : "predict"].push(searchParams.get(past ? "hours" : "time_from")!);
+    const body = past ? answer(Number(searchParams.get("hours"))) : predict(Date.parse(searchParams.get("time_from")!));
+    if (typeof body === "number") return Response.json({ type: "about:blank", title: "No", status: body, detail: "no" }, { status: body });
+    return Response.json(past ? { history: body } : { prediction: body });
   });
   return asked;
 }
 
 const load = async (newest: Prediction, hours: number) => {
   const seen: Past[] = [];
-  const whole = await loadPast(newest, hours, "champion", new AbortController().signal, (past) => seen.push(past), 1);
+  const whole = await loadPast(newest, hours, "champion", new AbortController().signal, (past) => seen.push(past));
   return { whole, seen, past: seen.at(-1)! };
 };
 
 afterEach(() => vi.unstubAllGlobals());
+
+it("asks for what the record lacks: forecasts of a day, and prices from before it", () => {
+  const all = new Set(Array.from({ length: 24 }, (_, index) => NOON - index * HOUR));
+  expect(plan(NOON, 24, new Set(), Infinity)).toHaveLength(24);
+  expect(plan(NOON, 24, new Set(), Infinity)[0]).toBe(NOON - HOUR);
+  expect(plan(NOON, 720, all, NOON - 720 * HOUR)).toEqual([]);
+  expect(plan(NOON, 168, new Set([...all].slice(1)), NOON - 168 * HOUR)).toEqual([NOON - HOUR]);
+  expect(plan(NOON, 168, all, Infinity)).toHaveLength(6);
+  expect(plan(NOON, 720, all, NOON - 600 * HOUR).map((hour) => (NOON - hour) / HOUR)).toEqual([600, 624, 648, 672, 696]);
+});
 
 it("asks for as much of the record as lies behind a forecast", () => {
   const asked = (request_time: number, until: number, hours: number) => askedHours({ ...made(until, false), request_time: iso(request_time) }, hours);
@@ -63,16 +78,19 @@ it("asks for as much of the record as lies behind a forecast", () => {
 });
 
 it("puts prices and forecasts in order, once each, from a moment on", () => {
-  const past = gather(made(NOON, false), 24, record(48));
-  expect(past.closes.map(({ time }) => time)).toEqual(Array.from({ length: 25 }, (_, index) => NOON - (24 - index) * HOUR));
-  expect(past.forecasts.map((one) => Date.parse(one.predicted_for))).toEqual(Array.from({ length: 25 }, (_, index) => NOON - (23 - index) * HOUR));
-  expect(gather(made(NOON, false), 24, null)).toMatchObject({ closes: { length: 24 }, forecasts: { length: 1 } });
+  const past = gather(made(NOON, false), 24, null, [made(NOON - HOUR, true), made(NOON - 24 * HOUR, true), made(NOON - 48 * HOUR, true)]);
+  expect(past.closes).toHaveLength(25);
+  expect(past.closes[0]).toEqual({ time: NOON - 24 * HOUR, close: (NOON - 24 * HOUR) / HOUR });
+  expect(past.forecasts.map((one) => Date.parse(one.predicted_for))).toEqual([NOON - 23 * HOUR, NOON, NOON + HOUR]);
+  expect(gather(made(NOON, false), 72, null, [made(NOON - 48 * HOUR, true)]).forecasts).toHaveLength(1); // asked for its prices alone
 });
 
-it("shows what was said at the time rather than what is said today, but the forecast above as it was answered", () => {
+it("shows what was said at the time rather than what is said today", () => {
   const changed = { ...made(NOON - HOUR, true, "2"), predicted_price: 1 };
-  expect(gather(made(NOON, false), 24, record(24)).forecasts.at(-2)!.predicted_price).toBe((NOON - HOUR) / HOUR);
-  const shown = gather(changed, 20, record(24));
+  const past = gather(made(NOON, false), 24, record(24), [changed]);
+  expect(past.forecasts.map((one) => one.late)).toEqual(Array(25).fill(false));
+  expect(past.forecasts.at(-2)!.predicted_price).toBe((NOON - HOUR) / HOUR);
+  const shown = gather(changed, 20, record(24)); // but the forecast that a reader has asked for stays as it was answered
   expect(shown.forecasts.at(-1)).toMatchObject({ predicted_price: 1, late: true });
   expect(Math.max(...shown.closes.map(({ time }) => time))).toBe(NOON);
 });
@@ -87,32 +105,43 @@ it("judges what is known and nothing else", () => {
 it("loads a month by one question", async () => {
   const asked = serve((hours) => record(hours));
   const { whole, past } = await load(made(NOON, false), 720);
-  expect([whole, asked]).toEqual([true, ["/api/history 720"]]);
+  expect([whole, asked.history, asked.predict]).toEqual([true, ["720"], []]);
   expect([past.closes.length, past.forecasts.length]).toEqual([720, 721]);
 });
 
-it("asks a service again that has just started, and has not made up for what it missed", async () => {
-  const asked = serve(503, (hours) => record(hours, { forecasts: 3 }), (hours) => record(hours, { late: 20 }));
-  const { whole, seen } = await load(made(NOON, false), 24);
-  expect([whole, asked.length, seen.map((past) => past.forecasts.length)]).toEqual([true, 3, [1, 4, 25]]);
+it("asks a new service for the last day, a few questions at a time, and keeps what is settled", async () => {
+  const asked = serve((hours) => record(hours, { forecasts: 0 }));
+  const { whole, past } = await load(made(NOON, false, "3"), 168);
+  expect([whole, asked.history, asked.predict.length, asked.most]).toEqual([true, ["168"], 24, 4]);
+  expect([past.closes.length, judge(past.forecasts)]).toEqual([168, { known: 24, late: 24, within90: 24, within50: 0 }]);
+  await load(made(NOON, false, "3"), 24);
+  expect(asked.predict).toHaveLength(24);
 });
 
-it("takes what there is when no more comes", async () => {
-  const asked = serve((hours) => record(hours, { forecasts: 3 }));
-  const { whole, past } = await load(made(NOON, false), 24);
-  expect([whole, asked.length, past.forecasts.length]).toEqual([true, 4, 4]);
+it("asks for nothing but the hours that the record lacks", async () => {
+  const asked = serve((hours) => record(hours, { forecasts: 20 }));
+  const { past } = await load(made(NOON, false, "4"), 24);
+  expect(asked.predict).toHaveLength(4);
+  expect(judge(past.forecasts)).toMatchObject({ known: 24, late: 4 });
 });
 
-it("does without a record that is away or stale, and says so", async () => {
-  const away = serve(503);
-  expect(await load(made(NOON, false), 72)).toMatchObject({ whole: false, past: { closes: { length: 24 }, forecasts: { length: 1 } } });
-  expect(away).toHaveLength(4);
+it("does without a record that is away, and says so", async () => {
+  const asked = serve(() => 503);
+  const { whole, past } = await load(made(NOON, false, "5"), 72);
+  expect([whole, asked.history.length, asked.predict.length]).toEqual([false, 1, 24 + 1]); // two days back; one day back is a forecast already
+  expect([past.closes.length, past.forecasts.length]).toEqual([72, 25]);
   serve((hours) => record(hours, { stale: true }));
-  expect(await load(made(NOON, false), 72)).toMatchObject({ whole: false, past: { closes: { length: 72 } } });
+  expect((await load(made(NOON, false, "5"), 72)).whole).toBe(false);
 });
 
-it("asks nothing where no record reaches", async () => {
-  const asked = serve(503);
-  expect(await load(made(NOON - 9000 * HOUR, true), 24)).toMatchObject({ whole: false, past: { closes: { length: 25 }, forecasts: { length: 1 } } });
-  expect(asked).toEqual([]);
+it("asks hour by hour where no record reaches", async () => {
+  const asked = serve(() => 500);
+  const { whole, past } = await load(made(NOON - 9000 * HOUR, true, "6"), 24);
+  expect([whole, asked.history, asked.predict.length, past.closes.length]).toEqual([true, [], 24, 26]);
+});
+
+it("does without hours that there is no history for", async () => {
+  serve((hours) => record(hours, { forecasts: 0 }), () => 409);
+  const { whole, past } = await load(made(NOON, false, "7"), 24);
+  expect([whole, past.closes.length, past.forecasts.length]).toEqual([false, 24, 1]);
 });
