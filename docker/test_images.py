@@ -547,15 +547,15 @@ def test_boot(arch: str) -> None:
             return inside("systemctl is-system-running", check=False) in ("running", "degraded")
 
         units = ("crypto-rti-webhook", "crypto-rti-tunnel")
-        installer = "cd /root/crypto-rti-deploy-* && ./install.sh"
+        installer = "cd /opt/setup/crypto-rti-deploy-* && ./install.sh"
         try:
             wait_for("systemd", booted, 60)
-            inside("mkdir -p /etc/crypto-rti /opt/crypto-rti && chgrp docker /run/docker.sock && chmod 660 /run/docker.sock")
+            inside("mkdir -p /etc/crypto-rti /opt/crypto-rti /opt/setup && chgrp docker /run/docker.sock && chmod 660 /run/docker.sock")
             lines = "\n".join(f"WEBHOOK_{name}={value}" for name, value in settings.items())
-            inside(f"cat >/etc/crypto-rti/webhook.env <<'END'\n{lines}\nEND\necho CRYPTO_RTI_SOURCE=sim >/opt/crypto-rti/.env; echo a-token >/root/token")
-            inside("cd /root && tar -xzf /release/*.tar.gz")
-            inside(f"sed -i s/127.0.0.1:8000:8000/127.0.0.1:{service_port}:8000/ /root/crypto-rti-deploy-*/compose.yml")
-            print(inside(f"{installer} install --repository someone/crypto-rti --tunnel-token /root/token"))
+            inside(f"cat >/etc/crypto-rti/webhook.env <<'END'\n{lines}\nEND\necho CRYPTO_RTI_SOURCE=sim >/opt/crypto-rti/.env; echo a-token >/opt/setup/token")
+            inside("cd /opt/setup && tar -xzf /release/*.tar.gz")
+            inside(f"sed -i s/127.0.0.1:8000:8000/127.0.0.1:{service_port}:8000/ /opt/setup/crypto-rti-deploy-*/compose.yml")
+            print(inside(f"{installer} install --repository someone/crypto-rti --tunnel-token /opt/setup/token"))
             wait_for("the first installation", answers, 240)
             assert running("crypto-rti", digests) == "one" and state(*units) == {"active"}
             assert "a-token" in inside("journalctl --no-pager --unit crypto-rti-tunnel")

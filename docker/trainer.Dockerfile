@@ -18,7 +18,7 @@ COPY requirements/train.txt requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 .ci/environment.py install .venv requirements/train.txt \
- && rm -rf /root/.cache
+ && rm -rf ~/.cache
 COPY LICENSE README.md settings.ini setup.py ./
 COPY crypto_rti crypto_rti
 COPY nbs/pipelines nbs/pipelines
