@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['ERRORS', 'MAX_WAIT', 'LONGEST_LINE', 'EVENTS', 'log', 'SILENCE', 'ClientError', 'BadQuestionError',
            'UnauthorizedError', 'UnknownNameError', 'NotEnoughHistoryError', 'TooManyRequestsError', 'UnavailableError',
-           'BadAnswerError', 'asked_wait', 'to_error', 'CoinInfo', 'ModelInfo', 'Health', 'Score', 'DayScore',
-           'Accuracy', 'ToldForecast', 'History', 'read_json', 'Question', 'about_prediction', 'about_accuracy',
+           'BadAnswerError', 'asked_wait', 'to_error', 'read_json', 'Question', 'about_prediction', 'about_accuracy',
            'about_history', 'about_coins', 'about_models', 'about_health', 'read_answer', 'retry_policy', 'Address',
-           'Message', 'Partial', 'read_events', 'RunningHour', 'StreamEvent', 'PriceEvent', 'ForecastEvent',
-           'ScoredEvent', 'to_event', 'Subscription', 'Line', 'Connection', 'Client', 'AsyncConnection', 'AsyncClient']
+           'Message', 'Partial', 'read_events', 'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent', 'to_event',
+           'Subscription', 'Line', 'Connection', 'Client', 'AsyncConnection', 'AsyncClient']
 
-# %% ../nbs/81_client.ipynb #a4303e5f
+# %% ../nbs/81_client.ipynb #0fae551a
 import asyncio
 import json
 import logging
@@ -30,7 +29,8 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from .service.predict import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
+from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models
+from .service.contract import PredictionAnswer, PredictionResult, PriceTick, ScoredForecast
 from .settings import CryptoRTIError, mask_credentials
 
 # %% ../nbs/81_client.ipynb #9026ee73
@@ -110,117 +110,8 @@ def to_error(
     kind = ERRORS.get(response.status_code, ClientError)
     return kind(detail[:1000], str(said.get("title") or httpx.codes.get_reason_phrase(response.status_code))[:100], response.status_code, asked_wait(response))
 
-# %% ../nbs/81_client.ipynb #155b9f0f
-class CoinInfo(BaseModel):
-    "A coin that can be asked for."
-
-    coin: str
-    source: str  # Where its candles come from
-    champion: str  # Kind of the model that answers by default
-    champion_version: str
-    models: list[str]  # What `model_name` may be
-    data_until: str | None  # End of the last closed hour at hand
-
-# %% ../nbs/81_client.ipynb #6df3c44f
-class ModelInfo(BaseModel):
-    "The models of one coin: what the registry has exported, and what of it is on duty."
-
-    name: str  # Registered name, source.product
-    coin: str
-    source: str
-    versions: dict[str, dict[str, Any]]  # Kind, training span and metrics by version
-    aliases: dict[str, str]  # Version by alias, as the registry has it
-    serving: dict[str, str]  # Version by alias, as it answers
-    faults: dict[str, str]  # Why a version is kept out
-    last_retrained: str | None
-    last_decision: dict[str, Any] | None  # Whether the last challenger was promoted, and why not
-
-# %% ../nbs/81_client.ipynb #660b2385
-class Health(BaseModel):
-    "How a service is."
-
-    status: str  # `live`, `ready` or `not ready`
-    problems: list[str]  # What is not as it should be
-
-# %% ../nbs/81_client.ipynb #c157fd97
-class Score(BaseModel):
-    "What forecasts were worth; a number is `None` where there was nothing to divide by."
-
-    n: int  # Forecasts that were scored
-    mae: float | None  # Mean absolute error, in the quote currency
-    mae_persistence: float | None  # The same of 'no change'
-    mase: float | None  # Their ratio; below 1 is better than 'no change'
-    direction: float | None  # Share of moves whose sign was right
-    coverage_50: float | None  # Share of prices within the 50 % interval
-    coverage_90: float | None  # Share of prices within the 90 % interval
-    unscored: int  # Forecasts that wait for their price
-    without_trades: int  # Forecasts of hours in which nobody traded
-
-# %% ../nbs/81_client.ipynb #0203f59d
-class DayScore(Score):
-    "Of one day."
-
-    day: str  # For example `2024-01-31`, UTC
-
-# %% ../nbs/81_client.ipynb #31f5b810
-class Accuracy(Score):
-    "How a kind of model has done for one coin, all its versions taken together."
-
-    coin: str
-    model: str  # Kind
-    model_version: str  # On duty
-    source: str
-    days: int  # How far back
-    since: str | None  # Where the record begins
-    by_day: list[DayScore]  # Oldest first
-    this_version: Score  # The version on duty alone
-    backtest: BacktestSummary  # What its backtest promised
-
-# %% ../nbs/81_client.ipynb #6dd6fc8d
-class ToldForecast(BaseModel):
-    "What was said about one hour, and what came."
-
-    predicted_for: str  # ISO 8601, UTC
-    predicted_price: float
-    current_price: float  # One hour before
-    interval: Interval  # 90 %
-    interval_50: Interval
-    actual_price: float | None  # `None` until known
-    model_version: str
-    requested: str  # When it was made
-    late: bool  # Made after its hour had closed; not counted in the record
-
-# %% ../nbs/81_client.ipynb #14f59e60
-class History(BaseModel):
-    "What the price of a coin was, and what a kind of model said about it, all its versions taken together."
-
-    coin: str
-    model: str  # Kind
-    model_version: str  # On duty
-    source: str
-    until: str  # End of the last closed hour
-    stale: bool  # The exchange is away and there should be more prices
-    prices: list[PastPrice]  # Oldest first
-    forecasts: list[ToldForecast]  # Oldest first, up to the coming hour
-
-# %% ../nbs/81_client.ipynb #63eecc75
+# %% ../nbs/81_client.ipynb #f16f13a6
 _Read = TypeVar("_Read", bound=BaseModel)
-
-
-class _Coins(BaseModel):
-    coins: list[CoinInfo]
-
-
-class _Models(BaseModel):
-    models: list[ModelInfo]
-
-
-class _Accuracy(BaseModel):
-    accuracy: Accuracy
-
-
-class _History(BaseModel):
-    history: History
 
 # %% ../nbs/81_client.ipynb #e13fd8d6
 def read_json(
@@ -259,7 +150,7 @@ def about_prediction(
     params: dict[str, str | int] = {"coin": coin, "time_from": time_from, "model_name": model_name}
     return Question("/api/predict", params, lambda body: read_json(PredictionAnswer, body, "/api/predict").prediction)
 
-# %% ../nbs/81_client.ipynb #b0b08c7d
+# %% ../nbs/81_client.ipynb #e89658cd
 def about_accuracy(
     coin: str,  # For example `BTC-USD`
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
@@ -268,9 +159,9 @@ def about_accuracy(
 ) -> Question[Accuracy]:
     "Ask how the forecasts of the last days did."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "days": days, "mode": mode}
-    return Question("/api/accuracy", params, lambda body: read_json(_Accuracy, body, "/api/accuracy").accuracy)
+    return Question("/api/accuracy", params, lambda body: read_json(AccuracyAnswer, body, "/api/accuracy").accuracy)
 
-# %% ../nbs/81_client.ipynb #8c46e1c1
+# %% ../nbs/81_client.ipynb #17269e6b
 def about_history(
     coin: str,  # For example `BTC-USD`
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
@@ -278,17 +169,17 @@ def about_history(
 ) -> Question[History]:
     "Ask for the last prices and what was forecast for them."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "hours": hours}
-    return Question("/api/history", params, lambda body: read_json(_History, body, "/api/history").history)
+    return Question("/api/history", params, lambda body: read_json(HistoryAnswer, body, "/api/history").history)
 
-# %% ../nbs/81_client.ipynb #68ae0aa0
+# %% ../nbs/81_client.ipynb #05bb5abe
 def about_coins() -> Question[list[CoinInfo]]:
     "Ask which coins are served."
-    return Question("/api/coins", {}, lambda body: read_json(_Coins, body, "/api/coins").coins)
+    return Question("/api/coins", {}, lambda body: read_json(Coins, body, "/api/coins").coins)
 
-# %% ../nbs/81_client.ipynb #16fb4b54
+# %% ../nbs/81_client.ipynb #5aa14a97
 def about_models() -> Question[list[ModelInfo]]:
     "Ask which models there are."
-    return Question("/api/models", {}, lambda body: read_json(_Models, body, "/api/models").models)
+    return Question("/api/models", {}, lambda body: read_json(Models, body, "/api/models").models)
 
 # %% ../nbs/81_client.ipynb #ac228cf2
 def about_health(
@@ -438,54 +329,23 @@ def read_events(
         raise BadAnswerError(f"a line of the stream is longer than {LONGEST_LINE} bytes; is this a crypto_rti service?")
     return messages, partial
 
-# %% ../nbs/81_client.ipynb #e8486d7d
-class RunningHour(BaseModel):
-    "The hour that is not over yet, as far as it was seen."
-
-    time: str  # When it began
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    whole: bool  # Whether it was seen from its beginning
-
-# %% ../nbs/81_client.ipynb #3749eb98
+# %% ../nbs/81_client.ipynb #e712da1b
 class StreamEvent(BaseModel):
     "Something that happened; `id` says where a stream can be taken up again."
 
     id: str = ""
 
 
-class PriceEvent(StreamEvent):
+class PriceEvent(StreamEvent, PriceTick):
     "A price."
 
-    coin: str
-    time: str
-    price: float
-    via: str  # `websocket` or `rest`
-    hour: RunningHour
 
-
-class ForecastEvent(StreamEvent):
+class ForecastEvent(StreamEvent, PredictionAnswer):
     "A new forecast."
 
-    prediction: PredictionResult
 
-# %% ../nbs/81_client.ipynb #9949af0c
-class ScoredEvent(StreamEvent):
+class ScoredEvent(StreamEvent, ScoredForecast):
     "A forecast whose hour has come."
-
-    coin: str
-    model: str
-    model_version: str
-    predicted_for: str
-    predicted_price: float
-    actual_price: float
-    abs_error: float
-    persistence_error: float
-    inside_50: bool
-    inside_90: bool
 
 # %% ../nbs/81_client.ipynb #2f1c7fb1
 EVENTS: dict[str, type[StreamEvent]] = {"price": PriceEvent, "forecast": ForecastEvent, "scored": ScoredEvent}

@@ -7,7 +7,7 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'Answer', 'Se
            'models_of', 'followed', 'state_for', 'keep_state', 'recalled', 'keep_forecast', 'reference_candles',
            'forecast_hour', 'predict_at', 'remember', 'recall', 'notice_corrections']
 
-# %% ../../nbs/64_service.answers.ipynb #f2ec7b09
+# %% ../../nbs/64_service.answers.ipynb #184fe6da
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,9 +19,10 @@ from ..data.coinbase import BadRangeError, ExchangeError, make_client
 from ..evaluation.intervals import ConformalState
 from ..settings import Settings
 from . import predict as forecasting
+from .contract import PredictionResult
 from .feed import MINUTE_AFTER, Feed, Window, candles_for, exchange_now, minutes_for, minutes_until
 from .ledger import Ledger, Recorder, record, to_entry
-from .predict import ROLLING, Forecast, Model, PredictionResult, Shelf
+from .predict import ROLLING, Forecast, Model, Shelf
 
 # %% ../../nbs/64_service.answers.ipynb #0caefc0a
 class Answer(NamedTuple):

@@ -7,12 +7,11 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
            'StreamFrom', 'LastEventId', 'PAGE', 'DESCRIPTION', 'ServiceError', 'TooManyReadersError', 'ErrorRule',
            'Problem', 'find_rule', 'on_error', 'get_service', 'on_http_error', 'on_invalid', 'FrontDoor',
            'KnownTransport', 'pass_on', 'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText',
-           'get_stream', 'CoinInfo', 'Coins', 'get_coins', 'ModelInfo', 'Models', 'get_models', 'describe_models',
-           'Health', 'live', 'ready', 'find_problems', 'take_snapshot', 'get_metrics', 'docs_page', 'get_docs',
-           'make_app', 'reach', 'open_socket', 'make_server', 'announce', 'serve', 'make_worker', 'RunningService',
-           'running_service', 'predict_once']
+           'get_stream', 'get_coins', 'get_models', 'describe_models', 'live', 'ready', 'find_problems',
+           'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server',
+           'announce', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
-# %% ../../nbs/69_service.app.ipynb #663b8052
+# %% ../../nbs/69_service.app.ipynb #af92d3cb
 import asyncio
 import contextlib
 import gc
@@ -44,15 +43,16 @@ from ..registry.bundle import BundleError
 from ..settings import CryptoRTIError, Settings, load_settings, settings_environment
 from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
+from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
+from .contract import ScoredForecast
 from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
 from .page import Page, missing_page, read_page
-from .predict import PredictionAnswer, PredictionResult, Shelf, Time
-from .record import AccuracyAnswer, HistoryAnswer, Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record
-from .record import told_history
-from .stream import TRANSPORT, EventStream, Hub, PriceTick, ScoredForecast
+from .predict import Shelf
+from .record import Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record, told_history
+from .stream import TRANSPORT, EventStream, Hub
 from .stream import close_hub, keep_telling_forecasts, keep_telling_prices, open_stream
 
 # %% ../../nbs/69_service.app.ipynb #d89e3da3
@@ -291,23 +291,6 @@ async def get_stream(
         return EventText()
     return open_stream(service, hub, result, model_name, time_from, request.headers.get("last-event-id", last_event_id))
 
-# %% ../../nbs/69_service.app.ipynb #43eca737
-class CoinInfo(BaseModel):
-    "A coin that can be asked for."
-
-    coin: str
-    source: str = Field(description="Where its candles come from")
-    champion: str = Field(description="Kind of the model that answers by default")
-    champion_version: str
-    models: list[str] = Field(description="What model_name may be")
-    data_until: Time | None = Field(description="End of the last closed hour at hand, null before the first candles came")
-
-
-class Coins(BaseModel):
-    "What GET /api/coins answers."
-
-    coins: list[CoinInfo]
-
 # %% ../../nbs/69_service.app.ipynb #fcf3148b
 @router.get("/api/coins", response_model=Coins, responses=_guarded, tags=["forecasts"])
 async def get_coins(request: Request) -> Response:
@@ -321,26 +304,6 @@ async def get_coins(request: Request) -> Response:
             models=forecasting.model_names(service.shelf, coin), data_until=to_iso(window.end) if window else None,
         ))  # fmt: skip
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
-
-# %% ../../nbs/69_service.app.ipynb #d96c9663
-class ModelInfo(BaseModel):
-    "What the registry has exported for one coin, and what of it is on duty."
-
-    name: str = Field(description="Registered name, source.product")
-    coin: str
-    source: str
-    versions: dict[str, dict[str, Any]] = Field(description="Kind, training span and metrics by version")
-    aliases: dict[str, str] = Field(description="The version each alias means in the registry")
-    serving: dict[str, str] = Field(description="The version that answers for each alias; another one only where a fault says why")
-    faults: dict[str, str] = Field(description="Why a version is kept out")
-    last_retrained: str | None
-    last_decision: dict[str, Any] | None = Field(description="Whether the last challenger was promoted, and the reasons")
-
-# %% ../../nbs/69_service.app.ipynb #17f6b3fc
-class Models(BaseModel):
-    "What GET /api/models answers."
-
-    models: list[ModelInfo]
 
 # %% ../../nbs/69_service.app.ipynb #2ff241da
 @router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
@@ -364,13 +327,6 @@ def describe_models(
         faults=models.faults if models else {},
         last_retrained=index.last_retrained if index else None, last_decision=index.last_decision if index else None,
     )  # fmt: skip
-
-# %% ../../nbs/69_service.app.ipynb #c6e70c69
-class Health(BaseModel):
-    "How the service is."
-
-    status: str = Field(examples=["live", "ready"])
-    problems: list[str] = Field(description="What is not as it should be, while the service answers nevertheless")
 
 # %% ../../nbs/69_service.app.ipynb #8801e5c0
 _LIVE = Health(status="live", problems=[]).model_dump_json().encode()

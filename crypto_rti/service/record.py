@@ -5,21 +5,19 @@
 # %% auto #0
 __all__ = ['END_OF_TIME', 'LATEST', 'RECALL_SECONDS', 'MOST_DAYS', 'MOST_HOURS', 'HISTORIES_KEPT', 'Record', 'every_model',
            'forecast_all', 'past_entries', 'fill', 'steps', 'learn', 'settle', 'work', 'keep_record', 'open_record',
-           'close_record', 'Score', 'DayScore', 'Accuracy', 'AccuracyAnswer', 'check_days', 'measured_accuracy',
-           'ToldForecast', 'History', 'HistoryAnswer', 'check_hours', 'closes_between', 'told_history']
+           'close_record', 'check_days', 'measured_accuracy', 'check_hours', 'closes_between', 'told_history']
 
-# %% ../../nbs/65_service.record.ipynb #4ebba035
+# %% ../../nbs/65_service.record.ipynb #178ac5ef
 import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
 
 from ..data.candles import HOUR, final_until, floor_time, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableError
@@ -29,9 +27,10 @@ from ..settings import CryptoRTIError
 from . import ledger as books
 from .answers import STATES_KEPT, Key, Service, find_model, forecast_hour, keep_state, models_of, notice_corrections, reference_candles
 from .answers import served, state_for
+from .contract import Accuracy, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, ToldForecast
 from .feed import Window, candles_for, exchange_now, log, minutes_for, next_look
 from .ledger import Entry, Outcomes
-from .predict import BacktestSummary, Interval, Model, ParameterError, PastPrice, Time, candles_until, held_out_scores, shown
+from .predict import Model, ParameterError, candles_until, held_out_scores, shown
 
 # %% ../../nbs/65_service.record.ipynb #8982e8ae
 @dataclass
@@ -263,47 +262,6 @@ def close_record(
         books.close_ledger(service.ledger)
     service.recorder = service.ledger = None
 
-# %% ../../nbs/65_service.record.ipynb #84301a2e
-class Score(BaseModel):
-    "What forecasts were worth; null where there is nothing to divide by."
-
-    n: int = Field(description="Forecasts made before their hour was over and scored since")
-    mae: float | None = Field(description="Mean absolute error, in the quote currency")
-    mae_persistence: float | None = Field(description="The same of 'no change' in the same hours")
-    mase: float | None = Field(description="mae / mae_persistence; below 1 is better than doing nothing")
-    direction: float | None = Field(description="Share of moves whose sign was right")
-    coverage_50: float | None = Field(description="Share of prices within the 50 % interval")
-    coverage_90: float | None = Field(description="Share of prices within the 90 % interval")
-    unscored: int = Field(description="Forecasts that wait for their price")
-    without_trades: int = Field(description="Forecasts of hours in which nobody traded")
-
-# %% ../../nbs/65_service.record.ipynb #946f1d82
-class DayScore(Score):
-    "Of one day."
-
-    day: str = Field(description="Date, UTC", examples=["2024-01-31"])
-
-# %% ../../nbs/65_service.record.ipynb #31207cb4
-class Accuracy(Score):
-    "How a kind of model has done for one coin."
-
-    coin: str
-    model: str = Field(description="Kind of the model; all of its versions count")
-    model_version: str = Field(description="The version on duty")
-    source: str
-    mode: Literal["hour", "rolling"]
-    days: int = Field(description="How far back")
-    since: Time | None = Field(description="Start of the first day that counts, null when there is none")
-    by_day: list[DayScore] = Field(description="Oldest first")
-    this_version: Score = Field(description="The version on duty alone")
-    backtest: BacktestSummary = Field(description="What the backtest of that version promised")
-
-# %% ../../nbs/65_service.record.ipynb #ae1a93b1
-class AccuracyAnswer(BaseModel):
-    "What GET /api/accuracy answers."
-
-    accuracy: Accuracy
-
 # %% ../../nbs/65_service.record.ipynb #cc5bc207
 MOST_DAYS = 3650
 
@@ -355,39 +313,6 @@ def _measure(service: Service, coin: str, model: Model, days: int, mode: Any) ->
         **found, coin=coin, model=model.kind, model_version=model.version, source=service.source.name, mode=mode, days=days,
         since=f"{scored[0]}T00:00:00Z" if scored else None, this_version=Score(**own), backtest=BacktestSummary(mase=mase, coverage_90=coverage),
     )  # fmt: skip
-
-# %% ../../nbs/65_service.record.ipynb #1f07765c
-class ToldForecast(BaseModel):
-    "What was said about one hour, and what came."
-
-    predicted_for: Time = Field(description="End of the hour")
-    predicted_price: float = Field(description="Median forecast")
-    current_price: float = Field(description="Close one hour before, which the forecast knew")
-    interval: Interval = Field(description="90 % interval")
-    interval_50: Interval = Field(description="50 % interval")
-    actual_price: float | None = Field(description="Price at predicted_for, null until known")
-    model_version: str
-    requested: Time = Field(description="When it was made, by the exchange's clock")
-    late: bool = Field(description="Made after its hour had closed, to make up for an outage; never counted in the record")
-
-# %% ../../nbs/65_service.record.ipynb #00060688
-class History(BaseModel):
-    "What the price was, and what was said about it."
-
-    coin: str
-    model: str = Field(description="Kind of the model on duty; all of its versions count")
-    model_version: str = Field(description="The version on duty")
-    source: str
-    until: Time = Field(description="End of the last closed hour")
-    stale: bool = Field(description="True when the exchange is away and there should be more prices")
-    prices: list[PastPrice] = Field(description="Oldest first, the last one at until; hours without trades are absent")
-    forecasts: list[ToldForecast] = Field(description="Oldest first, up to the coming hour; hours that nobody forecast are absent")
-
-# %% ../../nbs/65_service.record.ipynb #2fa1e5d0
-class HistoryAnswer(BaseModel):
-    "What GET /api/history answers."
-
-    history: History
 
 # %% ../../nbs/65_service.record.ipynb #24005002
 MOST_HOURS = 720

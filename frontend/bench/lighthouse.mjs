@@ -15,7 +15,7 @@ const median = (values) => values.toSorted((one, other) => one - other)[Math.flo
 const python = process.env.PYTHON ?? here("../../.venv/bin/python");
 const service = spawn(python, [here("../e2e/service.py")], { cwd: here("../.."), stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, OMP_NUM_THREADS: "1" } });
 const [url] = await once(createInterface({ input: service.stdout }), "line");
-const chrome = await launch({ chromePath: process.env.CHROMIUM ?? "/usr/bin/chromium", chromeFlags: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
+const chrome = await launch({ chromePath: process.env.CHROMIUM, chromeFlags: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
 let missed = false;
 try {
   for (const page of PAGES) {
