@@ -286,14 +286,15 @@ def promote(
 @app.command()
 def rollback(
     name: Annotated[str, typer.Argument(help="Registered model such as coinbase.BTC-USD")],
+    why: Annotated[str, typer.Option(help="Reason, kept with the event and shown on the page")] = "",
 ) -> None:
     """Give the place back to the champion before this one.
 
-    $ crypto-rti rollback coinbase.BTC-USD
+    $ crypto-rti rollback coinbase.BTC-USD --why "wrong since the exchange's maintenance"
     """
     from crypto_rti.registry.catalog import rollback as step_back
 
-    typer.echo(f"{name}: version {step_back(load_settings(), name)} is champion again")
+    typer.echo(f"{name}: version {step_back(load_settings(), name, why)} is champion again")
 
 # %% ../nbs/80_cli.ipynb #9fba7525
 @app.command()

@@ -324,6 +324,7 @@ class Index(BaseModel):
     versions: dict[str, dict[str, Any]] = {}  # Kind, training span and metrics by version
     last_retrained: str | None = None  # ISO 8601, UTC
     last_decision: dict[str, Any] | None = None  # Whether the last challenger was promoted, and why not
+    last_event: dict[str, Any] | None = None  # What happened last: `event` is `promoted`, `refused` or `rolled_back`; with reasons and time
 
 # %% ../../nbs/50_registry.bundle.ipynb #c8a78e33
 def _parse_index(text: bytes, name: str) -> Index:

@@ -179,6 +179,27 @@ def _experiment(
     local = (settings.home / "artifacts").absolute().as_uri() if settings.tracking_uri.startswith("sqlite:") else None
     return str(client.create_experiment(name, artifact_location=local))
 
+# %% ../../nbs/51_registry.catalog.ipynb #1fe30dad
+def _to_tag(
+    facts: dict[str, Any],  # Anything JSON can hold
+    limit: int = 5000,  # Characters
+) -> str:  # JSON
+    "Write facts so that they fit a tag and can be read back."
+    kept = dict(facts)
+    if len(json.dumps(kept)) > limit and "reasons" in kept:
+        kept["reasons"] = [str(reason)[:400] for reason in kept["reasons"][:8]]
+    while len(text := json.dumps(kept)) > limit:
+        del kept[max(kept, key=lambda key: (key != "reasons", len(json.dumps(kept[key]))))]
+    return text
+
+
+def _from_tag(text: str | None) -> Any:
+    "Read facts back; `None` where there are none, or where an earlier release cut the text."
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
+
 # %% ../../nbs/51_registry.catalog.ipynb #191bb4e5
 def _log_run(
     client: "MlflowClient",
@@ -232,7 +253,7 @@ def register_bundle(
     with _locked(settings):
         if not client.search_registered_models(filter_string=f"name='{bundle.name}'"):
             client.create_registered_model(bundle.name)
-        made = client.create_model_version(bundle.name, f"runs:/{run}/bundle", run_id=run, tags={**facts, **data, "metrics": json.dumps(bundle.metrics)[:5000]})
+        made = client.create_model_version(bundle.name, f"runs:/{run}/bundle", run_id=run, tags={**facts, **data, "metrics": _to_tag(bundle.metrics)})
         for alias in (bundle.kind, "challenger"):
             client.set_registered_model_alias(bundle.name, alias, str(made.version))
     return str(made.version)
@@ -258,7 +279,7 @@ def _to_version(found: Any, aliases: dict[str, str]) -> Version:
     tags, number = dict(found.tags), str(found.version)
     named = tuple(sorted(alias for alias, version in aliases.items() if version == number))
     span = (tags.get("train_start", ""), tags.get("train_end", ""))
-    metrics = json.loads(tags.get("metrics", "{}"))
+    metrics = _from_tag(tags.get("metrics")) or {}
     return Version(found.name, number, tags.get("kind", ""), named, tags.get("created", ""), span, metrics, found.run_id, tags)
 
 # %% ../../nbs/51_registry.catalog.ipynb #176f0b37
@@ -319,6 +340,28 @@ def _export_version(
         manifest = read_manifest(source)
         return write_bundle(target, {**manifest.model_dump(mode="json"), "version": item.version}, read_files(source, manifest))
 
+# %% ../../nbs/51_registry.catalog.ipynb #a6a4eea5
+def _note_event(
+    client: "MlflowClient",
+    name: str,  # Registered name
+    event: str,  # `promoted`, `refused` or `rolled_back`
+    item: Version,  # Whom it is about
+    previous: str | None,  # Champion before
+    reasons: Sequence[str],  # Why
+) -> None:
+    "Record what happened last."
+    facts = {"event": event, "kind": item.kind, "version": item.version, "previous_version": previous, "reasons": list(reasons)}
+    client.set_registered_model_tag(name, "last_event", _to_tag({**facts, "time": to_iso(int(time.time()))}))
+
+
+def _last_event(
+    tags: dict[str, str],  # Of the registered model
+    champion: str | None,  # Who answers now
+) -> dict[str, Any] | None:
+    "Read what happened last; nothing where the record contradicts the alias."
+    event: dict[str, Any] | None = _from_tag(tags.get("last_event"))
+    return event if event and (event["event"] == "refused" or event["version"] == champion) else None
+
 # %% ../../nbs/51_registry.catalog.ipynb #35767dc9
 def export_models(
     settings: Settings,  # Names the registry and the export folder
@@ -334,9 +377,10 @@ def export_models(
             _export_version(client, settings, item)
         listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
         aliases = {alias: item.version for item in versions for alias in item.aliases}
-        decision = json.loads(client.get_registered_model(name).tags.get("last_decision", "null"))
+        tags = client.get_registered_model(name).tags
+        decision, event = _from_tag(tags.get("last_decision")), _last_event(tags, aliases.get("champion"))
         newest = max(item.created for item in versions)
-        index = Index(name=name, aliases=aliases, versions=listed, last_retrained=newest, last_decision=decision)
+        index = Index(name=name, aliases=aliases, versions=listed, last_retrained=newest, last_decision=decision, last_event=event)
         write_index(settings.bundles_dir, index)
     return index
 
@@ -368,6 +412,7 @@ def promote(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
     version: str,  # A number or an alias such as `lasso`
+    reasons: Sequence[str] = ("promoted by hand, without asking the gate",),  # Kept with the event
 ) -> str:  # The version that is champion now
     "Make a version champion and export it. This asks no questions; `put_forward` does."
     client = connect(settings)
@@ -376,6 +421,7 @@ def promote(
         aliases = read_aliases(client, name)
         if aliases.get("champion") != chosen.version:
             _crown(client, name, chosen.version, _history(client, name, aliases.get("champion")), "promoted")
+            _note_event(client, name, "promoted", chosen, aliases.get("champion"), reasons)
         if aliases.get("challenger") == chosen.version:
             client.delete_registered_model_alias(name, "challenger")
         export_models(settings, name)
@@ -385,16 +431,20 @@ def promote(
 def rollback(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
+    why: str = "",  # Kept with the event
 ) -> str:  # The version that is champion now
     "Give the place back to the champion before this one, and export it."
     client = connect(settings)
     with _locked(settings):
-        get_version(settings, name, "champion")
+        left = get_version(settings, name, "champion")
         past = _history(client, name, read_aliases(client, name)["champion"])
         if len(past) < 2:
             raise CatalogError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
         _crown(client, name, past[-2], past[:-2], "rolled_back_to")
         client.set_model_version_tag(name, past[-1], "rolled_back_from", to_iso(int(time.time())))
+        chosen = get_version(settings, name, past[-2])
+        moved = f"rolled back from {left.kind} version {left.version} to {chosen.kind} version {chosen.version}"
+        _note_event(client, name, "rolled_back", chosen, left.version, [moved, *([why] if why else [])])
         export_models(settings, name)
     return past[-2]
 
@@ -560,9 +610,9 @@ def _record(
     decision: Decision,
 ) -> None:
     "Keep a decision with the version and with the model."
-    text = json.dumps(asdict(decision))
-    client.set_model_version_tag(name, decision.version, "decision", text[:5000])
-    client.set_registered_model_tag(name, "last_decision", text[:5000])
+    text = _to_tag(asdict(decision))
+    client.set_model_version_tag(name, decision.version, "decision", text)
+    client.set_registered_model_tag(name, "last_decision", text)
 
 
 def _try(
@@ -600,7 +650,9 @@ def put_forward(
         decision = _try(ours, theirs, dataset, checks)
         _record(client, name, decision)
         if decision.promoted:
-            promote(settings, name, decision.version)
+            promote(settings, name, decision.version, decision.reasons)
+        else:
+            _note_event(client, name, "refused", contestants[0], theirs.version, decision.reasons)
         export_models(settings, name)
     return decision
 
@@ -613,13 +665,14 @@ def ensure_champion(
     "Register and promote this bundle unless the model has a champion that this code can load."
     client, name = connect(settings), manifest["name"]
     with _locked(settings):
+        reason = "the first champion, so that something honest answers"
         if "champion" in read_aliases(client, name):
             try:
                 load_bundle(_export_version(client, settings, get_version(settings, name, "champion")))
                 return None
-            except BundleError:
-                pass
-        return promote(settings, name, register_bundle(settings, manifest, files))
+            except BundleError as error:
+                reason = f"it takes the place of a champion that cannot be used: {error}"
+        return promote(settings, name, register_bundle(settings, manifest, files), [reason])
 
 # %% ../../nbs/51_registry.catalog.ipynb #44ae4461
 def attach_report(
