@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Words', 'SECRETS', 'CryptoRTIError', 'SettingsError', 'Settings', 'load_settings', 'mask_credentials',
-           'describe_settings', 'settings_environment', 'atomic_file', 'write_atomic', 'write_json']
+           'describe_settings', 'settings_environment', 'is_special', 'atomic_file', 'write_atomic', 'write_json']
 
 # %% ../nbs/00_settings.ipynb #cee33a3b
 import json
@@ -23,9 +23,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 class CryptoRTIError(Exception):
     "Root of every error that crypto_rti raises on purpose; its text is fit for a user to read."
 
+    exit_code = 1  # Of a command that it ends; 2 where the command was used wrongly or named something that does not exist
+
 # %% ../nbs/00_settings.ipynb #3a1d4704
 class SettingsError(CryptoRTIError, ValueError):
     "A setting has a value that cannot work."
+
+    exit_code = 2
 
 # %% ../nbs/00_settings.ipynb #dafcf5ef
 def _split(value: Any) -> Any:
@@ -109,6 +113,9 @@ def load_settings(
     except ValidationError as error:
         faults = "; ".join(_fault(fault["loc"], fault["input"], fault["msg"]) for fault in error.errors())
         raise SettingsError(f"These settings cannot work: {faults}. Correct them in the environment or in .env.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        fault = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f".env in the working folder cannot be read ({fault}); correct or remove it, or start in another folder") from None
 
 
 def _fault(place: tuple[int | str, ...], given: Any, text: str) -> str:
@@ -157,16 +164,29 @@ def _plain(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 # %% ../nbs/00_settings.ipynb #aec3647b
+def is_special(
+    path: Path,  # Any path
+) -> bool:  # Whether it is, or leads to, something that must not be replaced by a file
+    "Tell a device, a pipe or a file of the system from a place for a file."
+    system = str(path).startswith(("/dev/", "/proc/")) and not str(path).startswith("/dev/shm/")
+    return system or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 @contextmanager
 def atomic_file(
-    path: Path,  # Target file; missing parent folders are made
+    path: Path,  # Target file; missing parent folders are made. A symbolic link is followed, a device or pipe is written to directly
     mode: str = "wb",  # Or `w` for text
     **options: Any,  # Of `open`: `encoding`, `newline`
 ) -> Iterator[IO[Any]]:  # To write to
     "A file that takes the place of `path` when the block ends; on any error `path` is as it was."
     path = Path(path)
+    if is_special(path):
+        with open(path, mode, **options) as file:
+            yield file
+        return
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, mode, **options) as file:
             yield file
