@@ -20,17 +20,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 import crypto_rti
 
 from .data.candles import HOUR, Source, check_product, parse_source
 from .features import reference_product
+from .processes import Family, die_with_parent, hold_lock
 from .settings import CryptoRTIError, Settings, settings_environment, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
@@ -132,14 +131,21 @@ def _execute(
     notebook: str,  # What to run
     report: str,  # Where the executed copy goes
     parameters: str,  # JSON
+    keep: str = "",  # Descriptors that the kernel inherits, such as that of a lock
 ) -> None:
     "Execute a notebook and render it, failed or not. Runs in the process that `run_notebook` starts."
     # jsonschema would compile a grammar of internationalised URIs for 2.5 s, which no notebook needs; it treats the module as optional
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    from jupyter_client.manager import AsyncKernelManager
     from papermill import execute_notebook
 
+    class Manager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**options, pass_fds=[*map(int, keep.split())], preexec_fn=die_with_parent)
+
+    how = {"kernel_name": "python3", "progress_bar": False, "cwd": os.getcwd(), "start_timeout": 120, "kernel_manager_class": Manager}
     try:
-        execute_notebook(notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120)
+        execute_notebook(notebook, report, json.loads(parameters), **how)
     finally:
         _write_html(Path(report))
 
@@ -162,21 +168,24 @@ def _start(
     report: Path,
     environment: dict[str, str],  # On top of this process's own
     timeout: float,  # Seconds
+    family: Family,  # What the process belongs to
 ) -> tuple[int, str]:  # Exit status and the end of what it printed
-    "Run `_execute` in a process of its own and wait for it; it does not outlive this one's interest."
+    "Run `_execute` in a process of its own and wait until it and everything below it has ended."
     command = [sys.executable, "-c", "import sys; from crypto_rti.pipeline import _execute; _execute(*sys.argv[1:])"]
-    arguments = [str(notebook), str(report), json.dumps(parameters)]
+    arguments = [str(notebook), str(report), json.dumps(parameters), " ".join(map(str, family.keep))]
     variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # A report without figures is no report
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
+    process = family.start([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         said, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.terminate()
         said = f"{process.communicate()[0]}\nstopped after {timeout:.0f} s"
     finally:
         if process.poll() is None:
-            process.kill()
+            process.terminate()
             process.wait()
+    if family.ended:
+        raise InterruptedError(f"{Path(notebook).stem} was stopped")
     return process.returncode, said.strip()[-2000:]
 
 # %% ../nbs/70_pipeline.ipynb #ce28a481
@@ -207,6 +216,7 @@ def run_notebook(
     report: Path,  # Where the executed notebook is kept; HTML and results go beside it
     environment: dict[str, str] | None = None,  # Variables for its kernel, on top of this process's
     timeout: float = 6 * 3600,  # Seconds after which it is stopped
+    family: Family | None = None,  # What its process belongs to; one of its own when not given
 ) -> dict[str, Any]:  # What it recorded, with the effective parameters under `parameters`
     "Run a notebook strictly and keep its report; raise `CellFailedError` naming the cell that failed."
     report = Path(report)
@@ -214,10 +224,11 @@ def run_notebook(
     given = {**({"RESULT": str(result)} if "RESULT" in read_parameters(notebook) else {}), **parameters}
     checked = check_parameters(notebook, given)
     report.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(2):
-        status, said = _start(notebook, checked, report, environment or {}, timeout)
-        if status == 0 or _has_run(report):
-            break
+    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), nullcontext(family) if family else Family() as owner:
+        for _ in range(2):
+            status, said = _start(notebook, checked, report, environment or {}, timeout, owner)
+            if status == 0 or status >= 128 or _has_run(report):  # From 128 on a signal ended it
+                break
     if status:
         failed = _failed_cell(notebook, report) or f"its process, which ended with status {status}: {said.splitlines()[-1] if said else 'it said nothing'}"
         raise CellFailedError(f"{Path(notebook).stem} failed in {failed}; the report is {report}")
@@ -248,11 +259,11 @@ class Outcome:
     seconds: float = 0.0
 
 # %% ../nbs/70_pipeline.ipynb #adb993f7
-def _run_job(job: Job, environment: dict[str, str]) -> Outcome:
+def _run_job(job: Job, environment: dict[str, str], family: Family) -> Outcome:
     "Run one job; an error we raise on purpose becomes part of the outcome."
     start = time.monotonic()
     try:
-        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, environment), "", time.monotonic() - start)
+        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, environment, family=family), "", time.monotonic() - start)
     except CryptoRTIError as error:
         return Outcome(job, {}, str(error), time.monotonic() - start)
 
@@ -262,21 +273,18 @@ def run_grid(
     workers: int = 2,  # How many run at the same time
     environment: dict[str, str] | None = None,  # Variables for the kernels
     on_done: Callable[[Outcome], None] = lambda outcome: None,  # Called as each one ends
+    keep: Sequence[int] = (),  # Descriptors that their processes inherit, such as that of a lock
 ) -> list[Outcome]:  # In the order of `jobs`; one that failed does not stop the others
     "Run notebooks, several at a time."
     for job in jobs:
         declared = read_parameters(job.notebook)
         check_parameters(job.notebook, {**({"RESULT": ""} if "RESULT" in declared else {}), **job.parameters})
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        waiting = {pool.submit(_run_job, job, environment or {}): place for place, job in enumerate(jobs)}
-        outcomes: dict[int, Outcome] = {}
-        try:
-            for future in as_completed(waiting):
-                outcomes[waiting[future]] = future.result()
-                on_done(future.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    outcomes: dict[int, Outcome] = {}
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Family(keep) as family:  # An interrupt ends the family first; the threads follow
+        waiting = {pool.submit(_run_job, job, environment or {}, family): place for place, job in enumerate(jobs)}
+        for future in as_completed(waiting):
+            outcomes[waiting[future]] = future.result()
+            on_done(future.result())
     return [outcomes[place] for place in range(len(jobs))]
 
 # %% ../nbs/70_pipeline.ipynb #c5833db7
@@ -470,14 +478,14 @@ def _run_plan(
 
 # %% ../nbs/70_pipeline.ipynb #882dd160
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def _only_one(settings: Settings) -> Iterator[int]:  # Descriptor of the lock, for the processes that work under it
     "Hold the lock of retraining; raise `LockedError` at once when somebody else does."
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.home / "retrain.lock", timeout=0):
-            yield
-    except Timeout:
-        raise LockedError(f"another retraining holds {settings.home.name}/retrain.lock; it will do the work, or try again when it has finished") from None
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(hold_lock(settings.home / "retrain.lock"))
+        except TimeoutError:
+            raise LockedError(f"another retraining holds {settings.home.name}/retrain.lock; it will do the work, or try again when it has finished") from None
+        yield handle
 
 # %% ../nbs/70_pipeline.ipynb #8acd80da
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
@@ -568,7 +576,7 @@ def retrain(
 ) -> RetrainReport:
     "Fetch, train and promote whatever is out of date; raise `LockedError` when another process is at it."
     pipeline = find_pipeline()
-    with _only_one(settings):
+    with _only_one(settings) as lock:
         plan = make_plan(settings, pipeline, start, params, every_hours, force)
         if not plan.stale:
             return RetrainReport(plan)
@@ -576,7 +584,7 @@ def retrain(
         with _progress(2 * len(plan.stale) + 2 * len(plan), progress) as tell:
             folder = _new_run(settings.runs_dir)
             stage = Stage(plan, pipeline, folder.absolute(), start)
-            outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, tell), params or {}))
+            outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, tell, [lock]), params or {}))
         _summarise(folder, outcomes)
         return RetrainReport(plan, folder, outcomes, tuple(prune_runs(settings.runs_dir, settings.keep_runs)))
 

@@ -12,6 +12,7 @@ __all__ = ['NETWORKS', 'NETWORK_REFIT_DAYS', 'NETWORK_ROWS', 'LEAST_OWN_ROWS', '
 import hashlib
 import json
 import os
+import signal
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,6 +33,7 @@ from .intervals import FOLLOWED, ConformalState, calibrate, follow, known_at, st
 from .metrics import FORECAST_COLUMNS, LEVELS, score_forecasts
 from ..features import QUANTILES, Dataset, concat_datasets, to_prices
 from ..models.base import PURGE, Forecaster, Model, ModelError, make_model, split_validation, train_forecaster
+from ..processes import end_with_parent
 from ..settings import CryptoRTIError, write_atomic, write_json
 
 # %% ../../nbs/42_evaluation.backtest.ipynb #545ce3d8
@@ -285,6 +287,13 @@ def _watching(
     progress(total, total, "fits")
 
 
+def _work(job: Job, task: Task, parent: int) -> None:
+    "Run a job in a worker, which ends with its parent and leaves Ctrl-C to it."
+    end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run_job(job, task)
+
+
 def _run_all(plan: list[Job], task: Task, jobs: int, progress: Callable[[int, int, str], None]) -> None:
     "Run jobs, so many at a time, each on its share of the processor."
     with _watching(plan, task.work, progress):
@@ -295,7 +304,7 @@ def _run_all(plan: list[Job], task: Task, jobs: int, progress: Callable[[int, in
             threads = max(1, (os.cpu_count() or 1) // jobs)
             with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "A worker stopped")  # joblib replaces one that has grown; nothing is lost
-                Parallel()(delayed(run_job)(job, task) for job in plan)
+                Parallel()(delayed(_work)(job, task, os.getpid()) for job in plan)
 
 # %% ../../nbs/42_evaluation.backtest.ipynb #5b9dc1e5
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import gc
 import math
+import multiprocessing
 import os
 import signal
 import socket
@@ -40,6 +41,7 @@ from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableErr
 from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
 from ..registry.bundle import BundleError
+from ..processes import end_with_parent
 from ..settings import CryptoRTIError, Settings, load_settings, settings_environment
 from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
@@ -667,6 +669,8 @@ def serve(
 def make_worker() -> FastAPI:
     "The application of one worker, made from the environment."
     settings = load_settings()
+    if (supervisor := multiprocessing.parent_process()) is not None and supervisor.pid is not None:
+        end_with_parent(supervisor.pid, patience=2.0)
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
     return make_app(settings, parse_source(settings.source))
 
