@@ -132,13 +132,14 @@ from crypto_rti.evaluation.backtest import run_backtest
 from crypto_rti.features import make_dataset
 
 def endless(*_, **__):
-    open(os.path.join(sys.argv[1] if len(sys.argv) > 1 else os.environ["CRYPTO_RTI_HOME"], f"{os.getpid()}.at_work"), "w")
+    open(os.path.join(os.environ["CRYPTO_RTI_HOME"], f"{os.getpid()}.at_work"), "w")
     time.sleep(120)
 
 span = to_unix("2024-01-01"), to_unix("2024-03-01")
 with stopping_on_signals() as stop:
     try:
-        run_backtest({"BTC-USD": make_dataset(sim_candles("BTC-USD", *span))}, {"lasso": {}}, to_unix("2024-02-01"), span[1], 15, train=endless, jobs=2)
+        rows = make_dataset(sim_candles("BTC-USD", *span), "BTC-USD")
+        run_backtest({"BTC-USD": rows}, {"lasso": {}}, to_unix("2024-02-01"), span[1], 15, train=endless, jobs=2)
     except KeyboardInterrupt:
         sys.exit(128 + stop.number)
 """
