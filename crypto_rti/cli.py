@@ -25,6 +25,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .errors import missing_extra
+from .processes import stopping_on_signals
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
@@ -548,11 +550,16 @@ def _options(version: Annotated[bool, typer.Option("--version", callback=_print_
 
 def main() -> None:
     "Run the command line; what the `crypto-rti` script calls."
-    try:
-        app(prog_name="crypto-rti")
-    except CryptoRTIError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {type(error).__name__}: ", end="")
-        print(error, file=sys.stderr)
-        raise SystemExit(75 if type(error).__name__ == "LockedError" else 1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with stopping_on_signals() as stop:
+        try:
+            app(prog_name="crypto-rti")
+        except (CryptoRTIError, ImportError) as caught:
+            error = missing_extra(caught, f"crypto-rti {' '.join(sys.argv[1:2])}") or caught
+            if not isinstance(error, CryptoRTIError):
+                raise
+            Console(stderr=True).print(f"[bold red]error:[/bold red] {type(error).__name__}: ", end="")
+            print(error, file=sys.stderr)
+            raise SystemExit(75 if type(error).__name__ == "LockedError" else 1) from None
+        finally:
+            if stop.number:
+                raise SystemExit(128 + stop.number) from None

@@ -293,12 +293,12 @@ STEPS = ("1_fetch", "2_features", "3_train", "4_promote")
 
 
 def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
-    "Find the pipeline: in the checkout that this package runs from, else under the working folder."
-    places = [Path(crypto_rti.__path__[0]).parent / "nbs" / "pipelines", Path("nbs") / "pipelines"]
-    for place in places:
+    "Find the pipeline: in the checkout that this package runs from, under the working folder, or in the installed package."
+    package = Path(crypto_rti.__path__[0])
+    for place in (package.parent / "nbs" / "pipelines", Path("nbs") / "pipelines", package / "_nbs" / "pipelines"):
         if all((place / f"{step}.ipynb").exists() for step in STEPS):
             return place.absolute()
-    raise PipelineError("the pipeline's notebooks are not here: they are no part of the wheel; clone the repository and run from its root")
+    raise PipelineError("this installation holds no notebooks of the pipeline; install a wheel that was built from the whole repository, or run from its root")
 
 # %% ../nbs/70_pipeline.ipynb #7c58b080
 LEARNING_CODE = (

@@ -36,7 +36,7 @@ def locked(home: Path) -> bool:
     return subprocess.run([sys.executable, "-I", "-S", "-c", code, home / "retrain.lock"], check=False).returncode == 75
 
 
-def wait(wanted, seconds=60.0, what="it"):
+def wait(wanted, seconds=150.0, what="it"):
     "Wait for something to become true and return it."
     end = time.monotonic() + seconds
     while not (found := wanted()):
@@ -92,7 +92,6 @@ def tiny_pipeline(folder: Path, marks: Path) -> Path:
     ("number", "moment", "everybody"),
     [
         (signal.SIGINT, "kernel", True),
-        (signal.SIGINT, "cell", True),
         (signal.SIGTERM, "cell", False),
         (signal.SIGKILL, "kernel", False),
         (signal.SIGKILL, "cell", True),

@@ -28,6 +28,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from ..evaluation.intervals import ConformalState, IntervalError
 from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, features_signature, shrink_quantiles
+from ..processes import hold_lock
 from ..settings import CryptoRTIError, write_atomic, write_json
 
 # %% ../../nbs/50_registry.bundle.ipynb #82e59f32
@@ -125,14 +126,15 @@ def _replacing(
         fresh = temporary / "new"
         fresh.mkdir()
         yield fresh
-        if folder.exists():
-            os.rename(folder, temporary / "old")
-        try:
-            os.rename(fresh, folder)
-        except OSError:
-            if (temporary / "old").exists():
-                os.rename(temporary / "old", folder)
-            raise
+        with hold_lock(folder.parent / f".{folder.name}.lock", 60, temporary=True):  # Another process may be replacing the same folder
+            if folder.exists():
+                os.rename(folder, temporary / "old")
+            try:
+                os.rename(fresh, folder)
+            except OSError:
+                if (temporary / "old").exists():
+                    os.rename(temporary / "old", folder)
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -396,8 +398,9 @@ def write_index(
         if not (folder / version / "manifest.json").exists():
             raise BundleMissingError(f"{index.name} cannot call version {version} its {alias}: it was not exported")
     write_json(folder / "index.json", index.model_dump(mode="json"))
-    names = [path.parent.name for path in Path(bundles_dir).glob("*/index.json")]
-    write_json(Path(bundles_dir) / "index.json", {"models": sorted(names)})
+    with hold_lock(Path(bundles_dir) / ".index.lock", 60, temporary=True):  # Otherwise a list made before another process added a model could win
+        names = [path.parent.name for path in Path(bundles_dir).glob("*/index.json")]
+        write_json(Path(bundles_dir) / "index.json", {"models": sorted(names)})
 
 # %% ../../nbs/50_registry.bundle.ipynb #65b1ea3d
 def _folder_reader(
@@ -455,8 +458,22 @@ def _pull_version(
     name: str,  # Registered name
     version: str,  # Version to copy
 ) -> bool:  # Whether anything had to be copied
-    "Copy one version: gather, verify, load, and only then make it visible."
+    "Copy one version: gather, verify, load, and only then make it visible. A second process waits and finds it copied."
     folder = bundle_folder(bundles_dir, name, version)
+    try:
+        with hold_lock(folder.parent / f".{version}.partial.lock", 600, temporary=True):
+            return _gather(read, folder, name, version)
+    except TimeoutError:
+        raise BundleError(f"another process has been copying {name} version {version} for ten minutes; end it or wait for it, then pull again") from None
+
+
+def _gather(
+    read: Callable[[str], bytes],  # From `_reader`
+    folder: Path,  # Where the version shall lie
+    name: str,
+    version: str,
+) -> bool:  # Whether anything had to be copied
+    "Copy one version as the only process that does."
     text = read(f"{name}/{version}/manifest.json")
     manifest = _parse_manifest(text, f"{name}/{version}")
     if (manifest.name, manifest.version) != (name, version):

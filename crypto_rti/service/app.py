@@ -51,7 +51,7 @@ from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
-from .page import Page, missing_page, read_page
+from .page import Page, find_page, missing_page, read_page
 from .predict import Shelf
 from .record import Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record, told_history
 from .stream import TRANSPORT, EventStream, Hub
@@ -467,7 +467,7 @@ def make_app(
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
-    app.state.page = read_page(settings.page)
+    app.state.page = read_page(find_page(settings.page))
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
