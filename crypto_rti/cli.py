@@ -12,7 +12,6 @@ import hashlib
 import math
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import missing_extra
-from .processes import stopping_on_signals
+from .processes import shared_folder, stopping_on_signals
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
@@ -179,15 +178,15 @@ def backtest(
     span = to_unix(start), to_unix(end), _parse_days(refit)
     asked = repr((settings.source, settings.products, learned, sorted(models), span))
     work = settings.home / "backtests" / hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()
-    done, checks = _walk(settings, learned, models, span, fixed, controls, {"jobs": jobs or os.cpu_count() or 1, "work": work}, quiet)
-    scores = backtest_report(done, parse_source(settings.source).name, parse_source(train_source).name if train_source else None, checks)
-    if rows:
-        write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
-    if json:
-        write_json(json, scores)
-    if report:
-        _write_report(done.rows, report)
-    shutil.rmtree(work, ignore_errors=True)  # Parts were for going on after a kill; the forecasts are kept by --rows
+    with shared_folder(work):  # Parts are for going on after a kill, and for the same backtest beside this one; the forecasts are kept by --rows
+        done, checks = _walk(settings, learned, models, span, fixed, controls, {"jobs": jobs or os.cpu_count() or 1, "work": work}, quiet)
+        scores = backtest_report(done, parse_source(settings.source).name, parse_source(train_source).name if train_source else None, checks)
+        if rows:
+            write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
+        if json:
+            write_json(json, scores)
+        if report:
+            _write_report(done.rows, report)
     _print_scores(scores)
 
 # %% ../nbs/80_cli.ipynb #e85fece7
