@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -177,6 +178,21 @@ def test_an_interrupted_pull_shows_nothing_and_goes_on_where_it_stopped(shop, tm
     assert f"/{NAME}/2/a.onnx" not in handler.asked and f"/{NAME}/2/b.onnx" in handler.asked
     assert resolve_alias(here, NAME) == "2"
     assert not list((here / NAME).glob(".*"))
+
+
+def test_pulls_into_one_folder_at_once(tmp_path):
+    "Several of all models, and one of each by itself; every one ends well, and the list misses nobody."
+    names = [f"sim.{coin}-USD" for coin in ("BTC", "ETH", "SOL")]
+    for name in names:
+        write_bundle(bundle_folder(tmp_path / "there", name, "1"), facts(version="1", product=name.removeprefix("sim.")), {"a.onnx": fan_onnx()})
+        write_index(tmp_path / "there", Index(name=name, aliases={"champion": "1"}))
+    for round_ in range(8):
+        here = tmp_path / str(round_)
+        with ThreadPoolExecutor(6) as pool:
+            pulls = [pool.submit(pull_bundles, tmp_path / "there", here, wanted) for wanted in (None, None, None, *([name] for name in names))]
+        copied = [name for pull in pulls for name, versions in pull.result().items() if versions]
+        assert sorted(copied) == names, "each is copied once"
+        assert list_models(here) == names and not [path for path in here.rglob(".*") if path.name.endswith((".partial", ".lock"))]
 
 
 def half_onnx(start: int, end: int) -> bytes:
