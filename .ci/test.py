@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
+
+from crypto_rti.processes import Family
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -63,14 +64,15 @@ def environment() -> dict[str, str]:
 def run(*command: object, seconds: float = 600, cwd: Path = ROOT, quiet: bool = False) -> tuple[bool, str]:
     """Run a command with a time limit; return whether it succeeded and, when `quiet`, what it printed."""
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
-    process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=environment(), text=True, start_new_session=True, **output)
-    try:
-        printed, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its kernels and servers too
-        printed = (process.communicate()[0] or "") + f"\nkilled after {seconds:.0f} s"
-        if not quiet:
-            print(printed)
+    with Family() as family:  # Its kernels and servers end with it, also when this is interrupted
+        process = family.start([str(part) for part in command], cwd=cwd, env=environment(), text=True, **output)
+        try:
+            printed, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            printed = (process.communicate()[0] or "") + f"\nkilled after {seconds:.0f} s"
+            if not quiet:
+                print(printed)
     return process.returncode == 0, printed or ""
 
 
