@@ -829,7 +829,7 @@ def check_recorded(
     source: str | None = None,  # Anything when not given
     coin: str | None = None,  # Anything when not given
 ) -> None:
-    "Raise `UnknownNameError` for a source or a coin of which nothing is recorded."
+    "Raise `NoSuchNameError` for a source or a coin of which nothing is recorded."
     row = _forecasts.c
     query = sa.select(row.source, row.coin).distinct()
     if source is None and coin is None:
