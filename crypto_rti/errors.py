@@ -72,6 +72,7 @@ REMEDIES: dict[int, str] = {
     errno.EADDRINUSE: "another program uses the port: choose another one (CRYPTO_RTI_PORT)",
     errno.EADDRNOTAVAIL: "this machine has no such address: choose another host (CRYPTO_RTI_HOST)",
     errno.ESPIPE: "it cannot be rewound: give the name of a file",
+    errno.EFBIG: "the file may not grow further: raise the limit (ulimit -f), or choose a place on another disk",
     errno.EIO: "the disk reports a fault: check it before you go on",
     errno.ENOMEM: "free some memory, or ask for less at once",
 }

@@ -14,6 +14,7 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
 # %% ../../nbs/69_service.app.ipynb #af92d3cb
 import asyncio
 import contextlib
+import errno
 import gc
 import math
 import os
@@ -600,11 +601,11 @@ def open_socket(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # A host name that cannot be encoded is none
         listener.close()
-        if any_port and port:
+        if any_port and port and getattr(error, "errno", None) == errno.EADDRINUSE:
             return open_socket(host, 0)
-        raise ServiceError(f"cannot listen on {host}:{port} ({error.strerror}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
+        raise ServiceError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or 'this is no name of a host'}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
     return listener
 
 # %% ../../nbs/69_service.app.ipynb #d037320f
