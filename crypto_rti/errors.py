@@ -161,9 +161,14 @@ def named_errors(
         raise kind(f"{doing}: {text}" if doing else text) from error
 
 # %% ../nbs/04_errors.ipynb #8803e7b4
+_LONGEST_NAME = 255  # Bytes; the same on every file system in common use
+
+
 def _probe(folder: Path) -> None:
     "Write a little to the nearest folder that exists, and remove it again."
     while not folder.exists() and folder != folder.parent:
+        if len(os.fsencode(folder.name)) > _LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(folder))
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))

@@ -11,6 +11,7 @@ __all__ = ['FORMAT', 'NO_TRADES', 'BEFORE_LISTING', 'UNKNOWN', 'PENDING', 'Range
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -279,7 +280,7 @@ class CandleStore:
     def path(self, source: Source | str, product: str) -> Path:
         "The file of a product: in the store, or in place for a folder source. A stored name wins over a folder called the same."
         if isinstance(source, str):
-            stored = Path(source).name == source and (self.root / source).is_dir()
+            stored = Path(source).name == source and os.path.isdir(self.root / source)
             source = Source(source, "stored") if stored else parse_source(source)
         folder = Path(source.location) if source.kind == "folder" else self.root / source.name
         return folder / f"{check_product(product)}.parquet"

@@ -601,7 +601,7 @@ def open_socket(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     try:
         listener.bind((host, port))
-    except (OSError, UnicodeError) as error:  # A host name that cannot be encoded is none
+    except (OSError, UnicodeError, TypeError) as error:  # A host name that cannot be encoded is none
         listener.close()
         if any_port and port and getattr(error, "errno", None) == errno.EADDRINUSE:
             return open_socket(host, 0)
