@@ -1,6 +1,8 @@
 """Hostile names, places and states, given to every verb of the command line: no traceback, a text that names value and remedy."""
 
+import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -13,11 +15,16 @@ from pathlib import Path
 
 import pytest
 import typer
+from harness import bench
 
 from crypto_rti.cli import app, main
+from crypto_rti.data.candles import Source
 from crypto_rti.errors import PlaceError, check_folder, check_output, explain
+from crypto_rti.service.app import make_app
 from crypto_rti.service.ledger import Entry, check_ledger, close_ledger, open_ledger, write
-from crypto_rti.settings import write_json
+from crypto_rti.service.operations import configure_logging
+from crypto_rti.service.predict import CoinModels
+from crypto_rti.settings import CryptoRTIError, load_settings, write_json
 
 NAMES = ["../../etc/passwd", "it's", 'say "x"', "[red]x", "[/]", "x' OR name LIKE '%", " ", "caf\udce9", "\x1b[2Jx", "x" * 3000]
 NAMES += ["btc-usd", "BTC/USD", "%s{0}", "~nobody-here/x"]
@@ -347,3 +354,50 @@ def test_errors_of_libraries_have_a_remedy(tmp_path):
     ):
         assert says in explain(error) and "s3cret" not in explain(error)
     assert explain(AssertionError("a bug")) == ""
+
+
+# --- The service: what is spelt wrong is told at the start, and every 500 is logged -----------------------------------------
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_every_500_is_logged_under_its_name(tmp_path, format):
+    log = io.StringIO()
+    with bench(tmp_path, products="BTC-USD") as up:
+        level = logging.getLogger().level
+        handler = configure_logging("info", format, stream=log)
+        try:
+            up.service.shelf.coins = {**up.service.shelf.coins, "btc-usd": CoinModels("sim.btc-usd")}  # An error of ours that no rule foresees
+            foreseen_nowhere = up.http.get("/api/predict?coin=btc-usd", headers={"x-request-id": "visit-1"})
+            up.service.shelf.coins = {"BTC-USD": None}  # Nonsense that only a bug can leave there
+            bug = up.http.get("/api/predict?coin=BTC-USD", headers={"x-request-id": "visit-2"})
+        finally:
+            logging.getLogger().removeHandler(handler)
+            logging.getLogger().setLevel(level)
+    for answer, name, raised in ((foreseen_nowhere, "visit-1", "SourceError"), (bug, "visit-2", "AttributeError")):
+        assert answer.status_code == 500 and answer.headers["x-request-id"] == name and "logged" in answer.json()["detail"]
+        told = [line for line in log.getvalue().splitlines() if name in line and "a bug showed while answering '/api/predict'" in line]
+        assert len(told) == 1, log.getvalue()[-3000:]
+        if format == "json":
+            facts = json.loads(told[0])
+            assert facts["level"] == "error" and facts["request_id"] == name and facts["exception"]["type"] == raised
+            assert "Traceback" in facts["exception"]["stack"]
+        else:
+            after = log.getvalue().partition(told[0])[2]
+            assert "ERROR" in told[0] and after.startswith("\n    Traceback (most recent call last)") and raised in after
+
+
+def test_a_coin_spelt_otherwise_is_told_the_spelling(tmp_path):
+    with bench(tmp_path, products="BTC-USD ETH-USD") as up:
+        for coin in ("btc-usd", "BTC/USD", "btc_usd"):
+            for path in ("predict", "accuracy", "history", "stream"):
+                answer = up.http.get(f"/api/{path}", params={"coin": coin})
+                assert answer.status_code == 404 and "did you mean BTC-USD? choose one of BTC-USD, ETH-USD" in answer.json()["detail"]
+        assert "did you mean lasso?" in up.predict(model_name="Lasso").json()["detail"]
+
+
+@pytest.mark.parametrize("product", ["btc-usd", "BTC/USD"])
+def test_a_service_does_not_start_with_a_product_spelt_otherwise(call, product):
+    code, said = call("serve", "--port", "0", "-p", product)
+    assert code == 2 and f"{product!r} is no product name; write it like BTC-USD" in said
+    with pytest.raises(CryptoRTIError, match="write it like BTC-USD"):
+        make_app(load_settings(products=(product,)), Source("sim", "http", "http://127.0.0.1:1"))

@@ -326,6 +326,23 @@ def test_rolling_back_walks_down_the_list_of_champions(home):
         rollback(home, name)
 
 
+def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, capsys):
+    register_bundle(home, facts("lasso", "NAMED-USD"), {"a.onnx": fan_onnx()})
+    monkeypatch.setenv("CRYPTO_RTI_HOME", str(home.home))
+    for arguments, says in (
+        (["models", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD? there are "),
+        (["models", "sim.NAMED-USD' OR name LIKE '%"], "write it like coinbase.BTC-USD"),
+        (["promote", "sim.NAMED-UDS", "lasso"], "did you mean sim.NAMED-USD?"),
+        (["promote", "sim.NAMED-USD", "Lasso"], "did you mean lasso? it has 1 (lasso)"),
+        (["rollback", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD?"),
+    ):
+        monkeypatch.setattr("sys.argv", ["crypto-rti", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and says in said, said
+
+
 def test_what_fails_to_register_is_no_version(home):
     with pytest.raises(BundleCorruptError):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
