@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 
+from crypto_rti.cli import main
 from crypto_rti.features import INPUTS, fit_scaler, make_dataset
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import (
