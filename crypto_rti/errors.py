@@ -40,7 +40,7 @@ def suggest(
 ) -> str:  # `; did you mean X?`, or nothing
     "Find the name that was probably meant."
     by_plain = {_plain(each): each for each in known}
-    found = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=0.75)
     return f"; did you mean {by_plain[found[0]]}?" if found else ""
 
 # %% ../nbs/04_errors.ipynb #e663d3ff
