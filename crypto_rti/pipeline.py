@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEPS', 'LEARNING_CODE', 'Grid', 'RUN_NAME', 'EXIT_OK', 'EXIT_FAILED', 'EXIT_LOCKED', 'PipelineError',
            'ParameterError', 'CellFailedError', 'LockedError', 'read_parameters', 'check_parameters', 'record_result',
-           'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code', 'Plan', 'make_plan', 'Stage',
-           'prune_runs', 'RetrainReport', 'retrain', 'results_table']
+           'own_kernel', 'check_kernel', 'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code',
+           'Plan', 'check_request', 'make_plan', 'Stage', 'prune_runs', 'RetrainReport', 'retrain', 'results_table']
 
 # %% ../nbs/70_pipeline.ipynb #45bc2784
 import ast
@@ -22,15 +22,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import crypto_rti
 
-from .data.candles import HOUR, Source, check_product, parse_source
+from .data.candles import HOUR, Source, TimeError, check_product, parse_source, to_iso, to_unix
 from .features import reference_product
+from .errors import check_folder
 from .processes import Family, die_with_parent, hold_lock
-from .settings import CryptoRTIError, Settings, settings_environment, write_atomic, write_json
+from .settings import CryptoRTIError, Settings, SettingsError, settings_environment, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
 class PipelineError(CryptoRTIError):
@@ -47,6 +49,8 @@ class CellFailedError(PipelineError):
 
 class LockedError(PipelineError):
     "Another retraining is at work."
+
+    exit_code = 75
 
 # %% ../nbs/70_pipeline.ipynb #43f34215
 def _cells(notebook: Path) -> list[dict[str, Any]]:
@@ -126,6 +130,32 @@ def record_result(
         write_json(Path(path), values)
     return values
 
+# %% ../nbs/70_pipeline.ipynb #5c3f77d3
+def own_kernel(
+    keep: Sequence[int] = (),  # Descriptors that the kernel inherits
+) -> Any:  # A class for `kernel_manager_class` of nbclient
+    "Make a manager that starts the running Python as kernel; kernelspecs are not looked up."
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, display_name="python3", language="python")
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**options, pass_fds=keep, preexec_fn=die_with_parent)
+
+    return OwnKernel
+
+
+def check_kernel() -> None:
+    "Raise `PipelineError` where this Python cannot run notebooks."
+    missing = [name for name in ("papermill", "ipykernel", "nbconvert") if find_spec(name) is None]
+    if missing:
+        raise PipelineError(f"notebooks need {', '.join(missing)}, which {sys.executable} does not have; run: pip install 'crypto_rti[train]'")
+
 # %% ../nbs/70_pipeline.ipynb #332ac167
 def _execute(
     notebook: str,  # What to run
@@ -136,16 +166,13 @@ def _execute(
     "Execute a notebook and render it, failed or not. Runs in the process that `run_notebook` starts."
     # jsonschema would compile a grammar of internationalised URIs for 2.5 s, which no notebook needs; it treats the module as optional
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    from jupyter_client.manager import AsyncKernelManager
     from papermill import execute_notebook
 
-    class Manager(AsyncKernelManager):
-        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            await super().start_kernel(**options, pass_fds=[*map(int, keep.split())], preexec_fn=die_with_parent)
-
-    how = {"kernel_name": "python3", "progress_bar": False, "cwd": os.getcwd(), "start_timeout": 120, "kernel_manager_class": Manager}
     try:
-        execute_notebook(notebook, report, json.loads(parameters), **how)
+        execute_notebook(
+            notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120,
+            kernel_manager_class=own_kernel([*map(int, keep.split())]),
+        )  # fmt: skip
     finally:
         _write_html(Path(report))
 
@@ -219,6 +246,7 @@ def run_notebook(
     family: Family | None = None,  # What its process belongs to; one of its own when not given
 ) -> dict[str, Any]:  # What it recorded, with the effective parameters under `parameters`
     "Run a notebook strictly and keep its report; raise `CellFailedError` naming the cell that failed."
+    check_kernel()
     report = Path(report)
     result = report.with_suffix(".json")
     given = {**({"RESULT": str(result)} if "RESULT" in read_parameters(notebook) else {}), **parameters}
@@ -375,6 +403,23 @@ def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], m
     except BundleError:
         return False
 
+# %% ../nbs/70_pipeline.ipynb #bc171b37
+def check_request(
+    settings: Settings,  # Names source, products and models
+    start: str = "",  # First hour to learn from
+) -> None:
+    "Refuse names and times that cannot be right, before anything is asked, fetched or written."
+    from crypto_rti.data.fetch import check_range  # Here, because every notebook's process imports this module
+    from crypto_rti.models.base import check_kinds
+
+    check_kinds(settings.models)
+    for product in settings.products:
+        check_product(product)
+    check_range(start or None, None)
+    parse_source(settings.source)
+    if not settings.models or not settings.products:
+        raise SettingsError("nothing to train: name a product and a kind of model in CRYPTO_RTI_PRODUCTS and CRYPTO_RTI_MODELS")
+
 # %% ../nbs/70_pipeline.ipynb #f00b7be4
 def make_plan(
     settings: Settings,  # Names source, products and models
@@ -387,9 +432,12 @@ def make_plan(
     "Compare what is asked for with what is there; nothing is run or downloaded."
     from crypto_rti.data.coinbase import learn_source, run_sync
 
+    check_request(settings, start)
     source = run_sync(learn_source(parse_source(settings.source)))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, code, state = _last_hours(settings, source, products), digest_code(pipeline), _read_state(settings)
+    if start and to_unix(start) >= min(until.values()):
+        raise TimeError(f"there is nothing to learn from {start} on: the last final hour ends at {to_iso(min(until.values()))}; choose an earlier --start")
     common = {"code": code, "source": [source.kind, source.location], "start": start, "seed": settings.sim_seed if source.kind == "sim" else None}
     common["pool"] = sorted(products)
     marks = {kind: {**common, "params": (params or {}).get(kind, {})} for kind in settings.models}
@@ -554,7 +602,7 @@ def _progress(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("notebooks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn("notebooks", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("notebooks", total=total)
 
@@ -576,6 +624,9 @@ def retrain(
 ) -> RetrainReport:
     "Fetch, train and promote whatever is out of date; raise `LockedError` when another process is at it."
     pipeline = find_pipeline()
+    check_request(settings, start)
+    check_kernel()
+    check_folder(settings.home, "CRYPTO_RTI_HOME")
     with _only_one(settings) as lock:
         plan = make_plan(settings, pipeline, start, params, every_hours, force)
         if not plan.stale:

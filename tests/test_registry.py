@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 
+from crypto_rti.cli import main
 from crypto_rti.features import INPUTS, fit_scaler, make_dataset
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import (
@@ -342,10 +343,27 @@ def test_rolling_back_walks_down_the_list_of_champions(home):
         rollback(home, name)
 
 
+def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, capsys):
+    register_bundle(home, facts("lasso", "NAMED-USD"), {"a.onnx": fan_onnx()})
+    monkeypatch.setenv("CRYPTO_RTI_HOME", str(home.home))
+    for arguments, says in (
+        (["models", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD? there are "),
+        (["models", "sim.NAMED-USD' OR name LIKE '%"], "write it like coinbase.BTC-USD"),
+        (["promote", "sim.NAMED-UDS", "lasso"], "did you mean sim.NAMED-USD?"),
+        (["promote", "sim.NAMED-USD", "Lasso"], "did you mean lasso? it has 1 (lasso)"),
+        (["rollback", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD?"),
+    ):
+        monkeypatch.setattr("sys.argv", ["crypto-rti", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and says in said, said
+
+
 def test_what_fails_to_register_is_no_version(home):
     with pytest.raises(BundleCorruptError):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
-    with pytest.raises(CatalogError, match="none: train a model first"):
+    with pytest.raises(CatalogError, match="there is no model .*did you mean|none: train a model first"):
         get_version(home, "sim.HALF-USD", "lasso")
     assert "sim.HALF-USD" not in list_models(home.bundles_dir)
 
