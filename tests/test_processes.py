@@ -17,7 +17,7 @@ from crypto_rti.pipeline import STEPS, find_pipeline, read_parameters
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 ROOT = Path(__file__).resolve().parents[1]
-IN_TIME = 3.0  # Seconds within which everything has ended
+IN_TIME = 15.0  # Seconds within which everything has ended: one on a machine with nothing else to do
 
 
 def alive(home: Path) -> dict[int, str]:
@@ -111,7 +111,7 @@ def test_a_retraining_that_is_stopped_stops_whole(tmp_path, number, moment, ever
         (os.killpg if everybody else os.kill)(process.pid, number)
         if number != signal.SIGKILL:
             assert process.stderr.readline().startswith("stopping; ")
-            assert time.monotonic() - sent < 1, "a signal is acknowledged at once"
+            assert time.monotonic() - sent < 3, "a signal is acknowledged at once"
         while locked(home) or process.poll() is None:
             assert time.monotonic() - sent < IN_TIME, alive(home)
         assert alive(home) == {}, "the lock is free and somebody works"
