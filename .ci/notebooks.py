@@ -1,6 +1,7 @@
 """Execute the notebooks of a folder in place and store their outputs, cleaned: `notebooks.py nbs [NAME ...]`.
 
 Two at a time, each in a kernel of its own that starts in the notebook's folder. A notebook that fails stays as it was.
+When this is stopped or killed, the kernels and what they started end with it.
 """
 
 import os
@@ -10,28 +11,35 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from crypto_rti.processes import Family, stopping_on_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 3600  # per cell: experiments train for minutes
 
 
+def shown(path: Path) -> Path:
+    """A path as it is named in messages: from the repository's root, where it lies below it."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def execute(path: Path) -> bool:
-    """Run one notebook and write it back; tell whether it succeeded."""
+    """Run one notebook and write it back; tell whether it succeeded. Runs in a process of its own."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
     started = time.monotonic()
     notebook = nbformat.read(path, as_version=4)
     try:
         NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
     except CellExecutionError as error:
-        print(f"FAIL {path.relative_to(ROOT)}\n{str(error)[-4000:]}", flush=True)
+        print(f"FAIL {shown(path)}\n{str(error)[-4000:]}", flush=True)
         return False
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when each cell ran: noise in every diff
     nbformat.write(notebook, path)
     cleaned = subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", path], check=False).returncode == 0
-    print(f"{'ok  ' if cleaned else 'FAIL'} {path.relative_to(ROOT)} ({time.monotonic() - started:.0f} s, {path.stat().st_size // 1000} kB)", flush=True)
+    print(f"{'ok  ' if cleaned else 'FAIL'} {shown(path)} ({time.monotonic() - started:.0f} s, {path.stat().st_size // 1000} kB)", flush=True)
     return cleaned
 
 
@@ -43,9 +51,17 @@ def main(folder: str, *names: str) -> int:
     if not paths:
         print(f"no notebook to execute in {folder}")
         return 1 if names else 0
-    with ThreadPoolExecutor(2) as pool:
-        return 0 if all(list(pool.map(execute, paths))) else 1
+    program = [sys.executable, __file__, "--one"]
+    with ThreadPoolExecutor(2) as pool, Family() as family:
+        statuses = list(pool.map(lambda path: family.start([*program, str(path)]).wait(), paths))
+    return 1 if any(statuses) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    if sys.argv[1] == "--one":
+        sys.exit(0 if execute(Path(sys.argv[2])) else 1)
+    with stopping_on_signals() as stop:
+        try:
+            sys.exit(main(*sys.argv[1:]))
+        except KeyboardInterrupt:
+            sys.exit(128 + stop.number)

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from crypto_rti.processes import Family
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOK_SECONDS, PYTEST_SECONDS = 300, 1500
@@ -27,7 +28,7 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
-    "data.store", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search", "registry.catalog", "pipeline", "bench",
+    "data.store", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search", "registry.catalog", "bench",
 )  # fmt: skip
 
 IMPORT_ALL = """
@@ -63,14 +64,15 @@ def environment() -> dict[str, str]:
 def run(*command: object, seconds: float = 600, cwd: Path = ROOT, quiet: bool = False) -> tuple[bool, str]:
     """Run a command with a time limit; return whether it succeeded and, when `quiet`, what it printed."""
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
-    process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=environment(), text=True, start_new_session=True, **output)
-    try:
-        printed, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its kernels and servers too
-        printed = (process.communicate()[0] or "") + f"\nkilled after {seconds:.0f} s"
-        if not quiet:
-            print(printed)
+    with Family() as family:  # Its kernels and servers end with it, also when this is interrupted
+        process = family.start([str(part) for part in command], cwd=cwd, env=environment(), text=True, **output)
+        try:
+            printed, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            printed = (process.communicate()[0] or "") + f"\nkilled after {seconds:.0f} s"
+            if not quiet:
+                print(printed)
     return process.returncode == 0, printed or ""
 
 
@@ -173,14 +175,86 @@ def modules_of(wheel_contents: Path) -> list[str]:
     return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
 
 
+# Each verb that needs the workbench, as it is called where that is not installed: no traceback, one line that says what to install.
+NEEDS_TRAIN = """
+import contextlib, io, sys
+from crypto_rti.cli import main
+lines = [
+    "fetch -s sim -q", "features out.parquet -s sim", "backtest -s sim --start 2024-01-01 --end 2024-02-01", "models", "promote sim.BTC-USD lasso",
+    "rollback sim.BTC-USD", "retrain -s sim -q", "train -s sim -q", "run -s sim --no-serve", "bench --quick",
+]
+for line in lines:
+    sys.argv = ["crypto-rti", *line.split()]
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(said):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    text = " ".join(said.getvalue().split())
+    assert code == 1 and "MissingExtraError: " in text and "pip install 'crypto_rti[train]'" in text, (line, code, text[-500:])
+"""
+
+BASE_INSTALL = """
+import contextlib, io, sys
+from crypto_rti import *
+assert callable(load_bundle) and "retrain" not in globals(), "star import brings the runtime's names and no others"
+import crypto_rti
+for name in ("retrain", "fetch", "CandleStore", "train_forecaster", "run_backtest"):
+    try:
+        getattr(crypto_rti, name)
+    except ImportError as error:
+        assert type(error).__name__ == "MissingExtraError" and "pip install 'crypto_rti[train]'" in str(error), error
+with contextlib.redirect_stdout(io.StringIO()) as shown:
+    help(crypto_rti)
+assert "Client" in shown.getvalue()
+from pathlib import Path
+from crypto_rti.pipeline import find_pipeline
+assert find_pipeline().is_relative_to(sys.prefix) and (find_pipeline().parent / "experiments" / "backtest_report.ipynb").exists()
+"""
+
+SHOWS_PAGE = """
+import tempfile, urllib.request
+from crypto_rti.service.app import running_service
+from crypto_rti.settings import load_settings
+with tempfile.TemporaryDirectory() as home, running_service(load_settings(home=home, source="sim", products="BTC-USD", live_feed=False)) as running:
+    with urllib.request.urlopen(running.url + "/", timeout=20) as answer:
+        assert b"<html" in answer.read()[:200].lower() and answer.url == running.url + "/", answer.url
+"""
+
+
+def wheel_source(folder: Path) -> Path:
+    """A copy of what the wheel is built from: setuptools would mix in what an earlier build left behind. A stand-in where no page is built."""
+    shutil.copytree(ROOT / "crypto_rti", folder / "crypto_rti", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("settings.ini", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("nbs/pipelines", "nbs/experiments"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    if (ROOT / "frontend" / "out" / "index.html").exists():
+        shutil.copytree(ROOT / "frontend" / "out", folder / "frontend" / "out")
+    else:
+        (folder / "frontend" / "out").mkdir(parents=True)
+        (folder / "frontend" / "out" / "index.html").write_text("<!doctype html><html><title>crypto_rti</title></html>", encoding="utf-8")
+    return folder
+
+
+def check_base_install(installed: Path, empty: Path) -> Iterator[Result]:
+    """Use an environment without the workbench: what works, works, and what does not says what to install."""
+    empty.mkdir()
+    trials = {
+        "base install: help, star import, notebooks": BASE_INSTALL,
+        "base install: the page is shown": SHOWS_PAGE,
+        "base install: every verb names the extra that it needs": NEEDS_TRAIN,
+    }
+    for name, code in trials.items():
+        succeeded, printed = run(installed / "bin" / "python", "-c", code, cwd=empty, quiet=True)
+        yield Result(name, "passed" if succeeded else "failed", "" if succeeded else printed.strip()[-800:])
+
+
 def check_wheel() -> list[Result]:
     """Build the wheel, install it where nothing but the runtime's packages are, and import everything the runtime may."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        source = folder / "source"  # a copy: setuptools would mix in what an earlier build left behind
-        shutil.copytree(ROOT / "crypto_rti", source / "crypto_rti", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("settings.ini", "setup.py", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, source)
+        source = wheel_source(folder / "source")
         succeeded, printed = run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, source, quiet=True)
         if not succeeded:
             return [Result("wheel builds", "failed", printed.strip()[-1500:])]
@@ -195,8 +269,7 @@ def check_wheel() -> list[Result]:
         if not succeeded:
             return [*results, Result("wheel installs", "failed", printed.strip()[-1500:])]
         research = tuple(f"crypto_rti.{name}" for name in RESEARCH)
-        # The package itself offers names of both worlds, lazily, so it is asked for them in the second environment only.
-        runtime = [name for name in modules if name != "crypto_rti" and not f"{name}.".startswith(tuple(f"{other}." for other in research))]
+        runtime = [name for name in modules if not f"{name}.".startswith(tuple(f"{other}." for other in research))]
         for name, python, wanted in (
             ("runtime modules import from the wheel", folder / "venv" / "bin" / "python", runtime),
             ("every module imports", sys.executable, modules),
@@ -204,7 +277,7 @@ def check_wheel() -> list[Result]:
             succeeded, printed = run(python, "-c", IMPORT_ALL, *wanted, cwd=folder / "venv", quiet=True)
             print(f"{name}:\n{printed}", flush=True)
             results.append(Result(name, "passed" if succeeded else "failed", "" if succeeded else printed.strip().splitlines()[-1]))
-        return results
+        return results + list(check_base_install(folder / "venv", folder / "empty"))
 
 
 def test_webhook() -> list[Result]:

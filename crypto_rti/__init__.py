@@ -5,6 +5,7 @@ costs nothing and a service needs no training library.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -29,7 +30,9 @@ _HOMES = {
     "AsyncClient": "client",
 }
 
-__all__ = ["__version__", *_HOMES]
+# Modules of the extra `train`, and what they import as soon as they are imported.
+_TRAIN = {"data.store", "data.fetch", "models.base", "evaluation.backtest", "pipeline"}
+_TRAIN_NEEDS = ("filelock", "joblib", "onnx", "papermill", "pyarrow")
 
 if TYPE_CHECKING:
     from .client import AsyncClient as AsyncClient
@@ -50,11 +53,32 @@ if TYPE_CHECKING:
     from .settings import load_settings as load_settings
 
 
+def _installed(module: str) -> bool:
+    """Whether a top-level module can be imported; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
+
+
+def _offered() -> list[str]:
+    """The public names that can be imported here: what `from crypto_rti import *` brings and `help` shows."""
+    complete = all(map(_installed, _TRAIN_NEEDS))
+    return ["__version__", *(name for name, home in _HOMES.items() if complete or home not in _TRAIN)]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return _offered()
     if name not in _HOMES:
         raise AttributeError(f"module 'crypto_rti' has no attribute {name!r}; it offers {', '.join(_HOMES)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        from .errors import missing_extra
+
+        raise missing_extra(error, f"crypto_rti.{name}") or error from None
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_offered()})

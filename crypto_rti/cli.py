@@ -9,22 +9,26 @@ __all__ = ['app', 'Products', 'Models', 'SourceOption', 'Start', 'End', 'Quiet',
 
 # %% ../nbs/80_cli.ipynb #3527368f
 import hashlib
+import io
 import math
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
+from .processes import shared_folder, stopping_on_signals
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="crypto-rti", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="Hourly crypto forecasts that beat 'no change', from candles to a web service. Start with [bold]crypto-rti run[/bold].",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a name that does not exist, 75 another process holds the lock, 130 interrupted.",
 )  # fmt: skip
 
 Products = Annotated[list[str] | None, typer.Option("--product", "-p", help="Product such as BTC-USD; repeat for several")]
@@ -53,9 +58,10 @@ def _settings(source: str | None = None, products: Sequence[str] | None = None, 
 
 def _print_table(rows: Sequence[dict[str, Any]], title: str = "") -> None:
     "Print rows that share their keys as a table."
-    table = Table(*(rows[0] if rows else ["nothing yet"]), title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = (Column(Text(name)) for name in (rows[0] if rows else ["nothing yet"]))  # As text: what stands in square brackets is no markup
+    table = Table(*columns, title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -112,10 +118,12 @@ def features(
     from crypto_rti.features import build_features, next_closes
 
     settings = _settings(source)
+    check_output(out, "OUT")
     candles = CandleStore(settings.candles_dir).load(settings.source, product)
     table = build_features(candles)
     table["next_close"] = next_closes(candles, pd.DatetimeIndex(table.index))
-    write_atomic(out, table.to_parquet())
+    with named_errors(PlaceError, f"OUT {out} cannot be written"):
+        write_atomic(out, table.to_parquet())
     typer.echo(f"{out}: {len(table)} hours of {product}, {len(table.columns) - 1} features, and the next close where it is known")
 
 # %% ../nbs/80_cli.ipynb #00d69c4a
@@ -136,7 +144,8 @@ def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     "A progress bar on stderr that is told how much is done, of how much, and what it was."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+    name, what = TextColumn(title, markup=False), TextColumn("{task.description}", markup=False)
+    columns = name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), what
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
@@ -154,7 +163,7 @@ def backtest(
     refit: Annotated[str, typer.Option(help="Fit anew after this long: 90d, 2w, 36h or never")] = "90d",
     bundle: Annotated[Path | None, typer.Option(help="Judge this bundle; it is never refitted")] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Add the look-ahead checks")] = False,
-    jobs: Annotated[int, typer.Option(help="Processes; 0 takes one per core")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one per core")] = 0,
     rows: Annotated[Path | None, typer.Option(help="Keep every forecast in this Parquet file")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores to this file")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a notebook with tables and figures to this file")] = None,
@@ -168,25 +177,60 @@ def backtest(
 
     A run that is stopped goes on where it was when the same command is given again. Networks are refitted once a year at most.
     """
-    from crypto_rti.data.candles import parse_source, to_unix
     from crypto_rti.evaluation.backtest import backtest_report
 
-    settings, fixed = _settings(source, product, model), _load_fixed(bundle)
-    models: dict[str, dict[str, Any]] = {"persistence": {}, **{kind: {} for kind in (settings.models if model or not fixed else ())}}
+    settings = _settings(source, product, model)
     learned = train_source or settings.source, tuple(train_product or settings.products)
-    span = to_unix(start), to_unix(end), _parse_days(refit)
+    span = _check_backtest(settings, learned, (start, end, refit), {"--rows": rows, "--json": json, "--report": report})
+    fixed = _load_fixed(settings, bundle)
+    models: dict[str, dict[str, Any]] = {"persistence": {}, **{kind: {} for kind in (settings.models if model or not fixed else ())}}
     asked = repr((settings.source, settings.products, learned, sorted(models), span))
     work = settings.home / "backtests" / hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()
-    done, checks = _walk(settings, learned, models, span, fixed, controls, {"jobs": jobs or os.cpu_count() or 1, "work": work}, quiet)
-    scores = backtest_report(done, parse_source(settings.source).name, parse_source(train_source).name if train_source else None, checks)
-    if rows:
-        write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
-    if json:
-        write_json(json, scores)
-    if report:
-        _write_report(done.rows, report)
-    shutil.rmtree(work, ignore_errors=True)  # Parts were for going on after a kill; the forecasts are kept by --rows
-    _print_scores(scores)
+    with shared_folder(work):  # Parts are for going on after a kill, and for the same backtest beside this one; the forecasts are kept by --rows
+        done, checks = _walk(settings, learned, models, span, fixed, controls, {"jobs": jobs or os.cpu_count() or 1, "work": work}, quiet)
+        scores = backtest_report(done, _source_name(settings, settings.source), _source_name(settings, learned[0]) if train_source else None, checks)
+        _print_scores(scores)  # Before anything is written: a disk that is full by now does not take them away
+        if rows:
+            with named_errors(PlaceError, f"--rows {rows} cannot be written"):
+                write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
+        if json:
+            with named_errors(PlaceError, f"--json {json} cannot be written"):
+                write_json(json, scores)
+        if report:
+            with named_errors(PlaceError, f"--report {report} cannot be written"):
+                _write_report(done.rows, report)
+
+# %% ../nbs/80_cli.ipynb #8a126de1
+def _source_name(settings: Settings, source: str) -> str:
+    "Name of a source, or of one whose candles are stored; refuse what is neither."
+    from crypto_rti.data.candles import parse_source
+
+    stored = Path(source).name == source and os.path.isdir(settings.candles_dir / source)
+    return source if stored else parse_source(source).name
+
+
+def _check_backtest(
+    settings: Settings,  # Names source, products and kinds of model
+    learned: tuple[str, tuple[str, ...]],  # Source and products to learn from
+    asked: tuple[str, str, str],  # Start, end and refit, as they were given
+    outputs: dict[str, Path | None],  # Files to write, by option
+) -> tuple[int, int, float]:  # First hour, first hour beyond, days between fits
+    "Refuse what cannot work before anything is read or fitted."
+    from crypto_rti.data.candles import check_product, to_unix
+    from crypto_rti.evaluation.backtest import make_blocks
+    from crypto_rti.models.base import check_kinds
+
+    span = to_unix(asked[0]), to_unix(asked[1]), _parse_days(asked[2])
+    make_blocks(*span)
+    check_kinds(settings.models)
+    for source, products in ((settings.source, settings.products), learned):
+        _source_name(settings, source)
+        for product in products:
+            check_product(product)
+    for option, path in outputs.items():
+        check_output(path, option)
+    check_folder(settings.home / "backtests", "the folder of work in CRYPTO_RTI_HOME,")
+    return span
 
 # %% ../nbs/80_cli.ipynb #e85fece7
 def _walk(
@@ -226,12 +270,15 @@ def _write_report(rows: "pd.DataFrame", path: Path) -> None:
         run_notebook(find_pipeline().parent / "experiments" / "backtest_report.ipynb", {"QUICK": False, "ROWS": str(kept)}, path)
 
 
-def _load_fixed(folder: Path | None) -> dict[str, Any]:
+def _load_fixed(settings: Settings, folder: Path | None) -> dict[str, Any]:
     "A bundle under its kind, if one was given."
     if folder is None:
         return {}
-    from crypto_rti.registry.bundle import load_bundle
+    from crypto_rti.registry.bundle import BundleMissingError, load_bundle
 
+    if not os.path.isfile(folder / "manifest.json"):
+        there = [str(path.parent) for path in sorted(settings.bundles_dir.glob("*/*/manifest.json"))[:10]]
+        raise BundleMissingError(f"--bundle {folder} is no bundle: give a folder that holds a manifest.json{', such as ' if there else ''}{', '.join(there)}")
     loaded = load_bundle(folder)
     return {loaded.manifest.kind: loaded}
 
@@ -257,14 +304,17 @@ def models(
 
     $ crypto-rti models sim.BTC-USD
     """
-    from crypto_rti.registry.catalog import list_versions
+    from crypto_rti.registry.catalog import check_registered, list_versions
 
+    settings = load_settings()
+    if name is not None:
+        check_registered(settings, name)
     rows = [
         {
             "model": found.name, "version": found.version, "kind": found.kind, "aliases": found.aliases, "trained until": found.train_span[1],
             **{key: found.metrics.get(key) for key in ("mae", "mae_persistence", "mase", "coverage_90")},
         }
-        for found in list_versions(load_settings(), name)
+        for found in list_versions(settings, name)
     ]  # fmt: skip
     _print_table(rows)
 
@@ -378,7 +428,7 @@ def retrain(
     product: Products = None,
     model: Models = None,
     start: Annotated[str, typer.Option(help="First hour to learn from; the source's default when empty")] = "",
-    every_hours: Annotated[int, typer.Option(help="New hours that make a model out of date")] = 1,
+    every_hours: Annotated[int, typer.Option(min=1, help="New hours that make a model out of date")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Train what is up to date as well")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -439,6 +489,11 @@ def run(
 
     $ crypto-rti run --source ../shared/candles/binance -p BTC-USDT -p ETH-USDT
     """
+    from crypto_rti.pipeline import check_request
+
+    asked = _settings("coinbase" if source == "auto" else source, product, model, port=port)
+    check_request(asked)  # A wrong name is told before an exchange is waited for
+    check_folder(asked.home, "CRYPTO_RTI_HOME")
     from crypto_rti.data.fetch import choose_source
     from crypto_rti.pipeline import results_table
     from crypto_rti.pipeline import retrain as run_pipeline
@@ -491,7 +546,7 @@ def _ledger() -> Iterator[Any]:
     from crypto_rti.service.ledger import LedgerUnavailableError, close_ledger, open_ledger
 
     ledger = open_ledger(load_settings().ledger_address)
-    if ledger.engine.dialect.name == "sqlite" and not Path(ledger.place).exists():
+    if ledger.engine.dialect.name == "sqlite" and not os.path.exists(ledger.place):
         raise LedgerUnavailableError(f"there is no ledger at {ledger.place} yet; a running service makes one, or set CRYPTO_RTI_LEDGER_URL")
     try:
         yield ledger
@@ -509,9 +564,11 @@ def export_ledger(
 
     $ crypto-rti ledger export forecasts.csv
     """
-    from crypto_rti.service.ledger import export
+    from crypto_rti.service.ledger import check_recorded, export
 
+    check_output(path, "PATH")
     with _ledger() as ledger:
+        check_recorded(ledger, source, product)
         typer.echo(f"{export(ledger, path, source, product)} forecasts written to {path}")
 
 
@@ -542,17 +599,52 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")] = False) -> None:
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from; may stand anywhere in the line")] = False,
+) -> None:
     pass
 
+# %% ../nbs/80_cli.ipynb #5eba8654
+def _describe(error: Exception) -> tuple[str, int]:
+    "What to print of an error, and the exit code."
+    if isinstance(error, CryptoRTIError):
+        return f"{type(error).__name__}: {error}", error.exit_code
+    if text := explain(error):
+        return f"{type(error).__name__}: {text}", 1
+    said = " ".join(str(error).split())[:500] or "it says nothing"
+    return f"{type(error).__name__}: {said}; this error is not foreseen: run the same command with --traceback and report what it shows", 1
 
+
+def _report(error: Exception, traceback: bool) -> int:
+    "Print an error for a person, or with its traceback where that was asked for; the exit code."
+    text, code = _describe(error)
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if traceback or os.environ.get("CRYPTO_RTI_LOG_LEVEL", "").lower() == "debug":
+        print("".join(format_exception(error)), file=sys.stderr)
+    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)  # Names may hold what a terminal obeys
+    console.print(Text.assemble(("error: ", "bold red"), shown.encode(errors="backslashreplace").decode()))
+    return code
+
+# %% ../nbs/80_cli.ipynb #397ddef0
 def main() -> None:
     "Run the command line; what the `crypto-rti` script calls."
-    try:
-        app(prog_name="crypto-rti")
-    except CryptoRTIError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {type(error).__name__}: ", end="")
-        print(error, file=sys.stderr)
-        raise SystemExit(75 if type(error).__name__ == "LockedError" else 1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # A name that the terminal cannot show is no reason to stop
+    with stopping_on_signals() as stop:
+        try:
+            app(arguments, prog_name="crypto-rti")
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        except BrokenPipeError:  # The reader of a pipe, `head` for example, has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except Exception as error:
+            named = missing_extra(error, f"crypto-rti {' '.join(arguments[:1])}") or error
+            raise SystemExit(_report(named, len(arguments) < len(sys.argv) - 1)) from None
+        finally:
+            if stop.number:  # A library may have made another error of the interrupt
+                raise SystemExit(128 + stop.number) from None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .data.candles import Source
 from .data.coinbase import UnknownProductError
 from .data.fetch import FetchSummary, fetch
-from .data.store import CandleStore, NoCandlesError
+from .data.store import CandleStore, NoCandlesError, require_candles
 from .features import Dataset, make_dataset, reference_product
 from .settings import Settings
 
@@ -61,5 +61,7 @@ def load_datasets(
     start: str | None = None,  # First hour, ISO 8601; everything when not given
 ) -> list[dict[str, Dataset]]:  # For each of `wanted`, rows by product
     "Build rows of several products; reference coins are read only where every product has one."
+    for source, products in wanted:
+        require_candles(store, source, products)
     use = all(has_reference(store, source, product, start) for source, products in wanted for product in products)
     return [{product: load_dataset(store, source, product, start, use) for product in products} for source, products in wanted]

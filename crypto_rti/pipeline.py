@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STEPS', 'LEARNING_CODE', 'Grid', 'RUN_NAME', 'EXIT_OK', 'EXIT_FAILED', 'EXIT_LOCKED', 'PipelineError',
            'ParameterError', 'CellFailedError', 'LockedError', 'read_parameters', 'check_parameters', 'record_result',
-           'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code', 'Plan', 'make_plan', 'Stage',
-           'prune_runs', 'RetrainReport', 'retrain', 'results_table']
+           'own_kernel', 'check_kernel', 'run_notebook', 'Job', 'Outcome', 'run_grid', 'find_pipeline', 'digest_code',
+           'Plan', 'check_request', 'make_plan', 'Stage', 'prune_runs', 'RetrainReport', 'retrain', 'results_table']
 
 # %% ../nbs/70_pipeline.ipynb #45bc2784
 import ast
@@ -20,18 +20,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 import crypto_rti
 
-from .data.candles import HOUR, Source, check_product, parse_source
+from .data.candles import HOUR, Source, TimeError, check_product, parse_source, to_iso, to_unix
 from .features import reference_product
-from .settings import CryptoRTIError, Settings, settings_environment, write_atomic, write_json
+from .errors import check_folder
+from .processes import Family, die_with_parent, hold_lock
+from .settings import CryptoRTIError, Settings, SettingsError, settings_environment, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
 class PipelineError(CryptoRTIError):
@@ -48,6 +49,8 @@ class CellFailedError(PipelineError):
 
 class LockedError(PipelineError):
     "Another retraining is at work."
+
+    exit_code = 75
 
 # %% ../nbs/70_pipeline.ipynb #43f34215
 def _cells(notebook: Path) -> list[dict[str, Any]]:
@@ -127,11 +130,38 @@ def record_result(
         write_json(Path(path), values)
     return values
 
+# %% ../nbs/70_pipeline.ipynb #5c3f77d3
+def own_kernel(
+    keep: Sequence[int] = (),  # Descriptors that the kernel inherits
+) -> Any:  # A class for `kernel_manager_class` of nbclient
+    "Make a manager that starts the running Python as kernel; kernelspecs are not looked up."
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=command, display_name="python3", language="python")
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**options, pass_fds=keep, preexec_fn=die_with_parent)
+
+    return OwnKernel
+
+
+def check_kernel() -> None:
+    "Raise `PipelineError` where this Python cannot run notebooks."
+    missing = [name for name in ("papermill", "ipykernel", "nbconvert") if find_spec(name) is None]
+    if missing:
+        raise PipelineError(f"notebooks need {', '.join(missing)}, which {sys.executable} does not have; run: pip install 'crypto_rti[train]'")
+
 # %% ../nbs/70_pipeline.ipynb #332ac167
 def _execute(
     notebook: str,  # What to run
     report: str,  # Where the executed copy goes
     parameters: str,  # JSON
+    keep: str = "",  # Descriptors that the kernel inherits, such as that of a lock
 ) -> None:
     "Execute a notebook and render it, failed or not. Runs in the process that `run_notebook` starts."
     # jsonschema would compile a grammar of internationalised URIs for 2.5 s, which no notebook needs; it treats the module as optional
@@ -139,7 +169,10 @@ def _execute(
     from papermill import execute_notebook
 
     try:
-        execute_notebook(notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120)
+        execute_notebook(
+            notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120,
+            kernel_manager_class=own_kernel([*map(int, keep.split())]),
+        )  # fmt: skip
     finally:
         _write_html(Path(report))
 
@@ -162,21 +195,24 @@ def _start(
     report: Path,
     environment: dict[str, str],  # On top of this process's own
     timeout: float,  # Seconds
+    family: Family,  # What the process belongs to
 ) -> tuple[int, str]:  # Exit status and the end of what it printed
-    "Run `_execute` in a process of its own and wait for it; it does not outlive this one's interest."
+    "Run `_execute` in a process of its own and wait until it and everything below it has ended."
     command = [sys.executable, "-c", "import sys; from crypto_rti.pipeline import _execute; _execute(*sys.argv[1:])"]
-    arguments = [str(notebook), str(report), json.dumps(parameters)]
+    arguments = [str(notebook), str(report), json.dumps(parameters), " ".join(map(str, family.keep))]
     variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # A report without figures is no report
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
+    process = family.start([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         said, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.terminate()
         said = f"{process.communicate()[0]}\nstopped after {timeout:.0f} s"
     finally:
         if process.poll() is None:
-            process.kill()
+            process.terminate()
             process.wait()
+    if family.ended:
+        raise InterruptedError(f"{Path(notebook).stem} was stopped")
     return process.returncode, said.strip()[-2000:]
 
 # %% ../nbs/70_pipeline.ipynb #ce28a481
@@ -207,17 +243,20 @@ def run_notebook(
     report: Path,  # Where the executed notebook is kept; HTML and results go beside it
     environment: dict[str, str] | None = None,  # Variables for its kernel, on top of this process's
     timeout: float = 6 * 3600,  # Seconds after which it is stopped
+    family: Family | None = None,  # What its process belongs to; one of its own when not given
 ) -> dict[str, Any]:  # What it recorded, with the effective parameters under `parameters`
     "Run a notebook strictly and keep its report; raise `CellFailedError` naming the cell that failed."
+    check_kernel()
     report = Path(report)
     result = report.with_suffix(".json")
     given = {**({"RESULT": str(result)} if "RESULT" in read_parameters(notebook) else {}), **parameters}
     checked = check_parameters(notebook, given)
     report.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(2):
-        status, said = _start(notebook, checked, report, environment or {}, timeout)
-        if status == 0 or _has_run(report):
-            break
+    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), nullcontext(family) if family else Family() as owner:
+        for _ in range(2):
+            status, said = _start(notebook, checked, report, environment or {}, timeout, owner)
+            if status == 0 or status >= 128 or _has_run(report):  # From 128 on a signal ended it
+                break
     if status:
         failed = _failed_cell(notebook, report) or f"its process, which ended with status {status}: {said.splitlines()[-1] if said else 'it said nothing'}"
         raise CellFailedError(f"{Path(notebook).stem} failed in {failed}; the report is {report}")
@@ -248,11 +287,11 @@ class Outcome:
     seconds: float = 0.0
 
 # %% ../nbs/70_pipeline.ipynb #adb993f7
-def _run_job(job: Job, environment: dict[str, str]) -> Outcome:
+def _run_job(job: Job, environment: dict[str, str], family: Family) -> Outcome:
     "Run one job; an error we raise on purpose becomes part of the outcome."
     start = time.monotonic()
     try:
-        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, environment), "", time.monotonic() - start)
+        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, environment, family=family), "", time.monotonic() - start)
     except CryptoRTIError as error:
         return Outcome(job, {}, str(error), time.monotonic() - start)
 
@@ -262,21 +301,18 @@ def run_grid(
     workers: int = 2,  # How many run at the same time
     environment: dict[str, str] | None = None,  # Variables for the kernels
     on_done: Callable[[Outcome], None] = lambda outcome: None,  # Called as each one ends
+    keep: Sequence[int] = (),  # Descriptors that their processes inherit, such as that of a lock
 ) -> list[Outcome]:  # In the order of `jobs`; one that failed does not stop the others
     "Run notebooks, several at a time."
     for job in jobs:
         declared = read_parameters(job.notebook)
         check_parameters(job.notebook, {**({"RESULT": ""} if "RESULT" in declared else {}), **job.parameters})
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        waiting = {pool.submit(_run_job, job, environment or {}): place for place, job in enumerate(jobs)}
-        outcomes: dict[int, Outcome] = {}
-        try:
-            for future in as_completed(waiting):
-                outcomes[waiting[future]] = future.result()
-                on_done(future.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    outcomes: dict[int, Outcome] = {}
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Family(keep) as family:  # An interrupt ends the family first; the threads follow
+        waiting = {pool.submit(_run_job, job, environment or {}, family): place for place, job in enumerate(jobs)}
+        for future in as_completed(waiting):
+            outcomes[waiting[future]] = future.result()
+            on_done(future.result())
     return [outcomes[place] for place in range(len(jobs))]
 
 # %% ../nbs/70_pipeline.ipynb #c5833db7
@@ -285,12 +321,12 @@ STEPS = ("1_fetch", "2_features", "3_train", "4_promote")
 
 
 def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
-    "Find the pipeline: in the checkout that this package runs from, else under the working folder."
-    places = [Path(crypto_rti.__path__[0]).parent / "nbs" / "pipelines", Path("nbs") / "pipelines"]
-    for place in places:
+    "Find the pipeline: in the checkout that this package runs from, under the working folder, or in the installed package."
+    package = Path(crypto_rti.__path__[0])
+    for place in (package.parent / "nbs" / "pipelines", Path("nbs") / "pipelines", package / "_nbs" / "pipelines"):
         if all((place / f"{step}.ipynb").exists() for step in STEPS):
             return place.absolute()
-    raise PipelineError("the pipeline's notebooks are not here: they are no part of the wheel; clone the repository and run from its root")
+    raise PipelineError("this installation holds no notebooks of the pipeline; install a wheel that was built from the whole repository, or run from its root")
 
 # %% ../nbs/70_pipeline.ipynb #7c58b080
 LEARNING_CODE = (
@@ -367,6 +403,23 @@ def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], m
     except BundleError:
         return False
 
+# %% ../nbs/70_pipeline.ipynb #bc171b37
+def check_request(
+    settings: Settings,  # Names source, products and models
+    start: str = "",  # First hour to learn from
+) -> None:
+    "Refuse names and times that cannot be right, before anything is asked, fetched or written."
+    from crypto_rti.data.fetch import check_range  # Here, because every notebook's process imports this module
+    from crypto_rti.models.base import check_kinds
+
+    check_kinds(settings.models)
+    for product in settings.products:
+        check_product(product)
+    check_range(start or None, None)
+    parse_source(settings.source)
+    if not settings.models or not settings.products:
+        raise SettingsError("nothing to train: name a product and a kind of model in CRYPTO_RTI_PRODUCTS and CRYPTO_RTI_MODELS")
+
 # %% ../nbs/70_pipeline.ipynb #f00b7be4
 def make_plan(
     settings: Settings,  # Names source, products and models
@@ -379,9 +432,12 @@ def make_plan(
     "Compare what is asked for with what is there; nothing is run or downloaded."
     from crypto_rti.data.coinbase import learn_source, run_sync
 
+    check_request(settings, start)
     source = run_sync(learn_source(parse_source(settings.source)))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, code, state = _last_hours(settings, source, products), digest_code(pipeline), _read_state(settings)
+    if start and to_unix(start) >= min(until.values()):
+        raise TimeError(f"there is nothing to learn from {start} on: the last final hour ends at {to_iso(min(until.values()))}; choose an earlier --start")
     common = {"code": code, "source": [source.kind, source.location], "start": start, "seed": settings.sim_seed if source.kind == "sim" else None}
     common["pool"] = sorted(products)
     marks = {kind: {**common, "params": (params or {}).get(kind, {})} for kind in settings.models}
@@ -470,14 +526,14 @@ def _run_plan(
 
 # %% ../nbs/70_pipeline.ipynb #882dd160
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def _only_one(settings: Settings) -> Iterator[int]:  # Descriptor of the lock, for the processes that work under it
     "Hold the lock of retraining; raise `LockedError` at once when somebody else does."
-    settings.home.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(settings.home / "retrain.lock", timeout=0):
-            yield
-    except Timeout:
-        raise LockedError(f"another retraining holds {settings.home.name}/retrain.lock; it will do the work, or try again when it has finished") from None
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(hold_lock(settings.home / "retrain.lock"))
+        except TimeoutError:
+            raise LockedError(f"another retraining holds {settings.home.name}/retrain.lock; it will do the work, or try again when it has finished") from None
+        yield handle
 
 # %% ../nbs/70_pipeline.ipynb #8acd80da
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
@@ -546,7 +602,7 @@ def _progress(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("notebooks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn("notebooks", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("notebooks", total=total)
 
@@ -568,7 +624,10 @@ def retrain(
 ) -> RetrainReport:
     "Fetch, train and promote whatever is out of date; raise `LockedError` when another process is at it."
     pipeline = find_pipeline()
-    with _only_one(settings):
+    check_request(settings, start)
+    check_kernel()
+    check_folder(settings.home, "CRYPTO_RTI_HOME")
+    with _only_one(settings) as lock:
         plan = make_plan(settings, pipeline, start, params, every_hours, force)
         if not plan.stale:
             return RetrainReport(plan)
@@ -576,7 +635,7 @@ def retrain(
         with _progress(2 * len(plan.stale) + 2 * len(plan), progress) as tell:
             folder = _new_run(settings.runs_dir)
             stage = Stage(plan, pipeline, folder.absolute(), start)
-            outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, tell), params or {}))
+            outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, tell, [lock]), params or {}))
         _summarise(folder, outcomes)
         return RetrainReport(plan, folder, outcomes, tuple(prune_runs(settings.runs_dir, settings.keep_runs)))
 

@@ -3,7 +3,8 @@
 # its report says why, and the next round tries again.
 set -u
 every=${RETRAIN_EVERY:-3600}
-trap 'kill "${child:-}" 2>/dev/null; exit 0' TERM INT
+# The container ends when a retraining has given its lock back, not before.
+trap 'kill "${child:-}" 2>/dev/null; wait "${child:-}"; exit 0' TERM INT
 while :; do
     crypto-rti retrain --source "${CRYPTO_RTI_SOURCE:-coinbase}" --every-hours "${RETRAIN_NEW_HOURS:-24}" --quiet &
     child=$!

@@ -3,10 +3,15 @@
 import json
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from toys import export_toy
+
+from crypto_rti.errors import TRAIN_MODULES
 
 RESEARCH = [
     *("tensorflow", "keras", "sklearn", "lightgbm", "mlflow", "papermill", "matplotlib", "pyarrow", "filelock", "IPython", "ipykernel"),
@@ -82,6 +87,36 @@ def test_each_runtime_module_imports_by_itself(module):
 def test_the_package_itself_is_lazy():
     seen = across("import crypto_rti, json; print(json.dumps({'modules': sorted(sys.modules)}))")
     assert not {"numpy", "pandas", "onnxruntime", "fastapi", "httpx", "pydantic"} & set(seen["modules"])
+
+
+def test_the_package_without_the_workbench_says_what_to_install():
+    seen = across("""
+import contextlib, io, json
+from crypto_rti import *
+brought = sorted(name for name in globals() if name in ("Client", "load_bundle", "build_features", "retrain", "CandleStore", "run_backtest"))
+import crypto_rti
+with contextlib.redirect_stdout(io.StringIO()) as shown:
+    help(crypto_rti)
+errors = []
+for name in ("retrain", "fetch", "CandleStore", "run_backtest", "train_forecaster"):
+    try:
+        getattr(crypto_rti, name)
+    except ImportError as error:
+        errors.append(f"{type(error).__name__}: {error}")
+print(json.dumps({"brought": brought, "help": len(shown.getvalue()), "errors": errors}))
+""")
+    assert seen["brought"] == ["Client", "build_features", "load_bundle"] and seen["help"] > 1000
+    assert len(seen["errors"]) >= 4 and all(text.startswith("MissingExtraError: crypto_rti.") for text in seen["errors"])
+    assert all(text.endswith("run: pip install 'crypto_rti[train]'") for text in seen["errors"])
+
+
+def test_every_library_of_the_extra_is_recognised():
+    "The names to import, against the distributions that settings.ini lists."
+    settings = ConfigParser(delimiters=["="])
+    settings.read(Path(__file__).parents[1] / "settings.ini", encoding="utf-8")
+    listed = {Requirement(line).name.lower() for line in settings["DEFAULT"]["train_requirements"].splitlines() if line.strip()}
+    known = {name.lower() for module in TRAIN_MODULES for name in packages_distributions().get(module, [])}
+    assert listed - known <= {"tensorflow", "tensorflow-cpu"} and listed & {"tensorflow", "tensorflow-cpu"} and "tensorflow" in TRAIN_MODULES
 
 
 def test_the_border_itself_holds():

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from crypto_rti.pipeline import (
     CellFailedError,
     LockedError,
     ParameterError,
+    PipelineError,
     Plan,
     Stage,
     check_parameters,
@@ -118,16 +118,37 @@ def test_two_parameters_cells_are_refused_before_anything_runs(tmp_path):
 
 
 def stubborn_kernel(folder: Path, refusals: int) -> dict[str, str]:
-    "A `python3` kernel that dies at once so many times before it starts; the variables that make Jupyter find it."
-    count, script = folder / "starts", folder / "kernel.sh"
-    count.write_text("0")
-    counting = f'n=$(cat {count}); echo $((n + 1)) > {count}\n[ "$n" -lt {refusals} ] && exit 1'
-    script.write_text(f'#!/bin/sh\n{counting}\nexec {sys.executable} -m ipykernel_launcher "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    spec = folder / "jupyter" / "kernels" / "python3"
+    "A kernel that dies at once so many times before it starts; the variables under which this Python starts it."
+    (folder / "starts").write_text("0")
+    (folder / "ipykernel_launcher.py").write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"count = Path({str(folder / 'starts')!r})\n"
+        "started = int(count.read_text())\n"
+        "count.write_text(str(started + 1))\n"
+        f"if started < {refusals}: sys.exit(1)\n"
+        "from ipykernel import kernelapp\n"
+        "kernelapp.launch_new_instance()\n"
+    )
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))}
+
+
+def test_a_kernel_of_another_environment_is_not_started(tmp_path):
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(json.dumps({"argv": [str(script), "-f", "{connection_file}"], "display_name": "python3", "language": "python"}))
-    return {"JUPYTER_PATH": str(folder / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0"}
+    (spec / "kernel.json").write_text(json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "mine", "language": "python"}))
+    places = {name: str(tmp_path / "jupyter") for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR")}
+    record = "import sys\nfrom crypto_rti.pipeline import record_result\nrecord_result(RESULT, python=sys.executable)"
+    notebook = write_notebook(tmp_path / "n.ipynb", "A = 1\nRESULT = ''", record)
+    assert run_notebook(notebook, {"A": 3}, tmp_path / "out.ipynb", places)["python"] == sys.executable
+
+
+def test_a_python_without_kernel_says_what_to_install(tmp_path, monkeypatch):
+    notebook = write_notebook(tmp_path / "n.ipynb", "A = 1")
+    monkeypatch.setattr("crypto_rti.pipeline.find_spec", lambda name: None if name == "ipykernel" else sys)
+    with pytest.raises(PipelineError, match="notebooks need ipykernel, which .* does not have; run: pip install"):
+        run_notebook(notebook, {"A": 3}, tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_kernel_that_does_not_start_is_tried_once_more(tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 
+from crypto_rti.cli import main
 from crypto_rti.features import INPUTS, fit_scaler, make_dataset
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import (
@@ -179,6 +181,21 @@ def test_an_interrupted_pull_shows_nothing_and_goes_on_where_it_stopped(shop, tm
     assert not list((here / NAME).glob(".*"))
 
 
+def test_pulls_into_one_folder_at_once(tmp_path):
+    "Several of all models, and one of each by itself; every one ends well, and the list misses nobody."
+    names = [f"sim.{coin}-USD" for coin in ("BTC", "ETH", "SOL")]
+    for name in names:
+        write_bundle(bundle_folder(tmp_path / "there", name, "1"), facts(version="1", product=name.removeprefix("sim.")), {"a.onnx": fan_onnx()})
+        write_index(tmp_path / "there", Index(name=name, aliases={"champion": "1"}))
+    for round_ in range(8):
+        here = tmp_path / str(round_)
+        with ThreadPoolExecutor(6) as pool:
+            pulls = [pool.submit(pull_bundles, tmp_path / "there", here, wanted) for wanted in (None, None, None, *([name] for name in names))]
+        copied = [name for pull in pulls for name, versions in pull.result().items() if versions]
+        assert sorted(copied) == names, "each is copied once"
+        assert list_models(here) == names and not [path for path in here.rglob(".*") if path.name.endswith((".partial", ".lock"))]
+
+
 def half_onnx(start: int, end: int) -> bytes:
     "The columns `[start, end)` of the fan."
     width, kind = len(INPUTS), onnx.TensorProto.FLOAT
@@ -326,10 +343,27 @@ def test_rolling_back_walks_down_the_list_of_champions(home):
         rollback(home, name)
 
 
+def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, capsys):
+    register_bundle(home, facts("lasso", "NAMED-USD"), {"a.onnx": fan_onnx()})
+    monkeypatch.setenv("CRYPTO_RTI_HOME", str(home.home))
+    for arguments, says in (
+        (["models", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD? there are "),
+        (["models", "sim.NAMED-USD' OR name LIKE '%"], "write it like coinbase.BTC-USD"),
+        (["promote", "sim.NAMED-UDS", "lasso"], "did you mean sim.NAMED-USD?"),
+        (["promote", "sim.NAMED-USD", "Lasso"], "did you mean lasso? it has 1 (lasso)"),
+        (["rollback", "sim.NAMED-UDS"], "did you mean sim.NAMED-USD?"),
+    ):
+        monkeypatch.setattr("sys.argv", ["crypto-rti", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and says in said, said
+
+
 def test_what_fails_to_register_is_no_version(home):
     with pytest.raises(BundleCorruptError):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
-    with pytest.raises(CatalogError, match="none: train a model first"):
+    with pytest.raises(CatalogError, match="there is no model .*did you mean|none: train a model first"):
         get_version(home, "sim.HALF-USD", "lasso")
     assert "sim.HALF-USD" not in list_models(home.bundles_dir)
 

@@ -84,10 +84,11 @@ def test_unknown_kinds_and_parameters_are_named_before_anything_is_fitted(tmp_pa
     assert not list(tmp_path.rglob("*.json"))
 
 
-def backtest_command(folder: Path, home: Path) -> subprocess.Popen[bytes]:
-    command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-p", "ETH-USD", "-m", "lasso", "-m", "cnn"]
-    span = ["--start", "2023-10-01", "--end", "2023-11-30", "--refit", "10d", "--jobs", "1", "--quiet", "--json", home / "scores.json"]
-    return subprocess.Popen([*map(str, command), *map(str, span)], env={**os.environ, "CRYPTO_RTI_HOME": str(home)}, stdout=subprocess.DEVNULL)
+def backtest_command(folder: Path, home: Path, scores: str = "scores.json", *kinds: str) -> subprocess.Popen[bytes]:
+    command = [Path(sys.executable).parent / "crypto-rti", "backtest", "-s", folder, "-p", "BTC-USD", "-p", "ETH-USD"]
+    models = [word for kind in kinds or ("lasso", "cnn") for word in ("-m", kind)]
+    span = ["--start", "2023-10-01", "--end", "2023-11-30", "--refit", "10d", "--jobs", "1", "--quiet", "--json", home / scores]
+    return subprocess.Popen([*map(str, command), *models, *map(str, span)], env={**os.environ, "CRYPTO_RTI_HOME": str(home)}, stdout=subprocess.DEVNULL)
 
 
 def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -113,6 +114,33 @@ def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     tables = [pd.DataFrame(found).drop(columns="fit_seconds") for found in scores]
     pd.testing.assert_frame_equal(*tables)
     assert not list(home.glob("backtests/*")), "parts of a finished run are gone"
+
+
+def test_the_same_backtest_twice_at_once(tmp_path: Path) -> None:
+    "The first is held in the middle; the second takes over what is finished and ends; then the first goes on and finds its parts."
+    folder, home = tmp_path / "market", tmp_path / "home"
+    folder.mkdir()
+    for product in ("BTC-USD", "ETH-USD"):
+        sim_candles(product, START, END).to_parquet(folder / f"{product}.parquet")
+    first = backtest_command(folder, home, "first.json", "lasso")
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(home.glob("backtests/*/*/*.json"))) < 3 and time.monotonic() < deadline and first.poll() is None:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)
+        made = {path: path.stat().st_mtime_ns for path in home.glob("backtests/*/*/*.json")}
+        assert len(made) >= 3
+        second = backtest_command(folder, home, "second.json", "lasso")
+        assert second.wait(300) == 0
+        assert {path: path.stat().st_mtime_ns for path in made} == made, "finished parts are shared, and stay while somebody needs them"
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(300) == 0
+    finally:
+        first.kill()
+        first.wait()
+    scores = [json.loads((home / name).read_text())["results"] for name in ("first.json", "second.json")]
+    pd.testing.assert_frame_equal(*(pd.DataFrame(found).drop(columns="fit_seconds") for found in scores))
+    assert not list(home.glob("backtests/*")), "the last one clears up"
 
 
 def test_a_backtest_writes_its_report(tmp_path: Path) -> None:

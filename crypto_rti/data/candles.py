@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'HOUR', 'FINAL_AFTER', 'CandleError', 'TimeError', 'to_unix', 'to_iso', 'floor_time', 'final_until',
            'check_candles', 'from_rows', 'merge_candles', 'Gap', 'find_gaps', 'resample_candles', 'SourceError',
-           'Source', 'parse_source', 'check_product']
+           'Source', 'parse_source', 'spell_product', 'check_product']
 
 # %% ../../nbs/10_data.candles.ipynb #38fe86c4
 import math
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..errors import suggest
 from ..settings import CryptoRTIError
 
 # %% ../../nbs/10_data.candles.ipynb #e0e12560
@@ -37,6 +38,8 @@ class CandleError(CryptoRTIError, ValueError):
 
 class TimeError(CryptoRTIError, ValueError):
     "A point in time or a range that cannot be understood or used."
+
+    exit_code = 2
 
 # %% ../../nbs/10_data.candles.ipynb #de6f4acc
 def to_unix(
@@ -193,6 +196,8 @@ def resample_candles(
 class SourceError(CryptoRTIError, ValueError):
     "A source of candles that cannot be understood."
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Source:
@@ -212,9 +217,14 @@ def parse_source(
     name, _, url = text.rpartition("=") if "=http" in text else ("", "", text)
     if url.startswith(("http://", "https://")):
         return Source(_checked_name(name) if name else "", "http", url.rstrip("/"))
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise SourceError(f"{text!r} is no source: give coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files")
+    try:
+        folder = Path(text).expanduser()
+        found = folder.is_dir()
+    except (OSError, RuntimeError):  # A name too long for the system, or the home folder of a user who does not exist
+        found = False
+    if not found:
+        meant = suggest(text, ("coinbase", "sim"))
+        raise SourceError(f"{text!r} is no source{meant or ':'} give coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files")
     return Source(_checked_name(folder.resolve().name), "folder", str(folder))
 
 # %% ../../nbs/10_data.candles.ipynb #a8dea434
@@ -224,11 +234,25 @@ def _checked_name(name: str) -> str:
         raise SourceError(f"{name!r} cannot name a source: use letters, digits, '-' and '_'")
     return name
 
+# %% ../../nbs/10_data.candles.ipynb #6c151adc
+_PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+_QUOTES = "USDT|USDC|FDUSD|BUSD|USD|EUR|GBP|JPY|BTC|ETH"
+
+
+def spell_product(
+    text: str,  # As people and other exchanges write it: `btc-usd`, `BTC/USD`, `BTCUSDT`
+) -> str:  # As it is written here, `BTC-USD`; empty where that cannot be told
+    "Find the spelling of a product that was probably meant."
+    word = re.sub(r"[\s/_:.-]+", "-", text.strip()).upper()
+    if "-" not in word:
+        word = re.sub(rf"^([A-Z0-9]{{2,}}?)({_QUOTES})$", r"\1-\2", word)
+    return word if _PRODUCT.fullmatch(word) else ""
+
 
 def check_product(
     product: str,  # For example `BTC-USD`
 ) -> str:  # The same name
     "Refuse a product name that no exchange would have and no file should."
-    if not re.fullmatch(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}", product):
-        raise SourceError(f"{product!r} is no product name; write it like BTC-USD")
+    if not _PRODUCT.fullmatch(product):
+        raise SourceError(f"{product!r} is no product name; write it like {spell_product(product) or 'BTC-USD'}")
     return product

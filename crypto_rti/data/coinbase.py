@@ -49,6 +49,8 @@ class ExchangeError(CryptoRTIError):
 class UnknownProductError(ExchangeError):
     "The exchange does not list this product."
 
+    exit_code = 2
+
 
 class BadRangeError(ExchangeError, TimeError):
     "The exchange cannot answer for this range or this width of candle."

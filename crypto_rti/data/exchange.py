@@ -1007,9 +1007,9 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError, OverflowError) as error:  # A host name that cannot be encoded is none, nor is a port beyond 65535
         listener.close()
-        raise ReplayError(f"The exchange cannot listen on {host}:{port} ({error.strerror}); choose another port, or 0 for a free one") from None
+        raise ReplayError(f"The exchange cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}); choose another port, or 0 for a free one") from None
     return listener
 
 

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FORMAT', 'NO_TRADES', 'BEFORE_LISTING', 'UNKNOWN', 'PENDING', 'Range', 'StoreError', 'NoCandlesError', 'add_range',
            'subtract_ranges', 'JudgedGap', 'judge_gaps', 'Series', 'read_series', 'read_candles', 'merge_series',
-           'check_origin', 'CandleStore']
+           'check_origin', 'CandleStore', 'require_candles']
 
 # %% ../../nbs/12_data.store.ipynb #cca39e46
 import io
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..errors import named_errors, suggest
 from ..settings import CryptoRTIError, write_atomic
 from .candles import COLUMNS, HOUR, Gap, Source, check_candles, check_product, find_gaps, from_rows, merge_candles, parse_source, to_iso, to_unix
 
@@ -48,6 +50,8 @@ class StoreError(CryptoRTIError):
 
 class NoCandlesError(StoreError):
     "There are no candles where some were asked for."
+
+    exit_code = 2
 
 # %% ../../nbs/12_data.store.ipynb #a44a16e6
 Range = tuple[int, int]  # Half-open, Unix seconds
@@ -276,19 +280,23 @@ class CandleStore:
     def path(self, source: Source | str, product: str) -> Path:
         "The file of a product: in the store, or in place for a folder source. A stored name wins over a folder called the same."
         if isinstance(source, str):
-            stored = Path(source).name == source and (self.root / source).is_dir()
+            stored = Path(source).name == source and os.path.isdir(self.root / source)
             source = Source(source, "stored") if stored else parse_source(source)
         folder = Path(source.location) if source.kind == "folder" else self.root / source.name
         return folder / f"{check_product(product)}.parquet"
 
     def products(self, source: Source | str) -> list[str]:
         "Products that a source has files of."
-        return sorted(path.stem for path in self.path(source, "A-A").parent.glob("[A-Z0-9]*-*.parquet"))
+        folder = self.path(source, "A-A").parent
+        with named_errors(StoreError, f"the candles in {folder} cannot be listed"):
+            return sorted(path.stem for path in folder.glob("[A-Z0-9]*-*.parquet"))
 
     def series(self, source: Source | str, product: str, step: int = HOUR) -> Series:
         "Everything known about a product; an empty series when nothing is."
         path = self.path(source, product)
-        return read_series(path, step) if path.exists() else Series(from_rows([]))
+        with named_errors(StoreError, f"the candles of {product} cannot be looked up"):
+            there = path.exists()
+        return read_series(path, step) if there else Series(from_rows([]))
 
     def load(self, source: Source | str, product: str, start: str | int | None = None, end: str | int | None = None, step: int = HOUR) -> pd.DataFrame:
         "Candles of `[start, end)`, by default all; a folder source is read in place. `NoCandlesError` when there are none."
@@ -315,3 +323,17 @@ class CandleStore:
             new = merge_series(old, candles, covered, gaps, step)
             write_atomic(path, _encode(new, source.name, product, step))
         return new
+
+# %% ../../nbs/12_data.store.ipynb #338866f0
+def require_candles(
+    store: CandleStore,
+    source: Source | str,  # Where the candles come from
+    products: Iterable[str],  # For example `["BTC-USD"]`
+) -> None:
+    "Raise `NoCandlesError` unless there is a file of every product; none of them is read."
+    there = store.products(source)
+    for product in products:
+        if not store.path(source, product).is_file():
+            name = source if isinstance(source, str) else source.name
+            has = f"choose one of {', '.join(there[:20])}, or fetch it first" if there else "fetch it first"
+            raise NoCandlesError(f"there are no candles of {product} in {name}{suggest(product, there) or ';'} {has}")

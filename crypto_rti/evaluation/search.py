@@ -8,6 +8,8 @@ __all__ = ['SPACES', 'SEARCH_START', 'SEARCH_END', 'lightgbm_space', 'lasso_spac
 # %% ../../nbs/44_evaluation.search.ipynb #7507dc9e
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 from ..data.candles import to_unix
 from .backtest import BacktestError, run_backtest
 from ..features import Dataset
+from ..processes import hold_lock
 
 # %% ../../nbs/44_evaluation.search.ipynb #9bd457f4
 if TYPE_CHECKING:
@@ -69,6 +72,13 @@ def validation_error(
     return float(np.mean([row["mase"] for row in results]))
 
 # %% ../../nbs/44_evaluation.search.ipynb #3bb9b641
+def _opening(storage: str | None) -> AbstractContextManager[object]:
+    "Let one process at a time make the tables and the study of an SQLite file."
+    if storage is None or not storage.startswith("sqlite:///"):
+        return nullcontext()
+    return hold_lock(Path(f"{storage.removeprefix('sqlite:///')}.lock"), 60, temporary=True)
+
+
 def search(
     kind: str,  # A key of `SPACES`
     datasets: Mapping[str, Dataset],  # Rows by product
@@ -85,11 +95,16 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=0, multivariate=False, n_startup_trials=min(12, max(trials // 3, 1)))
-    study = optuna.create_study(sampler=sampler, storage=storage, study_name=kind, load_if_exists=True)
-    if defaults and not study.trials:
-        study.enqueue_trial(dict(defaults))
-    left = max(trials - len([trial for trial in study.trials if trial.state.is_finished()]), 0)
-    study.optimize(lambda trial: validation_error(datasets, kind, SPACES[kind](trial), **span), n_trials=left, show_progress_bar=progress)
+    with _opening(storage):
+        study = optuna.create_study(sampler=sampler, storage=storage, study_name=kind, load_if_exists=True)
+        if defaults and not study.trials:
+            study.enqueue_trial(dict(defaults))
+    ended = tuple(state for state in optuna.trial.TrialState if state.is_finished())
+    left = max(trials - len(study.get_trials(deepcopy=False, states=ended)), 0)
+    enough = optuna.study.MaxTrialsCallback(trials, ended)  # Two searches of one storage share its trials
+    study.optimize(
+        lambda trial: validation_error(datasets, kind, SPACES[kind](trial), **span), n_trials=left, show_progress_bar=progress, callbacks=[enough]
+    )
     return study
 
 # %% ../../nbs/44_evaluation.search.ipynb #1ddd5ecd

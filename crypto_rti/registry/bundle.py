@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'Name', 'Word', 'FileName', 'Hash', 'BundleError', 'BundleMissingError', 'BundleCorruptError',
-           'BundleMismatchError', 'Manifest', 'write_bundle', 'read_manifest', 'read_files', 'check_features', 'Bundle',
-           'load_bundle', 'Index', 'list_models', 'read_index', 'resolve_alias', 'bundle_folder', 'write_index',
-           'pull_bundles']
+           'BundleMismatchError', 'is_model_name', 'check_model_name', 'Manifest', 'write_bundle', 'read_manifest',
+           'read_files', 'check_features', 'Bundle', 'load_bundle', 'Index', 'list_models', 'read_index',
+           'resolve_alias', 'bundle_folder', 'write_index', 'BundleUnreachableError', 'pull_bundles']
 
 # %% ../../nbs/50_registry.bundle.ipynb #4fbcae67
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from ..evaluation.intervals import ConformalState, IntervalError
 from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, features_signature, shrink_quantiles
+from ..errors import check_folder, explain_os, named_errors, suggest
+from ..processes import hold_lock
 from ..settings import CryptoRTIError, write_atomic, write_json
 
 # %% ../../nbs/50_registry.bundle.ipynb #82e59f32
@@ -37,6 +40,8 @@ class BundleError(CryptoRTIError):
 
 class BundleMissingError(BundleError):
     "There is no such bundle, version or alias."
+
+    exit_code = 2
 
 
 class BundleCorruptError(BundleError):
@@ -50,10 +55,29 @@ class BundleMismatchError(BundleError):
 FORMAT = 1
 "Format of the bundles this code writes and the newest that it reads."
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}\.[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$")]
+_NAME = r"^[A-Za-z0-9_-]{1,64}\.[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$"
+
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\.onnx$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+# %% ../../nbs/50_registry.bundle.ipynb #339c0e6c
+def is_model_name(
+    name: str,
+) -> bool:
+    "Tell whether a name has the form of a registered name, `{source}.{product}`."
+    return re.fullmatch(_NAME, name) is not None
+
+
+def check_model_name(
+    name: str,  # For example `coinbase.BTC-USD`
+    kind: type[CryptoRTIError] = BundleMissingError,  # What to raise
+) -> str:  # The same name
+    "Refuse what cannot be a registered name, before it becomes part of a query or a path."
+    if not is_model_name(name):
+        raise kind(f"{name!r} is no name of a model; write it like coinbase.BTC-USD")
+    return name
 
 # %% ../../nbs/50_registry.bundle.ipynb #eb05c59b
 class Manifest(BaseModel):
@@ -125,14 +149,15 @@ def _replacing(
         fresh = temporary / "new"
         fresh.mkdir()
         yield fresh
-        if folder.exists():
-            os.rename(folder, temporary / "old")
-        try:
-            os.rename(fresh, folder)
-        except OSError:
-            if (temporary / "old").exists():
-                os.rename(temporary / "old", folder)
-            raise
+        with hold_lock(folder.parent / f".{folder.name}.lock", 60, temporary=True):  # Another process may be replacing the same folder
+            if folder.exists():
+                os.rename(folder, temporary / "old")
+            try:
+                os.rename(fresh, folder)
+            except OSError:
+                if (temporary / "old").exists():
+                    os.rename(temporary / "old", folder)
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -147,7 +172,7 @@ def write_bundle(
     known = {"inputs": list(INPUTS), "features_signature": features_signature()}
     text = json.dumps({**known, **manifest, "format": FORMAT, "files": hashes}, indent=1, allow_nan=False)
     checked = _parse_manifest(text.encode(), str(manifest.get("name", "bundle")))
-    with _replacing(Path(folder)) as fresh:
+    with named_errors(BundleError, f"the bundle of {checked.name} cannot be written", short=True), _replacing(Path(folder)) as fresh:
         for name, content in files.items():
             write_atomic(fresh / name, content)
         write_json(fresh / "manifest.json", checked.model_dump(mode="json"))
@@ -163,6 +188,8 @@ def read_manifest(
         return _parse_manifest(path.read_bytes(), _called(folder))
     except (FileNotFoundError, NotADirectoryError):
         raise BundleMissingError(f"{_called(folder)} holds no manifest.json, so it is no bundle; promote or pull one") from None
+    except OSError as error:
+        raise BundleError(f"{_called(folder)} cannot be read: {explain_os(error, short=True)}") from None
 
 
 def _called(folder: Path) -> str:
@@ -181,6 +208,8 @@ def read_files(
             contents[name] = (Path(folder) / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise BundleCorruptError(f"{_called(folder)}: {name} is missing; write or pull the bundle again") from None
+        except OSError as error:
+            raise BundleError(f"{_called(folder)}: {name} cannot be read: {explain_os(error, short=True)}") from None
         found = hashlib.sha256(contents[name]).hexdigest()
         if found != expected:
             raise BundleCorruptError(f"{_called(folder)}: {name} has hash {found[:12]}…, not {expected[:12]}…; write or pull the bundle again")
@@ -351,7 +380,8 @@ def list_models(
 ) -> list[str]:  # Registered names, sorted; empty where nothing was exported yet
     "List the models in an export folder."
     path = Path(bundles_dir) / "index.json"
-    return _parse_names(path.read_bytes()) if path.exists() else []
+    with named_errors(BundleError, "the list of models cannot be read", short=True):
+        return _parse_names(path.read_bytes()) if path.exists() else []
 
 
 def read_index(
@@ -361,8 +391,9 @@ def read_index(
     "Read what there is of one model."
     names = list_models(bundles_dir)
     if name not in names:
-        raise BundleMissingError(f"there is no model {name!r}; there are {names or 'none: run the pipeline or pull'}")
-    return _parse_index((Path(bundles_dir) / name / "index.json").read_bytes(), name)
+        raise BundleMissingError(f"there is no model {name!r}{suggest(name, names) or ';'} there are {names or 'none: run the pipeline or pull'}")
+    with named_errors(BundleError, f"the index of {name} cannot be read", short=True):
+        return _parse_index((Path(bundles_dir) / name / "index.json").read_bytes(), name)
 
 # %% ../../nbs/50_registry.bundle.ipynb #481d8bcf
 def resolve_alias(
@@ -395,9 +426,13 @@ def write_index(
     for alias, version in index.aliases.items():
         if not (folder / version / "manifest.json").exists():
             raise BundleMissingError(f"{index.name} cannot call version {version} its {alias}: it was not exported")
-    write_json(folder / "index.json", index.model_dump(mode="json"))
-    names = [path.parent.name for path in Path(bundles_dir).glob("*/index.json")]
-    write_json(Path(bundles_dir) / "index.json", {"models": sorted(names)})
+    with (
+        named_errors(BundleError, f"the index of {index.name} cannot be written", short=True),
+        hold_lock(Path(bundles_dir) / ".index.lock", 60, temporary=True),  # Otherwise a list made before another process added a model could win
+    ):
+        write_json(folder / "index.json", index.model_dump(mode="json"))
+        names = [path.parent.name for path in Path(bundles_dir).glob("*/index.json")]
+        write_json(Path(bundles_dir) / "index.json", {"models": sorted(names)})
 
 # %% ../../nbs/50_registry.bundle.ipynb #65b1ea3d
 def _folder_reader(
@@ -409,11 +444,13 @@ def _folder_reader(
             return (folder / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise BundleMissingError(f"{path} is not in {folder}; is it an export folder?") from None
+        except OSError as error:
+            raise BundleError(f"{path} of {folder} cannot be read: {explain_os(error)}") from None
 
     return read
 
 # %% ../../nbs/50_registry.bundle.ipynb #478fec89
-class _Unreachable(BundleError):
+class BundleUnreachableError(BundleError):
     "A web server that did not answer, or not now."
 
 
@@ -421,14 +458,16 @@ def _url_reader(
     client: httpx.Client,  # Its base URL is that of the export folder
 ) -> Callable[[str], bytes]:  # Reads a file by its path within
     "Read over HTTP; what may pass by itself is tried again."
-    @retry(retry=retry_if_exception_type(_Unreachable), stop=stop_after_attempt(4), wait=wait_random_exponential(multiplier=0.2, max=5), reraise=True)
+    @retry(retry=retry_if_exception_type(BundleUnreachableError), stop=stop_after_attempt(4), wait=wait_random_exponential(multiplier=0.2, max=5), reraise=True)
     def read(path: str) -> bytes:
         try:
             answer = client.get(path)
+        except httpx.InvalidURL as error:
+            raise BundleMissingError(f"{client.base_url} is no URL of an export folder ({error}); write it like https://models.example.org/bundles") from None
         except httpx.TransportError as error:
-            raise _Unreachable(f"{client.base_url} did not send {path} ({type(error).__name__}); is it up?") from None
+            raise BundleUnreachableError(f"{client.base_url} did not send {path} ({type(error).__name__}); is it up?") from None
         if answer.status_code in (429, 500, 502, 503, 504):
-            raise _Unreachable(f"{client.base_url} answered {answer.status_code} for {path}; try again later")
+            raise BundleUnreachableError(f"{client.base_url} answered {answer.status_code} for {path}; try again later")
         if answer.status_code != 200:
             raise BundleMissingError(f"{client.base_url} answered {answer.status_code} for {path}; is it the URL of an export folder?")
         return answer.content
@@ -443,7 +482,11 @@ def _reader(
 ) -> Iterator[Callable[[str], bytes]]:
     "Read files of an export folder, wherever it is."
     if str(origin).startswith(("http://", "https://")):
-        with httpx.Client(base_url=str(origin), timeout=timeout, follow_redirects=True) as client:
+        try:
+            client = httpx.Client(base_url=str(origin), timeout=timeout, follow_redirects=True)
+        except httpx.InvalidURL as error:
+            raise BundleMissingError(f"{origin} is no URL of an export folder ({error}); write it like https://models.example.org/bundles") from None
+        with client:
             yield _url_reader(client)
     else:
         yield _folder_reader(Path(origin))
@@ -455,8 +498,22 @@ def _pull_version(
     name: str,  # Registered name
     version: str,  # Version to copy
 ) -> bool:  # Whether anything had to be copied
-    "Copy one version: gather, verify, load, and only then make it visible."
+    "Copy one version: gather, verify, load, and only then make it visible. A second process waits and finds it copied."
     folder = bundle_folder(bundles_dir, name, version)
+    try:
+        with hold_lock(folder.parent / f".{version}.partial.lock", 600, temporary=True):
+            return _gather(read, folder, name, version)
+    except TimeoutError:
+        raise BundleError(f"another process has been copying {name} version {version} for ten minutes; end it or wait for it, then pull again") from None
+
+
+def _gather(
+    read: Callable[[str], bytes],  # From `_reader`
+    folder: Path,  # Where the version shall lie
+    name: str,
+    version: str,
+) -> bool:  # Whether anything had to be copied
+    "Copy one version as the only process that does."
     text = read(f"{name}/{version}/manifest.json")
     manifest = _parse_manifest(text, f"{name}/{version}")
     if (manifest.name, manifest.version) != (name, version):
@@ -504,15 +561,16 @@ def pull_bundles(
 ) -> dict[str, list[str]]:  # For each name the versions that had to be copied
     "Copy bundles; verify and load each before it becomes visible, and move the aliases last."
     copied: dict[str, list[str]] = {}
-    with _reader(origin, timeout) as read:
+    check_folder(Path(bundles_dir), "the folder of bundles in CRYPTO_RTI_HOME,")
+    with named_errors(BundleError, f"{origin} cannot be pulled"), _reader(origin, timeout) as read:
         there = _parse_names(read("index.json"))
         if unknown := sorted(set(names or ()) - set(there)):
-            raise BundleMissingError(f"there is no model {unknown} at {origin}; there are {there}")
+            raise BundleMissingError(f"there is no model {unknown} at {origin}{suggest(unknown[0], there) or ';'} there are {there}")
         for name in names or there:
             index = _parse_index(read(f"{name}/index.json"), name)
             followed = {alias: version for alias, version in index.aliases.items() if aliases is None or alias in aliases}
             if missing := sorted(set(aliases or ()) - set(followed)):
-                raise BundleMissingError(f"{name} has no alias {missing} at {origin}; it has {sorted(index.aliases)}")
+                raise BundleMissingError(f"{name} has no alias {missing} at {origin}{suggest(missing[0], index.aliases) or ';'} choose one of {sorted(index.aliases)}")
             wanted = sorted(set(followed.values()), key=int)
             copied[name] = [version for version in wanted if _pull_version(read, Path(bundles_dir), name, version)]
             versions = {version: index.versions.get(version, {}) for version in wanted}

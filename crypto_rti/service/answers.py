@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..data.candles import FINAL_AFTER, HOUR, Source, final_until, floor_time, to_iso
+from ..data.candles import FINAL_AFTER, HOUR, Source, check_product, final_until, floor_time, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, make_client
 from ..evaluation.intervals import ConformalState
+from ..errors import suggest
 from ..settings import Settings
 from . import predict as forecasting
 from .contract import PredictionResult
@@ -63,7 +64,9 @@ def make_service(
     settings: Settings,  # From `load_settings`
     source: Source,  # A `coinbase` or `http` source with a name
 ) -> Service:  # With its models loaded; nothing is asked of the exchange yet
-    "Put the parts together."
+    "Put the parts together; raise `SourceError` for a product that cannot exist."
+    for product in settings.products:
+        check_product(product)
     hasty = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
     service = Service(settings, source, Feed(make_client(hasty, source)), Shelf(settings.bundles_dir, source.name))
     forecasting.refresh(service.shelf)
@@ -84,7 +87,8 @@ def find_model(
 ) -> Model:
     "Find the model that a question means; raise `UnknownCoinError` or `UnknownModelError`."
     if coin not in served(service):
-        raise forecasting.UnknownCoinError(f"coin={forecasting.shown(coin)} is not served; choose one of {', '.join(served(service))}")
+        known = served(service)
+        raise forecasting.UnknownCoinError(f"coin={forecasting.shown(coin)} is not served{suggest(coin[:60], known) or ';'} choose one of {', '.join(known)}")
     return forecasting.choose_model(service.shelf, coin, model_name)
 
 # %% ../../nbs/64_service.answers.ipynb #3b689bdf

@@ -9,13 +9,15 @@ __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 
            'KnownTransport', 'pass_on', 'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText',
            'get_stream', 'get_coins', 'get_models', 'describe_models', 'live', 'ready', 'find_problems',
            'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server',
-           'announce', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
+           'announce', 'check_offer', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
 # %% ../../nbs/69_service.app.ipynb #af92d3cb
 import asyncio
 import contextlib
+import errno
 import gc
 import math
+import multiprocessing
 import os
 import signal
 import socket
@@ -25,6 +27,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from html import escape
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import uvicorn
@@ -35,11 +38,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..data.candles import HOUR, Source, TimeError, final_until, parse_source, to_iso
+from ..data.candles import HOUR, Source, TimeError, check_product, final_until, parse_source, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError, feed_url, learn_source, run_sync
 from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
 from ..registry.bundle import BundleError
+from ..errors import check_known
+from ..processes import end_with_parent
 from ..settings import CryptoRTIError, Settings, load_settings, settings_environment
 from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
@@ -49,7 +54,7 @@ from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
-from .page import Page, missing_page, read_page
+from .page import Page, find_page, missing_page, read_page
 from .predict import Shelf
 from .record import Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record, told_history
 from .stream import TRANSPORT, EventStream, Hub
@@ -113,6 +118,8 @@ def find_rule(
 async def on_error(request: Request, error: Exception) -> Response:
     "Turn any error into problem details by the table."
     rule = find_rule(error)
+    if rule is BUG:
+        log.error("a bug showed while answering %a", request.scope["path"], exc_info=error)
     headers = {"retry-after": str(max(1, math.ceil(getattr(error, "retry_after", 0.0))))} if rule.status == 503 else None
     return problem(rule.status, rule.detail or str(error), rule.title, headers)
 
@@ -465,7 +472,7 @@ def make_app(
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
-    app.state.page = read_page(settings.page)
+    app.state.page = read_page(find_page(settings.page))
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
@@ -571,6 +578,8 @@ def reach(
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
     source = source or parse_source(settings.source)
+    for product in settings.products:
+        check_product(product)
     if source.kind in ("coinbase", "http"):
         yield run_sync(learn_source(source))
         return
@@ -594,11 +603,11 @@ def open_socket(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # A host name that cannot be encoded is none
         listener.close()
-        if any_port and port:
+        if any_port and port and getattr(error, "errno", None) == errno.EADDRINUSE:
             return open_socket(host, 0)
-        raise ServiceError(f"cannot listen on {host}:{port} ({error.strerror}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
+        raise ServiceError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or 'this is no name of a host'}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
     return listener
 
 # %% ../../nbs/69_service.app.ipynb #d037320f
@@ -639,6 +648,17 @@ def announce(
     "Print at once, also into a pipe."
     print(text, flush=True)
 
+# %% ../../nbs/69_service.app.ipynb #1598334b
+def check_offer(
+    settings: Settings,  # Name the products
+    source: Source,  # Where their candles come from
+) -> None:
+    "Refuse products that cannot be served, before anything is opened; an exchange is asked for its products later."
+    for product in settings.products:
+        check_product(product)
+        if source.kind == "folder":
+            check_known(product, sorted(path.stem for path in Path(source.location).glob("*.parquet")), f"product in {source.location}")
+
 # %% ../../nbs/69_service.app.ipynb #1b89f9bb
 def serve(
     settings: Settings,
@@ -647,6 +667,7 @@ def serve(
     on_start: Callable[[str], None] = announce,  # Told the address
 ) -> None:  # Returns when the process is asked to stop
     "Run the service until SIGINT or SIGTERM; raise `ServiceError` when it cannot start."
+    check_offer(settings, source or parse_source(settings.source))
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
     listener = open_socket(settings.host, settings.port, any_port)
     with contextlib.closing(listener), reach(settings, source) as reachable:
@@ -667,6 +688,8 @@ def serve(
 def make_worker() -> FastAPI:
     "The application of one worker, made from the environment."
     settings = load_settings()
+    if (supervisor := multiprocessing.parent_process()) is not None and supervisor.pid is not None:
+        end_with_parent(supervisor.pid, patience=2.0)
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
     return make_app(settings, parse_source(settings.source))
 
@@ -719,6 +742,9 @@ def predict_once(
     source: Source | None = None,  # By default what the settings name
 ) -> PredictionResult:
     "Answer one question without a server; what `crypto-rti predict` prints."
+    check_product(coin)
+    if time_from != forecasting.ROLLING:
+        forecasting.last_closed_hour(time_from, 2.0**33)  # Its form; whether it has come is for the exchange's clock to say
     async def ask(reachable: Source) -> PredictionResult:
         service = make_service(settings.model_copy(update={"products": (coin,)}), reachable)
         async with service.feed.client:

@@ -7,7 +7,8 @@ __all__ = ['VERSION', 'STEPS', 'Result', 'log', 'LIMIT', 'LedgerError', 'LedgerA
            'LedgerFullError', 'LedgerDamagedError', 'LedgerVersionError', 'LedgerRowError', 'Ledger', 'explain',
            'ledger_address', 'open_ledger', 'close_ledger', 'check_ledger', 'Entry', 'to_entry', 'write', 'unscored',
            'score', 'closes_at', 'Candles', 'back_fill', 'Recorder', 'record', 'start_recorder', 'flush_recorder',
-           'stop_recorder', 'accuracy', 'Told', 'told', 'Outcomes', 'outcomes', 'learn_outcomes', 'prune', 'export']
+           'stop_recorder', 'accuracy', 'Told', 'told', 'Outcomes', 'outcomes', 'learn_outcomes', 'prune',
+           'check_recorded', 'export']
 
 # %% ../../nbs/62_service.ledger.ipynb #d35e4793
 import asyncio
@@ -35,6 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..data.candles import HOUR, to_iso
 from ..evaluation.intervals import ConformalState, follow
 from .predict import Forecast
+from ..errors import PlaceError, check_known, explain_os, named_errors
 from ..settings import CryptoRTIError, atomic_file
 
 # %% ../../nbs/62_service.ledger.ipynb #8b0e5cdb
@@ -44,6 +46,8 @@ class LedgerError(CryptoRTIError):
 
 class LedgerAddressError(LedgerError, ValueError):
     "A ledger URL that cannot work."
+
+    exit_code = 2
 
 
 class LedgerUnavailableError(LedgerError):
@@ -81,6 +85,8 @@ _FAULTS: list[tuple[tuple[str, ...], type[LedgerError], str]] = [
     (("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014"), LedgerUnavailableError, "is locked by another process: end that process, or wait"),
     (("SQLITE_NOTADB", "SQLITE_CORRUPT", "XX001", "XX002"), LedgerDamagedError,
      "is damaged and was left as it is: stop every service that uses it, keep the file elsewhere, restore a copy or start with an empty one"),
+    (("SQLITE_ERROR", "42P01", "42703"), LedgerDamagedError,
+     "has other tables than this program makes and was left as it is: restore a copy, or give the ledger a database of its own"),
     (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "25006", "42501"), LedgerUnavailableError,
      "cannot be opened for writing: see that it exists and that this user may write there"),
 ]  # fmt: skip
@@ -239,6 +245,8 @@ def _version_of(ledger: Ledger, connection: sa.Connection) -> int:
     inspector = sa.inspect(connection)
     names = set(inspector.get_table_names())
     if not names & set(_tables.tables):
+        if names and connection.dialect.name == "sqlite":  # A file has one owner; a PostgreSQL database may be shared
+            raise LedgerDamagedError(f"{ledger.place} holds tables of another program ({', '.join(sorted(names)[:3])}); give the ledger a file of its own")
         return 0
     if _version_table.name not in names or {column["name"] for column in inspector.get_columns(_version_table.name)} != set(_version_table.c.keys()):
         raise LedgerDamagedError(f"{ledger.place} holds tables of another program; give the ledger a database of its own")
@@ -789,8 +797,9 @@ def _export_rows(ledger: Ledger, file: Any, as_json: bool, source: str | None, c
     times = [names.index(name) for name in _TIMES]
 
     def work(connection: sa.Connection) -> int:
-        file.seek(0)
-        file.truncate()
+        if file.seekable() and file.tell():  # What an attempt before this one wrote
+            file.seek(0)
+            file.truncate()
         if not as_json:
             writer.writerow(names)
         count = 0
@@ -804,7 +813,32 @@ def _export_rows(ledger: Ledger, file: Any, as_json: bool, source: str | None, c
                 writer.writerow(values)
         return count
 
-    return _transact(ledger, work)
+    def named(connection: sa.Connection) -> int:
+        try:
+            count = work(connection)
+            file.flush()
+        except OSError as error:  # Of the file; the database raises errors of its own
+            raise PlaceError(f"the rows cannot be written: {explain_os(error)}") from error
+        return count
+
+    return _transact(ledger, named)
+
+# %% ../../nbs/62_service.ledger.ipynb #8e071cfd
+def check_recorded(
+    ledger: Ledger,
+    source: str | None = None,  # Anything when not given
+    coin: str | None = None,  # Anything when not given
+) -> None:
+    "Raise `NoSuchNameError` for a source or a coin of which nothing is recorded."
+    row = _forecasts.c
+    query = sa.select(row.source, row.coin).distinct()
+    if source is None and coin is None:
+        return
+    found = _transact(ledger, lambda connection: connection.execute(query).all())
+    if source is not None:
+        check_known(source, sorted({there for there, _ in found}), "source in the ledger")
+    if coin is not None:
+        check_known(coin, sorted({named for there, named in found if source in (None, there)}), "product in the ledger")
 
 # %% ../../nbs/62_service.ledger.ipynb #14117fbd
 def export(
@@ -814,5 +848,5 @@ def export(
     coin: str | None = None,  # All when not given
 ) -> int:  # Rows written
     "Write the ledger to a file."
-    with atomic_file(path, "w", encoding="utf-8", newline="") as file:
+    with named_errors(PlaceError, f"{path} cannot be written"), atomic_file(path, "w", encoding="utf-8", newline="") as file:
         return _export_rows(ledger, file, Path(path).suffix == ".jsonl", source, coin)

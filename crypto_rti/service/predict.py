@@ -23,6 +23,7 @@ from ..data.candles import HOUR, TimeError, final_until, find_gaps, floor_time, 
 from ..evaluation.intervals import FOLLOWED, ConformalState, adjust, state_at
 from ..features import HISTORY, INPUTS, LAGS, QUANTILES, NotEnoughHistoryError, model_inputs, rolling_inputs, to_prices
 from ..registry.bundle import Bundle, BundleCorruptError, Index, bundle_folder, load_bundle
+from ..errors import suggest
 from ..settings import CryptoRTIError
 from .contract import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
 
@@ -30,13 +31,19 @@ from .contract import BacktestSummary, Interval, PastPrice, PredictionAnswer, Pr
 class ParameterError(CryptoRTIError, ValueError):
     "A request parameter that is malformed or out of range; the text names what is allowed."
 
+    exit_code = 2
+
 
 class UnknownCoinError(CryptoRTIError, LookupError):
     "A coin that this service does not serve."
 
+    exit_code = 2
+
 
 class UnknownModelError(CryptoRTIError, LookupError):
     "A model that this coin does not have."
+
+    exit_code = 2
 
 
 class ModelFailedError(CryptoRTIError, RuntimeError):
@@ -428,7 +435,8 @@ def choose_model(
         return aliases[model_name]
     if model_name in ("champion", "persistence"):
         return aliases.get("persistence") or Persistence()
-    raise UnknownModelError(f"model_name={shown(model_name)} is no model of {product}; choose one of {', '.join(model_names(shelf, product))}")
+    names = model_names(shelf, product)
+    raise UnknownModelError(f"model_name={shown(model_name)} is no model of {product}{suggest(model_name[:60], names) or ';'} choose one of {', '.join(names)}")
 
 
 def model_names(
