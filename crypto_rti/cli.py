@@ -25,6 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .numbers import format_number
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
@@ -60,9 +61,9 @@ def _print_table(rows: Sequence[dict[str, Any]], title: str = "") -> None:
 
 
 def _cell(value: Any) -> str:
-    "Write a value for a person: three digits behind the point where it matters, nothing for nothing."
+    "Write a value for a person: figures as `format_number` does, an unknown value as nothing."
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.2f}"
+        return format_number(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
