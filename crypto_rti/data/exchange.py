@@ -538,7 +538,8 @@ def _figures(exchange: Exchange, product: str) -> dict[str, str]:
     key = (product, floor_time(exchange.clock.now()))
     if key not in exchange.figures:
         exchange.figures.clear() if len(exchange.figures) > 100 else None
-        exchange.figures[key] = {name: _decimal(round(value, 8) if name.startswith("volume") else value) for name, value in day_figures(exchange, product).items()}
+        figures = day_figures(exchange, product)
+        exchange.figures[key] = {name: _decimal(round(value, 8) if name.startswith("volume") else value) for name, value in figures.items()}
     return exchange.figures[key]
 
 # %% ../../nbs/15_data.exchange.ipynb #c429ba36
