@@ -28,6 +28,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
+from .numbers import format_number
 from .processes import shared_folder, stopping_on_signals
 from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
 
@@ -66,9 +67,9 @@ def _print_table(rows: Sequence[dict[str, Any]], title: str = "") -> None:
 
 
 def _cell(value: Any) -> str:
-    "Write a value for a person: three digits behind the point where it matters, nothing for nothing."
+    "Write a value for a person: figures as `format_number` does, an unknown value as nothing."
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.2f}"
+        return format_number(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

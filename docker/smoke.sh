@@ -39,5 +39,6 @@ forecast = json.load(sys.stdin)["prediction"]
 now, then = forecast["current_price"], forecast["predicted_price"]
 assert forecast["coin"] == coin and forecast["model_version"] in (version, version or forecast["model_version"]), forecast
 assert math.isfinite(then) and now / 2 < then < now * 2, forecast
-print("smoke.sh: {model} {model_version}: {current_price:.2f} at {data_until}, {predicted_price:.2f} at {predicted_for}".format(**forecast))
+digits = max(2, 4 - math.floor(math.log10(now)))
+print("smoke.sh: {model} {model_version}: {0:,.{2}f} at {data_until}, {1:,.{2}f} at {predicted_for}".format(now, then, digits, **forecast))
 ' "$coin" "$version"

@@ -567,3 +567,48 @@ def test_start_and_stop_many_times():
     assert time.monotonic() - began < 20
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{running.url}/time")
+
+
+# ---- prices of any size
+
+COINS_OF_ANY_SIZE = {"MOG-BTC": 2.3e-11, "PEPE-USD": 8.1e-8, "SHIB-USD": 1.305e-5, "FALLEN-USD": 140.0, "BTC-VND": 3.1e13}
+
+
+def tables_of_any_size():
+    """Hours with all the digits of a float64; the price of one coin falls to a ten-millionth."""
+    tables = {product: hourly(level=level, seed=number) for number, (product, level) in enumerate(COINS_OF_ANY_SIZE.items())}
+    tables["FALLEN-USD"].loc[100:, ["low", "high", "open", "close"]] /= 1e7
+    return tables
+
+
+async def hear_trades(running, products):
+    """The ticker and match messages of the next minute, and the last trade before it."""
+    async with websockets.connect(running.ws_url) as feed:
+        await feed.send(json.dumps({"type": "subscribe", "product_ids": products, "channels": ["ticker", "matches"]}))
+        heard = [json.loads(await feed.recv()) for _ in range(1 + 2 * len(products))]
+        running.clock.advance(60)
+        return heard[1:] + [json.loads(await feed.recv()) for _ in range(2 * 60 * len(products))]
+
+
+def test_prices_of_any_size_survive_the_protocol():
+    tables = tables_of_any_size()
+    with running_exchange(tables, start=NOON - 60, speed=0, lag=0, rate_limit=False) as running, httpx.Client(base_url=running.url) as client:
+        for product, table in tables.items():
+            rows = ask(client, NOON - 50 * HOUR, NOON - 2 * HOUR, path=f"/products/{product}/candles").json()
+            stored = table[(table["time"] >= NOON - 50 * HOUR) & (table["time"] <= NOON - 2 * HOUR)].to_numpy()[::-1].tolist()
+            assert rows == stored, product
+            ticker = client.get(f"/products/{product}/ticker").json()
+            assert 0 < float(ticker["bid"]) < float(ticker["price"]) < float(ticker["ask"]), ticker
+        heard = asyncio.run(hear_trades(running, list(tables)))
+        trades = {product: client.get(f"/products/{product}/trades").json() for product in tables}
+    for product, table in tables.items():
+        tickers = [message for message in heard if message["type"] == "ticker" and message["product_id"] == product]
+        matches = [message for message in heard if "match" in message["type"] and message["product_id"] == product]
+        assert all(0 < float(each["best_bid"]) < float(each["price"]) < float(each["best_ask"]) for each in tickers), product
+        assert [each["price"] for each in tickers] == [each["price"] for each in matches] == [each["price"] for each in trades[product][60::-1]]
+        hour, day = table[table["time"] == NOON - HOUR].iloc[0], table[(table["time"] >= NOON - 25 * HOUR) & (table["time"] < NOON - HOUR)]
+        assert float(tickers[-1]["price"]) == hour["close"], product  # The last trade of the hour, to the last digit
+        assert [float(tickers[0][name]) for name in ("open_24h", "high_24h", "low_24h")] == [day["open"].iloc[0], day["high"].max(), day["low"].min()]
+        assert all(hour["low"] <= float(each["price"]) <= hour["high"] for each in tickers), product
+        assert len({each["price"] for each in tickers}) > 10, product  # A price that moves, not one that was rounded to a point
+        assert not any("e" in each[name] for each in tickers for name in ("price", "best_bid", "best_ask", "low_24h"))

@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['GRANULARITIES', 'Damage', 'Kind', 'SIM_PRODUCTS', 'ReplayError', 'ReplayClock', 'Fault', 'Faults', 'damage_rows',
            'Market', 'SimMarket', 'minutes_within', 'TableMarket', 'open_market', 'LoggedRequest', 'Exchange',
-           'visible_candles', 'Trade', 'Tape', 'price_within', 'trade_interval', 'write_tape', 'day_figures',
-           'describe_product', 'rest_ticker', 'Refusal', 'candle_window', 'ClockOrder', 'read_subscription',
-           'Subscriber', 'ticker_message', 'match_message', 'TokenBucket', 'ExchangeApp', 'make_exchange',
-           'RunningExchange', 'running_exchange', 'serve_exchange']
+           'visible_candles', 'Trade', 'Tape', 'price_within', 'quote_grid', 'quoted_price', 'trade_interval',
+           'write_tape', 'day_figures', 'quotes_around', 'describe_product', 'rest_ticker', 'Refusal', 'candle_window',
+           'ClockOrder', 'read_subscription', 'Subscriber', 'ticker_message', 'match_message', 'TokenBucket',
+           'ExchangeApp', 'make_exchange', 'RunningExchange', 'running_exchange', 'serve_exchange']
 
 # %% ../../nbs/15_data.exchange.ipynb #9feb7571
 import asyncio
 import fnmatch
 import json
 import logging
+import math
 import random
 import re
 import socket
@@ -43,7 +44,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..settings import CryptoRTIError
 from .candles import COLUMNS, FINAL_AFTER, HOUR, CandleError, Source, TimeError
 from .candles import check_candles, floor_time, parse_source, resample_candles, to_iso, to_unix
-from .market import COINS, DAY, SIM_END, SIM_START, price_decimals, product_traits, sim_candles
+from .market import COINS, DAY, SIM_END, SIM_START, product_traits, sim_candles
+from ..numbers import quote_decimals
 
 # %% ../../nbs/15_data.exchange.ipynb #e4644a89
 class ReplayError(CryptoRTIError, ValueError):
@@ -240,7 +242,7 @@ def minutes_within(
     extremes = [low, high] if close >= open_ else [high, low]
     ends = np.interp(np.arange(61), [0, first, second, 60], [open_, *extremes, close])
     ends[1:60] += (high - low) * 0.06 * rng.standard_normal(59)
-    ends = np.clip(np.round(ends, price_decimals(open_)), low, high)
+    ends = np.clip(np.round(ends, quote_decimals(open_)), low, high)
     ends[[0, first, second, 60]] = [open_, *extremes, close]
     opens, closes = ends[:-1], ends[1:]
     shares = rng.exponential(size=60)
@@ -282,7 +284,7 @@ class TableMarket:
         return pd.DataFrame(rows, columns=COLUMNS).astype({"time": "int64"})
 
     def decimals(self, product: str) -> int:
-        return price_decimals(float(self.tables[product]["close"].to_numpy()[0]))  # The last one would tell the future
+        return quote_decimals(float(self.tables[product]["close"].to_numpy()[0]))  # The last one would tell the future
 
 # %% ../../nbs/15_data.exchange.ipynb #d8b4b177
 SIM_PRODUCTS = [f"{coin}-USD" for coin in COINS]
@@ -433,6 +435,27 @@ def _minute(exchange: Exchange, product: str, moment: float) -> np.ndarray | Non
         exchange.hours[product, hour] = {int(row[0]): row for row in rows}
     return exchange.hours[product, hour].get(floor_time(moment, 60))
 
+# %% ../../nbs/15_data.exchange.ipynb #9db428b6
+def quote_grid(
+    exchange: Exchange,  # The exchange
+    product: str,  # A product that it lists
+    price: float,  # Its price
+) -> tuple[int, float]:  # Decimals of its quotes, and the distance of two of them
+    "Find the grid of quotes at a price; its steps are never finer than float64 is."
+    decimals = max(exchange.market.decimals(product), quote_decimals(price))
+    return decimals, max(10.0**-decimals, 4 * math.ulp(price))
+
+
+def quoted_price(
+    price: float,  # A price within the minute
+    grid: tuple[int, float],  # From `quote_grid`
+    minute: np.ndarray,  # One row of `COLUMNS`
+) -> float:  # One of the minute's own prices, if it lies within half a step, or a price of the grid
+    "Round a price to the grid."
+    decimals, tick = grid
+    own = [known for known in minute[1:5].tolist() if abs(known - price) <= tick / 2]
+    return min(own, key=lambda known: abs(known - price)) if own else min(max(round(price, decimals), float(minute[1])), float(minute[2]))
+
 # %% ../../nbs/15_data.exchange.ipynb #10823603
 def _trade(exchange: Exchange, product: str, tape: Tape, moment: float, every: float) -> None:
     "Write the trade of the interval that ends at `moment`, if the market was awake."
@@ -441,7 +464,7 @@ def _trade(exchange: Exchange, product: str, tape: Tape, moment: float, every: f
     if minute is None:
         return
     price = price_within(minute, at % 60 + 0.001)
-    price = round(price, max(exchange.market.decimals(product), price_decimals(price)))
+    price = quoted_price(price, quote_grid(exchange, product, price), minute)
     side = "sell" if tape.trades and price < tape.trades[-1].price else "buy"
     tape.last_id += 1
     tape.trades.append(Trade(tape.last_id, at, price, max(round(minute[5] * min(every, 60) / 60, 8), 1e-8), side))
@@ -515,8 +538,19 @@ def _figures(exchange: Exchange, product: str) -> dict[str, str]:
     key = (product, floor_time(exchange.clock.now()))
     if key not in exchange.figures:
         exchange.figures.clear() if len(exchange.figures) > 100 else None
-        exchange.figures[key] = {name: _decimal(round(value, 8)) for name, value in day_figures(exchange, product).items()}
+        figures = day_figures(exchange, product)
+        exchange.figures[key] = {name: _decimal(round(value, 8) if name.startswith("volume") else value) for name, value in figures.items()}
     return exchange.figures[key]
+
+# %% ../../nbs/15_data.exchange.ipynb #c429ba36
+def quotes_around(
+    exchange: Exchange,  # The exchange
+    product: str,  # A product that it lists
+    price: float,  # Of its last trade
+) -> tuple[str, str]:  # Bid and ask, as decimal strings
+    "Put a bid and an ask a step of the grid below and above a price; they are never equal to it."
+    decimals, tick = quote_grid(exchange, product, price)
+    return _decimal(round(price - tick, decimals)), _decimal(round(price + tick, decimals))
 
 # %% ../../nbs/15_data.exchange.ipynb #5684bd63
 def describe_product(
@@ -540,9 +574,10 @@ def rest_ticker(
     tape = write_tape(exchange, product)
     if not tape.trades:
         return None
-    trade, tick = tape.trades[-1], 10.0 ** -exchange.market.decimals(product)
+    trade = tape.trades[-1]
+    bid, ask = quotes_around(exchange, product, trade.price)
     return {
-        "ask": _decimal(round(trade.price + tick, 8)), "bid": _decimal(max(round(trade.price - tick, 8), tick)),
+        "ask": ask, "bid": bid,
         "volume": _figures(exchange, product)["volume_24h"], "trade_id": trade.trade_id, "price": _decimal(trade.price),
         "size": _decimal(trade.size), "time": _stamp(trade.time), "rfq_volume": "0",
     }  # fmt: skip
@@ -742,11 +777,11 @@ def ticker_message(
     trade: Trade,  # The trade to tell
 ) -> dict[str, Any]:  # A message of the ticker channel
     "Put a trade into the words of the ticker channel."
-    tape, tick = exchange.tapes[product], 10.0 ** -exchange.market.decimals(product)
+    tape, (bid, ask) = exchange.tapes[product], quotes_around(exchange, product, trade.price)
     tape.sequence += 1
     return {
         "type": "ticker", "sequence": tape.sequence, "product_id": product, "price": _decimal(trade.price), **_figures(exchange, product),
-        "best_bid": _decimal(max(round(trade.price - tick, 8), tick)), "best_bid_size": "1.0", "best_ask": _decimal(round(trade.price + tick, 8)),
+        "best_bid": bid, "best_bid_size": "1.0", "best_ask": ask,
         "best_ask_size": "1.0", "side": trade.side, "time": _stamp(trade.time), "trade_id": trade.trade_id, "last_size": _decimal(trade.size),
     }  # fmt: skip
 

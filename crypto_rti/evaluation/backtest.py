@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NETWORKS', 'NETWORK_REFIT_DAYS', 'NETWORK_ROWS', 'LEAST_OWN_ROWS', 'Train', 'BacktestError', 'SpanError', 'Predictor',
            'Block', 'make_blocks', 'Job', 'make_jobs', 'known_before', 'latest_rows', 'calibrate_forecaster',
-           'forecast_rows', 'Task', 'fingerprint', 'run_job', 'Backtest', 'run_backtest', 'train_shuffled',
-           'hour_older', 'run_controls', 'backtest_report']
+           'forecast_rows', 'Task', 'fingerprint', 'run_job', 'Backtest', 'run_backtest', 'experiment_folder',
+           'kept_part', 'train_shuffled', 'hour_older', 'run_controls', 'backtest_report']
 
 # %% ../../nbs/42_evaluation.backtest.ipynb #76e2933e
 import hashlib
@@ -389,6 +389,28 @@ def run_backtest(
     rows = _with_baseline(pd.concat([rows, *frozen], ignore_index=True) if frozen else rows)
     rows = rows[rows["model"].isin({*models, *fixed})].sort_values(["product", "time"], kind="stable", ignore_index=True)
     return Backtest(rows, seconds, start, end, refit_days)
+
+# %% ../../nbs/42_evaluation.backtest.ipynb #55fd0cc7
+def experiment_folder(
+    home: Path,  # `Settings.home`
+    datasets: Mapping[str, Dataset],  # Rows by product: what the experiment learns from and judges
+    *facts: Any,  # What else decides its results, such as the source of its functions
+) -> Path:  # Made where it is missing
+    "Find the folder in which the parts of an experiment outlive a kill."
+    task = Task(next(iter(datasets.values())), datasets, {}, train_forecaster, home)
+    folder = home / "backtests" / "experiments" / fingerprint(task, *facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def kept_part(
+    path: Path,  # A Parquet file in `experiment_folder`
+    compute: Callable[[], pd.DataFrame],  # Asked when there is no such file yet
+) -> pd.DataFrame:
+    "Read a part of an experiment, or compute and keep it."
+    if not path.exists():
+        write_atomic(path, compute().to_parquet(index=False))
+    return pd.read_parquet(path)
 
 # %% ../../nbs/42_evaluation.backtest.ipynb #00636b8f
 def train_shuffled(

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from ..data.candles import to_unix
 from .backtest import BacktestError, run_backtest
+from .plots import SHADES
 from ..features import Dataset
 from ..processes import hold_lock
 
@@ -117,12 +118,12 @@ def plot_study(
     values = np.array([trial.value for trial in done], dtype=float)
     figure, axes = plt.subplots(1, len(names) + 1, figsize=(2.2 * (len(names) + 1), 2.4), sharey=True, squeeze=False)
     axes[0, 0].plot(values, ".", color="#7a8b99")
-    axes[0, 0].plot(np.minimum.accumulate(values), color="#1f5fa8", lw=1.2)
+    axes[0, 0].plot(np.minimum.accumulate(values), color=SHADES[0], lw=1.2)
     axes[0, 0].set(xlabel="trial", ylabel="error, share of persistence's")
     for ax, name in zip(axes[0, 1:], names, strict=True):
         drawn = np.array([trial.params[name] for trial in done], dtype=float)
         ax.plot(drawn, values, ".", color="#7a8b99")
-        ax.plot(drawn[values.argmin()], values.min(), "o", color="#c0392b", ms=5)
+        ax.plot(drawn[values.argmin()], values.min(), "o", color=SHADES[2], ms=5)
         ax.set(xlabel=name, xscale="log" if drawn.min() > 0 and drawn.max() / drawn.min() > 8 else "linear")
     spread = np.quantile(values, 0.9) - values.min()
     axes[0, 0].set_ylim(values.min() - 0.1 * spread, np.quantile(values, 0.9) + 0.2 * spread)

@@ -750,10 +750,10 @@ def plot_loss_curves(
 ) -> None:
     "Draw training and validation loss of each epoch, with the epoch that was kept and persistence's loss."
     epochs = [entry["epoch"] for entry in model.history_]
-    for name, colour in (("train", "#9aa5b1"), ("valid", "#1f5fa8")):
+    for name, colour in (("train", "#6b7280"), ("valid", "#7d2e68")):  # `SHADES` of `evaluation.plots`, and persistence in its own grey
         ax.plot(epochs, [entry[name] for entry in model.history_], color=colour, label={"train": "training", "valid": "validation"}[name])
-    ax.axhline(model.persistence_loss_, color="#c0392b", linestyle="--", linewidth=1, label="persistence, validation")
-    ax.axvline(model.best_epoch_, color="#1f5fa8", linewidth=0.8, linestyle=":", label="kept")
+    ax.axhline(model.persistence_loss_, color="#999999", linestyle="--", linewidth=1, label="persistence, validation")
+    ax.axvline(model.best_epoch_, color="#6b7280", linewidth=0.8, linestyle=":", label="kept")
     ax.set(xlabel="epoch", ylabel="loss")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=8)

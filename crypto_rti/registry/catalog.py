@@ -34,6 +34,7 @@ import crypto_rti
 
 from ..data.candles import HOUR, to_iso, to_unix
 from ..features import MEDIAN, QUANTILES, Dataset, to_prices
+from ..numbers import format_price
 from ..errors import named_errors, suggest
 from ..settings import CryptoRTIError, Settings, mask_credentials
 from ..evaluation.drift import Bins, fit_bins, judge_drift
@@ -590,7 +591,7 @@ def _not_worse(trial: Trial, who: str, called: str) -> str:
     t, mine, theirs = trial.dm_t(who), trial.mae("challenger"), trial.mae(who)
     if t <= WORST_T:
         return ""
-    errors = f"its mean absolute error is {mine:,.6g} against {theirs:,.6g} on {len(trial.actual):,} hours"
+    errors = f"its mean absolute error is {format_price(mine, theirs)} against {format_price(theirs, mine)} on {len(trial.actual):,} hours"
     return f"it is worse than {called}: {errors}, Diebold-Mariano t {t:+.2f}, above {WORST_T}"
 
 
@@ -640,10 +641,11 @@ def judge(
 ) -> tuple[bool, list[str]]:  # Whether to promote, and the reasons
     "Apply every rule, so that a refusal names all that is wrong."
     refusals = [reason for reason in (check(trial) for check in checks) if reason]
-    champion = f" and the champion, {trial.champion}, {trial.mae('champion'):,.6g}" * (not trial.champion_is_persistence)
-    own, naive = trial.mae("challenger"), trial.mae("persistence")
+    errors = [trial.mae(who) for who in ("challenger", "persistence", "champion")]
+    own, naive, theirs = (format_price(error, *errors) for error in errors)
+    champion = f" and the champion, {trial.champion}, {theirs}" * (not trial.champion_is_persistence)
     verdict = f"Diebold-Mariano t {trial.dm_t('persistence'):+.2f} against persistence, 90 % interval held {100 * trial.coverage():.1f} %"
-    good = f"its mean absolute error is {own:,.6g}, persistence has {naive:,.6g}{champion}, on the same {len(trial.actual):,} hours; {verdict}"
+    good = f"its mean absolute error is {own}, persistence has {naive}{champion}, on the same {len(trial.actual):,} hours; {verdict}"
     return not refusals, [*(refusals or [good]), *trial.notes]
 
 # %% ../../nbs/51_registry.catalog.ipynb #77ec0124
