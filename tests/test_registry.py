@@ -18,7 +18,8 @@ import numpy as np
 import onnx
 import pytest
 
-from crypto_rti.features import INPUTS, fit_scaler, make_dataset
+from crypto_rti.data.candles import HOUR, to_unix
+from crypto_rti.features import INPUTS, Dataset, fit_scaler, make_dataset
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import (
     BundleCorruptError,
@@ -38,6 +39,7 @@ from crypto_rti.registry.bundle import (
     write_index,
 )
 from crypto_rti.registry.catalog import (
+    GATE,
     CatalogError,
     attach_report,
     connect,
@@ -46,6 +48,7 @@ from crypto_rti.registry.catalog import (
     list_versions,
     pack_forecaster,
     promote,
+    put_forward,
     register_bundle,
     rollback,
 )
@@ -375,6 +378,57 @@ def test_the_report_of_a_run_is_kept_with_it(home, tmp_path):
     assert client.get_run(run).data.metrics == {"mae": 2.0} and client.get_run(run).data.params["alpha"] == "0.1"
     kept = Path(client.download_artifacts(run, "bundle"))
     assert set(read_files(kept, read_manifest(kept))) == {"a.onnx"}
+
+
+# --- the gate ------------------------------------------------------------------------------------------------------------
+
+
+def hours(drift: float, seed: int = 0, rows: int = 2000) -> Dataset:
+    "Hours after the toys' training span whose next move is `drift` volatilities more often than not."
+    rng = np.random.default_rng(seed)
+    time, y = to_unix("2024-07-01") + HOUR * np.arange(rows), drift + rng.laplace(0, 0.5, rows)
+    close, volatility = np.full(rows, 1.3e-5), np.full(rows, 0.01)
+    return Dataset(time, np.full(rows, "X-USD"), np.zeros((rows, len(INPUTS))), y, close, close * np.exp(volatility * y), volatility)
+
+
+def test_a_model_worse_than_persistence_is_refused_even_where_that_may_be_luck(home):
+    "SHIB's third promotion in a row: its error was above persistence's, not significantly, and the gate let it pass."
+    name = "sim.LUCK-USD"
+    ensure_champion(home, facts("persistence", "LUCK-USD"), {"a.onnx": fan_onnx()})
+    worse = register_bundle(home, facts("lasso", "LUCK-USD"), {"a.onnx": fan_onnx(0.02)})
+    decision = put_forward(home, name, worse, hours(0.0))
+    assert 0 < decision.dm_t["persistence"] < 1.64 and decision.mae["challenger"] > decision.mae["persistence"]
+    assert not decision.promoted and "is above that of persistence" in decision.reasons[0]
+    event = read_index(home.bundles_dir, name).last_event
+    assert (event["event"], event["version"], event["previous_version"], event["reasons"]) == ("refused", worse, "1", decision.reasons)
+
+
+def test_no_chain_of_lucky_trials_ends_above_its_best(home):
+    name, checks = "sim.CHAIN-USD", GATE[:-1]
+    ensure_champion(home, facts("persistence", "CHAIN-USD"), {"a.onnx": fan_onnx()})
+    best, lucky, worse, better = (register_bundle(home, facts("lasso", "CHAIN-USD"), {"a.onnx": fan_onnx(shift)}) for shift in (0.15, 0.17, 0.168, 0.149))
+    first = put_forward(home, name, best, hours(0.15), checks)
+    assert first.promoted and first.leads and first.best == ""
+    second = put_forward(home, name, lucky, hours(0.17), checks)  # These hours suit it a little better than the best of the chain
+    assert second.promoted and not second.leads and -2.33 < second.dm_t["champion"] < 0
+    third = put_forward(home, name, worse, hours(0.14), checks)
+    assert third.mae["best"] < third.mae["challenger"] < third.mae["champion"] and third.best == best
+    assert not third.promoted and f"above that of the best of its chain, lasso version {best}" in third.reasons[0]
+    assert put_forward(home, name, better, hours(0.14), checks).promoted
+    # What is decided by hand begins a new chain
+    promote(home, name, lucky)
+    assert put_forward(home, name, worse, hours(0.14), checks).promoted
+    assert rollback(home, name, "a visitor complained") == lucky
+    event = read_index(home.bundles_dir, name).last_event
+    assert (event["event"], event["version"], event["previous_version"]) == ("rolled_back", lucky, worse)
+    assert event["reasons"] == [f"rolled back from lasso version {worse} to lasso version {lucky}", "a visitor complained"]
+
+
+def test_an_index_from_before_the_last_event_is_read(tmp_path):
+    export(tmp_path, {"1": fan_onnx()})
+    path = tmp_path / NAME / "index.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "last_event"}))
+    assert read_index(tmp_path, NAME).last_event is None
 
 
 # --- an MLflow server by its URL ----------------------------------------------------------------------------------------
