@@ -5,12 +5,15 @@ import http.server
 import json
 import os
 import random
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -396,7 +399,7 @@ def test_a_model_worse_than_persistence_is_refused_even_where_that_may_be_luck(h
     name = "sim.LUCK-USD"
     ensure_champion(home, facts("persistence", "LUCK-USD"), {"a.onnx": fan_onnx()})
     worse = register_bundle(home, facts("lasso", "LUCK-USD"), {"a.onnx": fan_onnx(0.02)})
-    decision = put_forward(home, name, worse, hours(0.0))
+    decision = put_forward(home, name, worse, hours(0.0), GATE[:-1])
     assert 0 < decision.dm_t["persistence"] < 1.64 and decision.mae["challenger"] > decision.mae["persistence"]
     assert not decision.promoted and "is above that of persistence" in decision.reasons[0]
     event = read_index(home.bundles_dir, name).last_event
@@ -429,6 +432,105 @@ def test_an_index_from_before_the_last_event_is_read(tmp_path):
     path = tmp_path / NAME / "index.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "last_event"}))
     assert read_index(tmp_path, NAME).last_event is None
+
+
+# --- a home that moves, and a registry that other tools have changed ------------------------------------------------------
+
+
+def test_a_home_that_was_moved_reads_and_writes_where_it_is_now(tmp_path):
+    old, new, copy = (tmp_path / name / "vär #1, 50% off?+x" / "var" for name in ("old", "new", "copy"))
+    ensure_champion(load_settings(home=old, registry_uri=""), facts("persistence"), {"a.onnx": fan_onnx()})
+    first = register_bundle(load_settings(home=old, registry_uri=""), facts("lasso"), {"a.onnx": fan_onnx(0.1)})
+    assert {path.name for path in tmp_path.rglob("*") if path.name not in {"old", "vär #1, 50% off?+x"} and old not in (path, *path.parents)} == set()
+    new.parent.mkdir(parents=True)
+    old.rename(new)
+    (tmp_path / "old" / old.parent.name).rmdir()
+    (tmp_path / "old").rmdir()
+    shutil.rmtree(new / "bundles")
+    shutil.copytree(new, copy)
+
+    for home in (load_settings(home=new, registry_uri=""), load_settings(home=copy, registry_uri="")):
+        assert promote(home, NAME, first) == first and load_bundle(bundle_folder(home.bundles_dir, NAME, first)).version == first
+        assert rollback(home, NAME) == "1"
+        (home.home / "3_train.ipynb").write_text("{}")
+        attach_report(home, NAME, first, home.home / "3_train.ipynb")
+        second = register_bundle(home, facts("lasso"), {"a.onnx": fan_onnx(0.2)})
+        runs = {get_version(home, NAME, version).run_id for version in ("1", first, second)}
+        assert {path.name for path in (home.home / "artifacts").iterdir()} == runs
+        assert (home.home / "artifacts" / get_version(home, NAME, first).run_id / "artifacts" / "report" / "3_train.ipynb").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "new"] and not old.exists()
+    assert len(list((tmp_path / "new").rglob("manifest.json"))) == len(list((tmp_path / "copy").rglob("manifest.json")))
+
+
+def test_a_relative_home_is_found_again_from_another_folder(home, tmp_path, monkeypatch):
+    shutil.copytree(home.home, tmp_path / "a" / "var")
+    monkeypatch.chdir(tmp_path / "a")
+    version = register_bundle(load_settings(home="var", registry_uri=""), facts("lasso", "HERE-USD"), {"a.onnx": fan_onnx()})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = load_settings(home="b/var", registry_uri="")
+    assert promote(moved, "sim.HERE-USD", version) == version
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b"]
+
+
+@pytest.fixture
+def own(home, tmp_path):
+    "A copy of the registry that a test may damage, with two versions of one model."
+    shutil.copytree(home.home, tmp_path / "var")
+    settings = load_settings(home=tmp_path / "var", registry_uri="")
+    ensure_champion(settings, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()})
+    register_bundle(settings, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.1)})
+    return settings
+
+
+def test_a_deleted_experiment_is_restored(own):
+    client = connect(own)
+    client.delete_experiment(client.get_experiment_by_name("sim.OWN-USD").experiment_id)
+    assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.2)}) == "3"
+    assert promote(own, "sim.OWN-USD", "2") == "2"
+
+
+def test_runs_that_mlflow_removed_for_good_are_named_and_persistence_takes_over(own):
+    name, client = "sim.OWN-USD", connect(own)
+    promote(own, name, "2")
+    run = get_version(own, name, "2").run_id
+    client.delete_run(run)
+    client._tracking_client.store._hard_delete_run(run)  # As `mlflow gc` does
+    shutil.rmtree(own.home / "artifacts" / run)
+    assert promote(own, name, "2") == "2", "the export still holds it"
+    shutil.rmtree(own.bundles_dir / name)
+    with pytest.raises(BundleMissingError, match="version 2 .lasso. are gone from the registry; promote another version"):
+        promote(own, name, "2")
+    with pytest.raises(CatalogError, match="does not have it any more.*retrain --force"):
+        attach_report(own, name, "2", Path(__file__))
+    assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "3"
+    assert read_index(own.bundles_dir, name).aliases["champion"] == "3" and "lasso" not in read_index(own.bundles_dir, name).aliases
+
+
+def test_a_champion_that_mlflow_deleted_is_no_way_back(own):
+    name, client = "sim.OWN-USD", connect(own)
+    promote(own, name, "2")
+    third = register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.2)})
+    promote(own, name, third)
+    client.delete_model_version(name, "2")
+    assert rollback(own, name) == "1"
+
+
+def test_a_deleted_model_begins_again(own):
+    connect(own).delete_registered_model("sim.OWN-USD")
+    with pytest.raises(CatalogError):
+        rollback(own, "sim.OWN-USD")
+    assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "1"
+
+
+@pytest.mark.parametrize(("revision", "remedy"), [("0000aaaa1111", "pip install --upgrade mlflow"), ("451aebb31d03", "mlflow db upgrade")])
+def test_a_database_of_another_mlflow_is_named_with_the_remedy(home, tmp_path, revision, remedy):
+    shutil.copy(home.home / "mlflow.db", tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        database.commit()
+    with pytest.raises(CatalogError, match=remedy):
+        connect(load_settings(home=tmp_path, registry_uri=""))
 
 
 # --- an MLflow server by its URL ----------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'LEAST_HOURS', 'Check', 'BEST_T', 'COVERAGE_TOLERANCE', 'GATE', 'CatalogError', 'TooFewHoursError',
-           'connect', 'digest_dataset', 'describe_dataset', 'pack_forecaster', 'describe_code', 'register_bundle',
-           'Version', 'read_aliases', 'list_versions', 'get_version', 'export_models', 'promote', 'rollback', 'Trial',
-           'hold_trial', 'no_worse_than_persistence', 'no_worse_than_champion', 'no_worse_than_best', 'honest_interval',
-           'Decision', 'judge', 'leads', 'put_forward', 'ensure_champion', 'attach_report']
+           'GoneError', 'connect', 'digest_dataset', 'describe_dataset', 'pack_forecaster', 'describe_code',
+           'register_bundle', 'Version', 'read_aliases', 'list_versions', 'get_version', 'export_models', 'promote',
+           'rollback', 'Trial', 'hold_trial', 'no_worse_than_persistence', 'no_worse_than_champion',
+           'no_worse_than_best', 'honest_interval', 'Decision', 'judge', 'leads', 'put_forward', 'ensure_champion',
+           'attach_report']
 
 # %% ../../nbs/51_registry.catalog.ipynb #79d2880f
 import hashlib
@@ -24,7 +25,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as library_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -40,6 +41,12 @@ from ..evaluation.metrics import coverage, diebold_mariano
 from ..models.base import PURGE, Forecaster
 from .bundle import Bundle, BundleError, Index, Manifest, bundle_folder, load_bundle, read_files, read_manifest, write_bundle, write_index
 
+# %% ../../nbs/51_registry.catalog.ipynb #3a60bbef
+from functools import wraps
+
+from .bundle import BundleMissingError
+from .storage import artifacts_folder, follow_home, registry_address, sqlite_path
+
 # %% ../../nbs/51_registry.catalog.ipynb #8cc61882
 class CatalogError(CryptoRTIError):
     "Something the registry cannot do: no such version, nobody to roll back to, somebody else at work."
@@ -47,6 +54,10 @@ class CatalogError(CryptoRTIError):
 
 class TooFewHoursError(CatalogError):
     "Not enough hours were held out to judge anybody on."
+
+# %% ../../nbs/51_registry.catalog.ipynb #d75cb01b
+class GoneError(CatalogError):
+    "Something that MLflow does not have any more, because it was deleted with MLflow's own tools."
 
 # %% ../../nbs/51_registry.catalog.ipynb #f496c659
 def _mlflow() -> Any:
@@ -78,6 +89,64 @@ def _locked(
     except Timeout:
         raise CatalogError(f"another process has held {path.name} for {seconds:.0f} s; wait for it to finish, then try again") from None
 
+# %% ../../nbs/51_registry.catalog.ipynb #091701b5
+def _explain(error: Exception, uri: str) -> CatalogError:
+    "Translate an error of MLflow or of what it builds on."
+    text = (str(error).splitlines() or [type(error).__name__])[0][:300].replace(uri, mask_credentials(uri)).rstrip(".")
+    place = f"the registry at {mask_credentials(uri)}"
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        return GoneError(f"{place} does not have it any more ({text}); train again with crypto-rti retrain --force, or restore a backup")
+    if "database is locked" in str(error):
+        return CatalogError(f"{place} is in use by another program; close it (is mlflow ui running?) and try again")
+    if isinstance(error, OSError):
+        return CatalogError(f"{place} cannot be read or written ({text}); check the rights and the free space of its folder")
+    return CatalogError(f"{place} refused it ({text}); look at it with: mlflow ui --backend-store-uri '{mask_credentials(uri)}'")
+
+
+class _Client:
+    "An MLflow client whose errors are ours."
+
+    def __init__(self, client: Any, uri: str) -> None:
+        self._client, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        @wraps(found)
+        def call(*args: Any, **options: Any) -> Any:
+            try:
+                return found(*args, **options)
+            except Exception as error:  # MLflow, its database and its HTTP client each raise their own
+                raise _explain(error, self._uri) from None
+
+        return call
+
+# %% ../../nbs/51_registry.catalog.ipynb #ca004c48
+def _cannot_open(error: Exception, uri: str) -> CatalogError:
+    "Say why a registry cannot be opened, and what to do."
+    fault = (str(error).splitlines() or [type(error).__name__])[0][:200].replace(uri, mask_credentials(uri))
+    place = f"the registry at {mask_credentials(uri)} cannot be opened"
+    if "database schema" in str(error):
+        newer = "was written by a newer MLflow; install that release (pip install --upgrade mlflow), or restore the backup from before its upgrade"
+        older = f"was written by an older MLflow; make a copy of it, then run: mlflow db upgrade '{mask_credentials(uri)}'"
+        return CatalogError(f"{place}: it {older if _is_older(str(error)) else newer} ({fault})")
+    return CatalogError(f"{place} ({fault}); check CRYPTO_RTI_REGISTRY_URI")
+
+
+def _is_older(text: str) -> bool:
+    "Tell whether the schema that an error names is one that the installed MLflow has left behind."
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+    from mlflow.store.db.utils import _get_alembic_config
+
+    found = text.partition("found version ")[2].partition(",")[0]
+    try:
+        return found == "None" or ScriptDirectory.from_config(_get_alembic_config("")).get_revision(found) is not None
+    except CommandError:
+        return False
+
 # %% ../../nbs/51_registry.catalog.ipynb #72cca684
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,17 +156,29 @@ def connect(
     settings: Settings,  # Names the registry
 ) -> "MlflowClient":  # For whatever is not offered here
     "Open the registry; make its database when there is none."
-    uri, mlflow = settings.tracking_uri, _mlflow()
+    mlflow = _mlflow()
     with _locked(settings):
+        uri = settings.tracking_uri
         try:
-            if uri.startswith("sqlite:///"):
-                Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+            uri = registry_address(settings)
+            database = sqlite_path(uri)
+            if database:
+                database.parent.mkdir(parents=True, exist_ok=True)
+                _make_no_folders()
+                follow_home(settings, database)
+                mlflow.tracking._tracking_service.utils._artifact_repos_cache.clear()  # It knows runs by their id alone, and homes may be copied
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # MLflow, its database and its HTTP client each raise their own
-            fault = (str(error).splitlines() or [type(error).__name__])[0][:200].replace(uri, mask_credentials(uri))
-            raise CatalogError(f"the registry at {mask_credentials(uri)} cannot be opened ({fault}); check CRYPTO_RTI_REGISTRY_URI") from None
-    return client
+            raise error if isinstance(error, CryptoRTIError) else _cannot_open(error, uri) from None
+    return cast("MlflowClient", _Client(client, uri))
+
+
+def _make_no_folders() -> None:
+    "Keep MLflow from making the folder of a database before it has decoded the address: it would make `50%25` beside `50%`."
+    from mlflow.store.db import utils
+
+    utils._make_parent_dirs_if_sqlite = lambda uri: None
 
 # %% ../../nbs/51_registry.catalog.ipynb #762484fa
 def digest_dataset(
@@ -172,11 +253,13 @@ def _experiment(
     settings: Settings,
     name: str,  # Registered name; experiments share it
 ) -> str:  # Experiment id
-    "Find or make the experiment; beside SQLite the artifacts lie under `home`, a server knows its own place."
+    "Find, restore or make the experiment; beside SQLite the artifacts lie under `home`, a server knows its own place."
     found = client.get_experiment_by_name(name)
     if found:
+        if found.lifecycle_stage == "deleted":  # With MLflow's own tools; its name is taken until it is restored or removed for good
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    local = (settings.home / "artifacts").absolute().as_uri() if settings.tracking_uri.startswith("sqlite:") else None
+    local = artifacts_folder(settings).as_uri() if settings.tracking_uri.startswith("sqlite:") else None
     return str(client.create_experiment(name, artifact_location=local))
 
 # %% ../../nbs/51_registry.catalog.ipynb #1fe30dad
@@ -335,6 +418,15 @@ def _export_version(
             return target
     except CryptoRTIError:
         pass  # Not there, or damaged: written anew below
+    try:
+        there = client.list_artifacts(item.run_id, "bundle")
+    except GoneError:
+        there = []
+    if not there:
+        raise BundleMissingError(
+            f"the files of {item.name} version {item.version} ({item.kind}) are gone from the registry;"
+            " promote another version, or train again with crypto-rti retrain --force"
+        )
     with TemporaryDirectory() as folder:
         source = Path(client.download_artifacts(item.run_id, "bundle", folder))
         manifest = read_manifest(source)
@@ -373,8 +465,7 @@ def export_models(
         versions = [item for item in list_versions(settings, name) if item.aliases]
         if not versions:
             raise CatalogError(f"{name} is not registered; train a model first")
-        for item in versions:
-            _export_version(client, settings, item)
+        versions = [item for item in versions if _exports(client, settings, item)]
         listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
         aliases = {alias: item.version for item in versions for alias in item.aliases}
         tags = client.get_registered_model(name).tags
@@ -384,10 +475,23 @@ def export_models(
         write_index(settings.bundles_dir, index)
     return index
 
+
+def _exports(client: "MlflowClient", settings: Settings, item: Version) -> bool:
+    "Export a version; one whose files are gone is left out, unless it is the champion."
+    try:
+        _export_version(client, settings, item)
+    except BundleMissingError as error:
+        if "champion" in item.aliases:
+            raise
+        logging.getLogger("crypto_rti").warning("left out of the export: %s", error)
+        return False
+    return True
+
 # %% ../../nbs/51_registry.catalog.ipynb #e788686c
 def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
-    "Versions that have been champion, oldest first, up to the present one."
-    past: list[str] = json.loads(client.get_registered_model(name).tags.get("champions", "[]"))
+    "Versions that have been champion and still exist, oldest first, up to the present one."
+    there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
+    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
     if champion is None:
         return past
     if champion not in past:
