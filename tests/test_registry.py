@@ -55,6 +55,7 @@ from crypto_rti.registry.catalog import (
     register_bundle,
     rollback,
 )
+from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.settings import load_settings
 
 NAME = "sim.BTC-USD"
@@ -533,6 +534,92 @@ def test_a_database_of_another_mlflow_is_named_with_the_remedy(home, tmp_path, r
         connect(load_settings(home=tmp_path, registry_uri=""))
 
 
+# --- pruning ------------------------------------------------------------------------------------------------------------
+
+
+def everything_fits(settings) -> None:
+    "No version without its run, files and export; no files, runs or exports without a version."
+    client = connect(settings)
+    for name in {item.name for item in list_versions(settings)}:
+        versions = list_versions(settings, name)
+        prune_registry(settings, name)
+        for item in versions:
+            assert client.list_artifacts(item.run_id, "bundle"), item
+        exported = {path.name for path in (settings.bundles_dir / name).iterdir() if path.is_dir()}
+        assert exported <= {item.version for item in versions} and not any(item.startswith(".") for item in exported)
+        for version in read_index(settings.bundles_dir, name).aliases.values():
+            load_bundle(bundle_folder(settings.bundles_dir, name, version))
+        assert load_bundle(bundle_folder(settings.bundles_dir, name, resolve_alias(settings.bundles_dir, name))).version
+    with closing(sqlite3.connect(settings.home / "mlflow.db")) as database:
+        runs = {run for (run,) in database.execute("SELECT run_uuid FROM runs")}
+        assert not database.execute("SELECT 1 FROM tags WHERE key = 'crypto_rti.pruned'").fetchall()
+        for table in ("params", "tags", "metrics", "latest_metrics"):
+            assert {run for (run,) in database.execute(f"SELECT run_uuid FROM {table}")} <= runs
+        assert {path.name for path in (settings.home / "artifacts").iterdir()} <= runs
+
+
+PRUNER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_registry import *
+settings = load_settings(home=Path({home!r}), registry_uri="", keep_versions=1)
+name = "sim.{product}"
+ensure_champion(settings, facts("persistence", {product!r}), {{"a.onnx": fan_onnx()}})
+print("ready", flush=True)
+for number in range({rounds}):
+    for _ in range(7):
+        version = register_bundle(settings, facts("lasso", {product!r}, metrics={{"mae": 1.0}}), {{"a.onnx": fan_onnx(number)}})
+    promote(settings, name, version)
+    print(prune_registry(settings, name), flush=True)
+"""
+
+
+def pruner(home: Path, product: str, rounds: int) -> subprocess.Popen:
+    code = PRUNER.format(tests=str(Path(__file__).parent), home=str(home), product=product, rounds=rounds)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n", process.communicate()
+    return process
+
+
+def test_pruning_that_is_killed_is_finished_by_the_next(own):
+    settings = own.model_copy(update={"keep_versions": 1})
+    for seed in range(2):
+        process = pruner(own.home, "KILL-USD", 1000)
+        assert "removed version" in process.stdout.readline()
+        time.sleep(random.Random(seed).random() * 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        everything_fits(settings)
+
+
+def test_two_that_prune_side_by_side_do_not_hurt_each_other(own):
+    settings = own.model_copy(update={"keep_versions": 1})
+    both = [pruner(own.home, product, 2) for product in ("LEFT-USD", "RIGHT-USD")]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0] and [error for _, error in said] == ["", ""], said
+    assert [len(list_versions(settings, f"sim.{product}")) for product in ("LEFT-USD", "RIGHT-USD")] == [3, 3]
+    everything_fits(settings)
+
+
+def test_what_is_in_use_stays_and_a_forgotten_run_goes(own):
+    name, settings = "sim.OWN-USD", own.model_copy(update={"keep_versions": 1})
+    hurt = [register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(number)}) for number in range(4)]
+    promote(own, name, "2")
+    client = connect(own)
+    client.set_registered_model_tag(name, "best_of_chain", hurt[0])
+    experiment = client.get_experiment_by_name(name).experiment_id
+    young, old = (client.create_run(experiment, start_time=int(1000 * moment)).info.run_id for moment in (time.time(), time.time() - 2 * 86400))
+    theirs = client.create_run(client.create_experiment("somebody else's"), start_time=1).info.run_id
+    pruned = prune_registry(settings, name)
+    assert pruned.versions == (f"{hurt[1]} (lasso)", f"{hurt[2]} (lasso)") and pruned.runs == 3 and pruned.freed > 0
+    assert [item.version for item in list_versions(own, name)] == [hurt[3], hurt[0], "2", "1"]
+    assert client.get_run(young) and client.get_run(theirs)
+    with pytest.raises(CatalogError):
+        client.get_run(old)
+    assert prune_registry(settings, name).versions == () and str(prune_registry(settings, name)) == f"{name}: nothing to remove"
+    assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx()}) == str(int(hurt[3]) + 1), "numbers are not used again"
+
+
 # --- an MLflow server by its URL ----------------------------------------------------------------------------------------
 
 
@@ -567,3 +654,10 @@ def test_a_server_by_url_serves_as_well(server, tmp_path):
     assert read_index(settings.bundles_dir, NAME).aliases == {"champion": "2", "lasso": "2", "persistence": "1"}
     assert rollback(settings, NAME) == "1"
     assert load_bundle(bundle_folder(settings.bundles_dir, NAME, "2")).kind == "lasso"
+    for shift in (0.2, 0.3):
+        register_bundle(settings, facts("lasso"), {"a.onnx": fan_onnx(shift)})
+    run, stored = get_version(settings, NAME, "3").run_id, tmp_path / "artifacts"
+    assert len(list(stored.rglob("manifest.json"))) == 4
+    pruned = prune_registry(settings.model_copy(update={"keep_versions": 1}), NAME)
+    assert pruned.versions == ("3 (lasso)",) and "mlflow gc" in pruned.note
+    assert len(list(stored.rglob("manifest.json"))) == 3 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"
