@@ -541,8 +541,8 @@ def everything_fits(settings) -> None:
     "No version without its run, files and export; no files, runs or exports without a version."
     client = connect(settings)
     for name in {item.name for item in list_versions(settings)}:
-        versions = list_versions(settings, name)
         prune_registry(settings, name)
+        versions = list_versions(settings, name)
         for item in versions:
             assert client.list_artifacts(item.run_id, "bundle"), item
         exported = {path.name for path in (settings.bundles_dir / name).iterdir() if path.is_dir()}
