@@ -402,7 +402,7 @@ def test_a_model_worse_than_persistence_is_refused_even_where_that_may_be_luck(h
     worse = register_bundle(home, facts("lasso", "LUCK-USD"), {"a.onnx": fan_onnx(0.02)})
     decision = put_forward(home, name, worse, hours(0.0), GATE[:-1])
     assert 0 < decision.dm_t["persistence"] < 1.64 and decision.mae["challenger"] > decision.mae["persistence"]
-    assert not decision.promoted and "is above that of persistence" in decision.reasons[0]
+    assert not decision.promoted and "it is worse than persistence" in decision.reasons[0]
     event = read_index(home.bundles_dir, name).last_event
     assert (event["event"], event["version"], event["previous_version"], event["reasons"]) == ("refused", worse, "1", decision.reasons)
 
@@ -417,7 +417,7 @@ def test_no_chain_of_lucky_trials_ends_above_its_best(home):
     assert second.promoted and not second.leads and -2.33 < second.dm_t["champion"] < 0
     third = put_forward(home, name, worse, hours(0.14), checks)
     assert third.mae["best"] < third.mae["challenger"] < third.mae["champion"] and third.best == best
-    assert not third.promoted and f"above that of the best of its chain, lasso version {best}" in third.reasons[0]
+    assert not third.promoted and f"worse than the best of its chain, lasso version {best}" in third.reasons[0]
     assert put_forward(home, name, better, hours(0.14), checks).promoted
     # What is decided by hand begins a new chain
     promote(home, name, lucky)

@@ -44,6 +44,8 @@ from .bundle import Bundle, BundleError, Index, Manifest, bundle_folder, load_bu
 # %% ../../nbs/51_registry.catalog.ipynb #3a60bbef
 from functools import wraps
 
+from ..errors import explain
+from ..numbers import format_price
 from .bundle import BundleMissingError
 from .storage import artifacts_folder, follow_home, registry_address, sqlite_path
 
@@ -90,17 +92,13 @@ def _locked(
         raise CatalogError(f"another process has held {path.name} for {seconds:.0f} s; wait for it to finish, then try again") from None
 
 # %% ../../nbs/51_registry.catalog.ipynb #091701b5
-def _explain(error: Exception, uri: str) -> CatalogError:
-    "Translate an error of MLflow or of what it builds on."
-    text = (str(error).splitlines() or [type(error).__name__])[0][:300].replace(uri, mask_credentials(uri)).rstrip(".")
-    place = f"the registry at {mask_credentials(uri)}"
+def _explain(error: Exception, uri: str) -> Exception:
+    "Translate an error of MLflow or of what it builds on; one that the table does not know is a bug and stays what it is."
+    place, known = f"the registry at {mask_credentials(uri)}", explain(error)
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        text = str(error).splitlines()[0].rstrip(".")
         return GoneError(f"{place} does not have it any more ({text}); train again with crypto-rti retrain --force, or restore a backup")
-    if "database is locked" in str(error):
-        return CatalogError(f"{place} is in use by another program; close it (is mlflow ui running?) and try again")
-    if isinstance(error, OSError):
-        return CatalogError(f"{place} cannot be read or written ({text}); check the rights and the free space of its folder")
-    return CatalogError(f"{place} refused it ({text}); look at it with: mlflow ui --backend-store-uri '{mask_credentials(uri)}'")
+    return CatalogError(f"{place}: {known}") if known else error
 
 
 class _Client:
@@ -665,14 +663,6 @@ def hold_trial(
     span = int(hours.time[0]), int(hours.time[-1]) + HOUR
     return Trial(called["challenger"], called["champion"], *span, hours.close, hours.next_close, forecasts, notes, called.get("best", ""))
 
-# %% ../../nbs/51_registry.catalog.ipynb #694dd712
-def _amount(
-    value: float,  # A mean absolute error, in units of price
-    *beside: float,  # Errors that it is compared with
-) -> str:
-    "Write an error for a reason."
-    return f"{value:,.6g}"
-
 # %% ../../nbs/51_registry.catalog.ipynb #d41579d9
 Check = Callable[[Trial], str]
 "A rule of the gate: why to refuse, in plain words with numbers, or an empty text."
@@ -687,8 +677,8 @@ def _not_above(trial: Trial, who: str) -> str:
     mine, theirs = trial.mae("challenger"), trial.mae(who) if who in trial.rivals else np.inf
     if mine <= theirs * (1 + 1e-12):
         return ""
-    errors = f"its mean absolute error, {_amount(mine, theirs)}, is above that of {trial.rivals[who]}, {_amount(theirs, mine)}"
-    return f"{errors}, on {len(trial.actual):,} hours (Diebold-Mariano t {trial.dm_t(who):+.2f})"
+    errors = f"its mean absolute error is {format_price(mine, theirs)} against {format_price(theirs, mine)} on {len(trial.actual):,} hours"
+    return f"it is worse than {trial.rivals[who]}: {errors}, Diebold-Mariano t {trial.dm_t(who):+.2f}"
 
 
 def no_worse_than_persistence(trial: Trial) -> str:
@@ -745,9 +735,10 @@ def judge(
     "Apply every rule, so that a refusal names all that is wrong; the last reason lists every number."
     refusals = [reason for reason in (check(trial) for check in checks) if reason]
     errors = {who: trial.mae(who) for who in ("challenger", *trial.rivals)}
-    others = ", ".join(f"{_amount(errors[who], *errors.values())} of {called} (t {trial.dm_t(who):+.2f})" for who, called in trial.rivals.items())
-    own = f"mean absolute error {_amount(errors['challenger'], *errors.values())} of {trial.challenger}, against {others}"
-    facts = f"{own}, on the same {len(trial.actual):,} hours; its 90 % interval held {100 * trial.coverage():.1f} %"
+    shown = {who: format_price(error, *errors.values()) for who, error in errors.items()}
+    others = ", ".join(f"{called} has {shown[who]} (Diebold-Mariano t {trial.dm_t(who):+.2f})" for who, called in trial.rivals.items())
+    held = f"its 90 % interval held {100 * trial.coverage():.1f} %"
+    facts = f"its mean absolute error is {shown['challenger']}, {others}, on the same {len(trial.actual):,} hours; {held}"
     return not refusals, [*refusals, facts, *trial.notes]
 
 
