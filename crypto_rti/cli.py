@@ -452,6 +452,8 @@ def _tell(report: Any) -> int:
     for decision in report.decisions:
         verdict = "promoted" if decision["promoted"] else "not promoted"
         typer.echo(f"{decision['product']} {decision['kind']}: {verdict}. {' '.join(decision['reasons'])}")
+    for removed in report.removed:
+        typer.echo(f"{removed['name']}: removed version {', '.join(removed['versions'])} from the registry, {removed['freed'] / 1e6:.1f} MB")
     for failure in report.failures:
         typer.echo(f"FAILED: {failure}", err=True)
     if report.folder is not None:

@@ -588,6 +588,11 @@ class RetrainReport:
         return [outcome.result["decision"] for outcome in self.outcomes if "decision" in outcome.result]
 
     @property
+    def removed(self) -> list[dict[str, Any]]:
+        "What left the registry: `name`, `versions`, `runs`, `freed` bytes, `note`."
+        return [outcome.result["pruned"] for outcome in self.outcomes if outcome.result.get("pruned", {}).get("versions")]
+
+    @property
     def exit_code(self) -> int:
         "0 when all is well, 1 when a notebook failed."
         return EXIT_FAILED if self.failures else EXIT_OK

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     cors_origins: Words[str] = Field((), description="Web origins whose pages may call the API, for example https://example.org")
     trusted_proxies: Words[str] = Field((), description="Addresses of proxies whose X-Forwarded-For is believed")
     keep_runs: int = Field(20, ge=1, description="Pipeline runs kept before the oldest are deleted")
+    keep_versions: int = Field(3, ge=1, description="Newest versions of each kind of model kept in the registry, besides those in use")
     workers: int = Field(2, ge=1, description="Notebooks executed at the same time")
     page: Path = Field(Path("frontend/out"), description="Folder of the built page; where there is none, / shows the documentation of the API")
     log_level: str = Field("info", description="debug, info, warning or error")

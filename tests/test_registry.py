@@ -5,13 +5,16 @@ import http.server
 import json
 import os
 import random
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -20,7 +23,8 @@ import onnx
 import pytest
 
 from crypto_rti.cli import main
-from crypto_rti.features import INPUTS, fit_scaler, make_dataset
+from crypto_rti.data.candles import HOUR, to_unix
+from crypto_rti.features import INPUTS, Dataset, fit_scaler, make_dataset
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import (
     BundleCorruptError,
@@ -40,6 +44,7 @@ from crypto_rti.registry.bundle import (
     write_index,
 )
 from crypto_rti.registry.catalog import (
+    GATE,
     CatalogError,
     attach_report,
     connect,
@@ -48,9 +53,11 @@ from crypto_rti.registry.catalog import (
     list_versions,
     pack_forecaster,
     promote,
+    put_forward,
     register_bundle,
     rollback,
 )
+from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.settings import load_settings
 
 NAME = "sim.BTC-USD"
@@ -411,6 +418,242 @@ def test_the_report_of_a_run_is_kept_with_it(home, tmp_path):
     assert set(read_files(kept, read_manifest(kept))) == {"a.onnx"}
 
 
+# --- the gate ------------------------------------------------------------------------------------------------------------
+
+
+def hours(drift: float, seed: int = 0, rows: int = 2000) -> Dataset:
+    "Hours after the toys' training span whose next move is `drift` volatilities more often than not."
+    rng = np.random.default_rng(seed)
+    time, y = to_unix("2024-07-01") + HOUR * np.arange(rows), drift + rng.laplace(0, 0.5, rows)
+    close, volatility = np.full(rows, 1.3e-5), np.full(rows, 0.01)
+    return Dataset(time, np.full(rows, "X-USD"), np.zeros((rows, len(INPUTS))), y, close, close * np.exp(volatility * y), volatility)
+
+
+def test_a_model_worse_than_persistence_is_refused_even_where_that_may_be_luck(home):
+    "SHIB's third promotion in a row: its error was above persistence's, not significantly, and the gate let it pass."
+    name = "sim.LUCK-USD"
+    ensure_champion(home, facts("persistence", "LUCK-USD"), {"a.onnx": fan_onnx()})
+    worse = register_bundle(home, facts("lasso", "LUCK-USD"), {"a.onnx": fan_onnx(0.02)})
+    decision = put_forward(home, name, worse, hours(0.0), GATE[:-1])
+    assert 0 < decision.dm_t["persistence"] < 1.64 and decision.mae["challenger"] > decision.mae["persistence"]
+    assert not decision.promoted and "it is worse than persistence" in decision.reasons[0]
+    event = read_index(home.bundles_dir, name).last_event
+    assert (event["event"], event["version"], event["previous_version"], event["reasons"]) == ("refused", worse, "1", decision.reasons)
+
+
+def test_no_chain_of_lucky_trials_ends_above_its_best(home):
+    name, checks = "sim.CHAIN-USD", GATE[:-1]
+    ensure_champion(home, facts("persistence", "CHAIN-USD"), {"a.onnx": fan_onnx()})
+    best, lucky, worse, better = (register_bundle(home, facts("lasso", "CHAIN-USD"), {"a.onnx": fan_onnx(shift)}) for shift in (0.15, 0.17, 0.168, 0.149))
+    first = put_forward(home, name, best, hours(0.15), checks)
+    assert first.promoted and first.leads and first.best == ""
+    second = put_forward(home, name, lucky, hours(0.17), checks)  # These hours suit it a little better than the best of the chain
+    assert second.promoted and not second.leads and -2.33 < second.dm_t["champion"] < 0
+    third = put_forward(home, name, worse, hours(0.14), checks)
+    assert third.mae["best"] < third.mae["challenger"] < third.mae["champion"] and third.best == best
+    assert not third.promoted and f"worse than the best of its chain, lasso version {best}" in third.reasons[0]
+    assert put_forward(home, name, better, hours(0.14), checks).promoted
+    # What is decided by hand begins a new chain
+    promote(home, name, lucky)
+    assert put_forward(home, name, worse, hours(0.14), checks).promoted
+    assert rollback(home, name, "a visitor complained") == lucky
+    event = read_index(home.bundles_dir, name).last_event
+    assert (event["event"], event["version"], event["previous_version"]) == ("rolled_back", lucky, worse)
+    assert event["reasons"] == [f"rolled back from lasso version {worse} to lasso version {lucky}", "a visitor complained"]
+
+
+def test_an_index_from_before_the_last_event_is_read(tmp_path):
+    export(tmp_path, {"1": fan_onnx()})
+    path = tmp_path / NAME / "index.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "last_event"}))
+    assert read_index(tmp_path, NAME).last_event is None
+
+
+# --- a home that moves, and a registry that other tools have changed ------------------------------------------------------
+
+
+def test_a_home_that_was_moved_reads_and_writes_where_it_is_now(tmp_path):
+    old, new, copy = (tmp_path / name / "vär #1, 50% off?+x" / "var" for name in ("old", "new", "copy"))
+    ensure_champion(load_settings(home=old, registry_uri=""), facts("persistence"), {"a.onnx": fan_onnx()})
+    first = register_bundle(load_settings(home=old, registry_uri=""), facts("lasso"), {"a.onnx": fan_onnx(0.1)})
+    assert {path.name for path in tmp_path.rglob("*") if path.name not in {"old", "vär #1, 50% off?+x"} and old not in (path, *path.parents)} == set()
+    new.parent.mkdir(parents=True)
+    old.rename(new)
+    (tmp_path / "old" / old.parent.name).rmdir()
+    (tmp_path / "old").rmdir()
+    shutil.rmtree(new / "bundles")
+    shutil.copytree(new, copy)
+
+    for home in (load_settings(home=new, registry_uri=""), load_settings(home=copy, registry_uri="")):
+        assert promote(home, NAME, first) == first and load_bundle(bundle_folder(home.bundles_dir, NAME, first)).version == first
+        assert rollback(home, NAME) == "1"
+        (home.home / "3_train.ipynb").write_text("{}")
+        attach_report(home, NAME, first, home.home / "3_train.ipynb")
+        second = register_bundle(home, facts("lasso"), {"a.onnx": fan_onnx(0.2)})
+        runs = {get_version(home, NAME, version).run_id for version in ("1", first, second)}
+        assert {path.name for path in (home.home / "artifacts").iterdir()} == runs
+        assert (home.home / "artifacts" / get_version(home, NAME, first).run_id / "artifacts" / "report" / "3_train.ipynb").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "new"] and not old.exists()
+    assert len(list((tmp_path / "new").rglob("manifest.json"))) == len(list((tmp_path / "copy").rglob("manifest.json")))
+
+
+def test_a_relative_home_is_found_again_from_another_folder(home, tmp_path, monkeypatch):
+    shutil.copytree(home.home, tmp_path / "a" / "var")
+    monkeypatch.chdir(tmp_path / "a")
+    version = register_bundle(load_settings(home="var", registry_uri=""), facts("lasso", "HERE-USD"), {"a.onnx": fan_onnx()})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = load_settings(home="b/var", registry_uri="")
+    assert promote(moved, "sim.HERE-USD", version) == version
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b"]
+
+
+@pytest.fixture
+def own(home, tmp_path):
+    "A copy of the registry that a test may damage, with two versions of one model."
+    shutil.copytree(home.home, tmp_path / "var")
+    settings = load_settings(home=tmp_path / "var", registry_uri="")
+    ensure_champion(settings, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()})
+    register_bundle(settings, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.1)})
+    return settings
+
+
+def test_a_deleted_experiment_is_restored(own):
+    client = connect(own)
+    client.delete_experiment(client.get_experiment_by_name("sim.OWN-USD").experiment_id)
+    assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.2)}) == "3"
+    assert promote(own, "sim.OWN-USD", "2") == "2"
+
+
+def test_runs_that_mlflow_removed_for_good_are_named_and_persistence_takes_over(own):
+    name, client = "sim.OWN-USD", connect(own)
+    promote(own, name, "2")
+    run = get_version(own, name, "2").run_id
+    client.delete_run(run)
+    client._tracking_client.store._hard_delete_run(run)  # As `mlflow gc` does
+    shutil.rmtree(own.home / "artifacts" / run)
+    assert promote(own, name, "2") == "2", "the export still holds it"
+    shutil.rmtree(own.bundles_dir / name)
+    with pytest.raises(BundleMissingError, match="version 2 .lasso. are gone from the registry; promote another version"):
+        promote(own, name, "2")
+    with pytest.raises(CatalogError, match="does not have it any more.*retrain --force"):
+        attach_report(own, name, "2", Path(__file__))
+    assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "3"
+    assert read_index(own.bundles_dir, name).aliases["champion"] == "3" and "lasso" not in read_index(own.bundles_dir, name).aliases
+
+
+def test_a_champion_that_mlflow_deleted_is_no_way_back(own):
+    name, client = "sim.OWN-USD", connect(own)
+    promote(own, name, "2")
+    third = register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(0.2)})
+    promote(own, name, third)
+    client.delete_model_version(name, "2")
+    assert rollback(own, name) == "1"
+
+
+def test_a_deleted_model_begins_again(own):
+    connect(own).delete_registered_model("sim.OWN-USD")
+    with pytest.raises(CatalogError):
+        rollback(own, "sim.OWN-USD")
+    assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "1"
+
+
+@pytest.mark.parametrize(("revision", "remedy"), [("0000aaaa1111", "pip install --upgrade mlflow"), ("451aebb31d03", "mlflow db upgrade")])
+def test_a_database_of_another_mlflow_is_named_with_the_remedy(home, tmp_path, revision, remedy):
+    shutil.copy(home.home / "mlflow.db", tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        database.commit()
+    with pytest.raises(CatalogError, match=remedy):
+        connect(load_settings(home=tmp_path, registry_uri=""))
+
+
+# --- pruning ------------------------------------------------------------------------------------------------------------
+
+
+def everything_fits(settings) -> None:
+    "No version without its run, files and export; no files, runs or exports without a version."
+    client = connect(settings)
+    for name in {item.name for item in list_versions(settings)}:
+        prune_registry(settings, name)
+        versions = list_versions(settings, name)
+        for item in versions:
+            assert client.list_artifacts(item.run_id, "bundle"), item
+        exported = {path.name for path in (settings.bundles_dir / name).iterdir() if path.is_dir()}
+        assert exported <= {item.version for item in versions} and not any(item.startswith(".") for item in exported)
+        for version in read_index(settings.bundles_dir, name).aliases.values():
+            load_bundle(bundle_folder(settings.bundles_dir, name, version))
+        assert load_bundle(bundle_folder(settings.bundles_dir, name, resolve_alias(settings.bundles_dir, name))).version
+    with closing(sqlite3.connect(settings.home / "mlflow.db")) as database:
+        runs = {run for (run,) in database.execute("SELECT run_uuid FROM runs")}
+        assert not database.execute("SELECT 1 FROM tags WHERE key = 'crypto_rti.pruned'").fetchall()
+        for table in ("params", "tags", "metrics", "latest_metrics"):
+            assert {run for (run,) in database.execute(f"SELECT run_uuid FROM {table}")} <= runs
+        assert {path.name for path in (settings.home / "artifacts").iterdir()} <= runs
+
+
+PRUNER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_registry import *
+settings = load_settings(home=Path({home!r}), registry_uri="", keep_versions=1)
+name = "sim.{product}"
+ensure_champion(settings, facts("persistence", {product!r}), {{"a.onnx": fan_onnx()}})
+print("ready", flush=True)
+for number in range({rounds}):
+    for _ in range(7):
+        version = register_bundle(settings, facts("lasso", {product!r}, metrics={{"mae": 1.0}}), {{"a.onnx": fan_onnx(number)}})
+    promote(settings, name, version)
+    print(prune_registry(settings, name), flush=True)
+"""
+
+
+def pruner(home: Path, product: str, rounds: int) -> subprocess.Popen:
+    code = PRUNER.format(tests=str(Path(__file__).parent), home=str(home), product=product, rounds=rounds)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n", process.communicate()
+    return process
+
+
+def test_pruning_that_is_killed_is_finished_by_the_next(own):
+    settings = own.model_copy(update={"keep_versions": 1})
+    for seed in range(2):
+        process = pruner(own.home, "KILL-USD", 1000)
+        assert "removed version" in process.stdout.readline()
+        time.sleep(random.Random(seed).random() * 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        everything_fits(settings)
+
+
+def test_two_that_prune_side_by_side_do_not_hurt_each_other(own):
+    settings = own.model_copy(update={"keep_versions": 1})
+    both = [pruner(own.home, product, 2) for product in ("LEFT-USD", "RIGHT-USD")]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0] and [error for _, error in said] == ["", ""], said
+    assert [len(list_versions(settings, f"sim.{product}")) for product in ("LEFT-USD", "RIGHT-USD")] == [3, 3]
+    everything_fits(settings)
+
+
+def test_what_is_in_use_stays_and_a_forgotten_run_goes(own):
+    name, settings = "sim.OWN-USD", own.model_copy(update={"keep_versions": 1})
+    hurt = [register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx(number)}) for number in range(4)]
+    promote(own, name, "2")
+    client = connect(own)
+    client.set_registered_model_tag(name, "best_of_chain", hurt[0])
+    experiment = client.get_experiment_by_name(name).experiment_id
+    young, old = (client.create_run(experiment, start_time=int(1000 * moment)).info.run_id for moment in (time.time(), time.time() - 2 * 86400))
+    theirs = client.create_run(client.create_experiment("somebody else's"), start_time=1).info.run_id
+    pruned = prune_registry(settings, name)
+    assert pruned.versions == (f"{hurt[1]} (lasso)", f"{hurt[2]} (lasso)") and pruned.runs == 3 and pruned.freed > 0
+    assert [item.version for item in list_versions(own, name)] == [hurt[3], hurt[0], "2", "1"]
+    assert client.get_run(young) and client.get_run(theirs)
+    with pytest.raises(CatalogError):
+        client.get_run(old)
+    assert prune_registry(settings, name).versions == () and str(prune_registry(settings, name)) == f"{name}: nothing to remove"
+    assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx()}) == str(int(hurt[3]) + 1), "numbers are not used again"
+
+
 # --- an MLflow server by its URL ----------------------------------------------------------------------------------------
 
 
@@ -445,3 +688,10 @@ def test_a_server_by_url_serves_as_well(server, tmp_path):
     assert read_index(settings.bundles_dir, NAME).aliases == {"champion": "2", "lasso": "2", "persistence": "1"}
     assert rollback(settings, NAME) == "1"
     assert load_bundle(bundle_folder(settings.bundles_dir, NAME, "2")).kind == "lasso"
+    for shift in (0.2, 0.3):
+        register_bundle(settings, facts("lasso"), {"a.onnx": fan_onnx(shift)})
+    run, stored = get_version(settings, NAME, "3").run_id, tmp_path / "artifacts"
+    assert len(list(stored.rglob("manifest.json"))) == 4
+    pruned = prune_registry(settings.model_copy(update={"keep_versions": 1}), NAME)
+    assert pruned.versions == ("3 (lasso)",) and "mlflow gc" in pruned.note
+    assert len(list(stored.rglob("manifest.json"))) == 3 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"
