@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .data.candles import COLUMNS, HOUR
-from .screen import screen_days, screen_windows
+from .screen import screen_days, screen_windows, sliding
 from .settings import CryptoRTIError
 
 # %% ../nbs/20_features.ipynb #72510076
@@ -156,22 +155,44 @@ def build_features(
 # Smallest volatility: a tenth of a basis point an hour, so that a price that never moves divides by something.
 VOLATILITY_FLOOR = 1e-5
 
+_WHOLE = np.ones((1, VOLATILITY_HOURS))
+
+
+@dataclass(frozen=True)
+class _Week:
+    "What is known of the 168 hours up to and including each row."
+
+    values: np.ndarray  # Shape (rows, 168), 0 where unknown
+    known: np.ndarray  # 1 where a value is known, on the grid of hours
+    first: np.ndarray  # Place on the grid where each row's week begins
+    count: np.ndarray  # Known values of each row
+
+    def weight(self, weights: np.ndarray) -> np.ndarray:
+        "Add the weights of the known values, shape (rows,); nearly all weeks are whole and share one sum."
+        out = np.full(len(self.first), np.einsum("ij,j->i", _WHOLE, weights)[0])
+        holed = np.flatnonzero(self.count < VOLATILITY_HOURS)
+        if len(holed):
+            out[holed] = np.einsum("ij,j->i", sliding(self.known, VOLATILITY_HOURS)[self.first[holed]], weights)
+        return out
+
 
 def _week_before(
     time: np.ndarray,  # Sorted Unix seconds
     values: np.ndarray,  # One value per candle, NaN where unknown
     rows: np.ndarray,  # Positions of the candles to look back from
-) -> tuple[np.ndarray, np.ndarray]:  # Values of the 168 hours up to and including each row, and whether each is known; shape (rows, 168)
-    "Lay values out on the unbroken hour grid and cut a week that ends at each row; what is missing is 0."
+) -> _Week:
+    "Lay values out on the unbroken hour grid and cut a week that ends at each row."
     if not len(rows):
-        return np.empty((0, VOLATILITY_HOURS)), np.empty((0, VOLATILITY_HOURS))
+        return _Week(np.empty((0, VOLATILITY_HOURS)), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0))
     place = (time - time[0]) // HOUR + VOLATILITY_HOURS - 1
-    known = np.zeros(place[-1] + 1)
-    known[place] = ~np.isnan(values)
-    grid = np.zeros(place[-1] + 1)
-    grid[place] = np.where(np.isnan(values), 0.0, values)
-    first = place[rows] - VOLATILITY_HOURS + 1
-    return sliding_window_view(grid, VOLATILITY_HOURS)[first], sliding_window_view(known, VOLATILITY_HOURS)[first]
+    there = ~np.isnan(values)
+    known, grid = np.zeros(place[-1] + 1), np.zeros(place[-1] + 1)
+    known[place], grid[place] = there, np.where(there, values, 0.0)
+    first, count = place[rows] - VOLATILITY_HOURS + 1, np.full(len(rows), float(VOLATILITY_HOURS))
+    if not known[first[0] :].all():
+        so_far = np.append(0.0, np.cumsum(known))
+        count = so_far[first + VOLATILITY_HOURS] - so_far[first]
+    return _Week(sliding(grid, VOLATILITY_HOURS)[first], known, first, count)
 
 # %% ../nbs/20_features.ipynb #f04b6cd9
 def _hourly_returns(
@@ -185,15 +206,19 @@ def _hourly_returns(
     return returns
 
 # %% ../nbs/20_features.ipynb #c3991ebc
+@lru_cache(maxsize=8)
+def _weights(half_life: float) -> np.ndarray:
+    "Weights of the hours of a week, oldest first."
+    return np.asarray(0.5 ** (np.arange(VOLATILITY_HOURS)[::-1] / half_life))
+
+
 def _weighted_deviation(
-    week: np.ndarray,  # Squared returns, shape (rows, 168)
-    known: np.ndarray,  # 1 where the return exists, same shape
+    week: _Week,  # Of squared returns
     half_life: float,  # Hours after which a return counts half
 ) -> np.ndarray:  # Standard deviation of hourly log returns, shape (rows,)
     "Estimate an exponentially weighted standard deviation around zero."
-    weights = 0.5 ** (np.arange(VOLATILITY_HOURS)[::-1] / half_life)
-    total, weight = np.einsum("ij,j->i", week, weights), np.einsum("ij,j->i", known, weights)
-    return np.maximum(np.sqrt(total / weight), VOLATILITY_FLOOR)
+    weights = _weights(half_life)
+    return np.maximum(np.sqrt(np.einsum("ij,j->i", week.values, weights) / week.weight(weights)), VOLATILITY_FLOOR)
 
 # %% ../nbs/20_features.ipynb #550881e3
 def volatility(
@@ -203,8 +228,8 @@ def volatility(
     "Estimate the standard deviation of the next hourly log return."
     time, *_, close, _ = _arrays(candles)
     rows = _complete(time)
-    week, known = _week_before(time, _hourly_returns(time, close) ** 2, rows)
-    return _frame(_weighted_deviation(week, known, half_life)[:, None], time[rows], pd.Index(["volatility"]))["volatility"]
+    week = _week_before(time, _hourly_returns(time, close) ** 2, rows)
+    return _frame(_weighted_deviation(week, half_life)[:, None], time[rows], pd.Index(["volatility"]))["volatility"]
 
 # %% ../nbs/20_features.ipynb #b9a57aa6
 # Inputs that the 68 features do not hold.
@@ -233,12 +258,11 @@ def _context_matrix(
 ) -> np.ndarray:  # Shape (rows, 6): `UNITS`, then `CONTEXT`
     "Compute units and context of the given rows."
     time, low, high, _, close, volume = arrays
-    week, known = _week_before(time, _hourly_returns(time, close) ** 2, rows)
-    long, short = (_weighted_deviation(week, known, half_life) for half_life in (24, SHORT_HALF_LIFE))
-    traded, present = _week_before(time, volume, rows)
+    week, traded = _week_before(time, _hourly_returns(time, close) ** 2, rows), _week_before(time, volume, rows)
+    long, short = (_weighted_deviation(week, half_life) for half_life in (24, SHORT_HALF_LIFE))
     low_day, high_day = _windows(low, rows).min(axis=1), _windows(high, rows).max(axis=1)
     columns = [
-        long, traded.sum(axis=1) / present.sum(axis=1),
+        long, traded.values.sum(axis=1) / traded.count,
         np.log(long), np.log(short / long), _place(close[rows], low[rows], high[rows]), _place(close[rows], low_day, high_day),
     ]  # fmt: skip
     return np.column_stack(columns)
@@ -353,10 +377,10 @@ def _moves(
     rows: np.ndarray,  # Positions from `_complete`
 ) -> np.ndarray:  # Log prices at `REFERENCE_HOURS` relative to the close, in volatilities, shape (rows, 6)
     "Compute how far a coin has moved."
-    week, present = _week_before(arrays[0], _hourly_returns(arrays[0], arrays[4]) ** 2, rows)
+    week = _week_before(arrays[0], _hourly_returns(arrays[0], arrays[4]) ** 2, rows)
     closes = _windows(arrays[4], rows)
     before = closes[:, [LAGS - hours for hours in REFERENCE_HOURS]]
-    return np.asarray(np.log(before / closes[:, -1:]) / _weighted_deviation(week, present, 24)[:, None])
+    return np.asarray(np.log(before / closes[:, -1:]) / _weighted_deviation(week, 24)[:, None])
 
 
 def _reference_matrix(

@@ -148,7 +148,7 @@ def test_training_clips_what_no_market_does(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_redenomination_in_the_training_data_leaves_the_error_where_it_was() -> None:
-    tables = {"calm": walk(1500, reversal=0.2), "jump": with_jump(walk(1500, reversal=0.2), 700)}
+    tables = {"calm": walk(1500, reversal=0.6), "jump": with_jump(walk(1500, reversal=0.6), 700)}
     tests = {name: make_dataset(table, name) for name, table in tables.items()}
     found = {}
     for name, data in tests.items():
