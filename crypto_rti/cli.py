@@ -250,9 +250,12 @@ def _walk(
     from crypto_rti.evaluation.backtest import run_backtest, run_controls
     from crypto_rti.features import concat_datasets
 
-    tests, pools = load_datasets(CandleStore(settings.candles_dir), (settings.source, settings.products), learned)
+    store, wanted = CandleStore(settings.candles_dir), (settings.source, settings.products)
+    tests, pools = load_datasets(store, wanted, learned)
+    older = any(not bundle.bounded for bundle in fixed.values())
+    plain = load_datasets(store, wanted, bounded=False)[0] if older else None
     with _bar("backtest", quiet) as progress:
-        done = run_backtest(tests, models, *span, concat_datasets(list(pools.values())), fixed, progress=progress, **how)
+        done = run_backtest(tests, models, *span, concat_datasets(list(pools.values())), fixed, plain, progress=progress, **how)
     if not controls:
         return done, None
     with _bar("controls", quiet) as progress:

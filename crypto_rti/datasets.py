@@ -35,11 +35,12 @@ def load_dataset(
     product: str,  # For example `SOL-USD`
     start: str | None = None,  # First hour, ISO 8601; everything when not given
     reference: bool = True,  # Whether to read the reference coin, where it is stored
+    bounded: bool = True,  # Whether unusual returns are bounded
 ) -> Dataset:
     "Build the rows of one product from stored candles."
     use = reference and has_reference(store, source, product, start)
     beside = store.load(source, reference_product(product), start) if use else None
-    return make_dataset(store.load(source, product, start), product, beside)
+    return make_dataset(store.load(source, product, start), product, beside, bounded)
 
 # %% ../nbs/21_datasets.ipynb #c259e7cd
 def fetch_reference(
@@ -59,9 +60,10 @@ def load_datasets(
     store: CandleStore,
     *wanted: tuple[Source | str, Sequence[str]],  # Sources and their products, for example of the test and of the training
     start: str | None = None,  # First hour, ISO 8601; everything when not given
+    bounded: bool = True,  # Whether unusual returns are bounded
 ) -> list[dict[str, Dataset]]:  # For each of `wanted`, rows by product
     "Build rows of several products; reference coins are read only where every product has one."
     for source, products in wanted:
         require_candles(store, source, products)
     use = all(has_reference(store, source, product, start) for source, products in wanted for product in products)
-    return [{product: load_dataset(store, source, product, start, use) for product in products} for source, products in wanted]
+    return [{product: load_dataset(store, source, product, start, use, bounded) for product in products} for source, products in wanted]

@@ -330,7 +330,7 @@ def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
 
 # %% ../nbs/70_pipeline.ipynb #7c58b080
 LEARNING_CODE = (
-    "features.py", "datasets.py", "data/candles.py", "data/market.py", "models/*.py", "registry/*.py",
+    "screen.py", "features.py", "datasets.py", "data/candles.py", "data/market.py", "models/*.py", "registry/*.py",
     "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
 )  # fmt: skip
 "Parts of the package that decide what a model becomes, its scores and its bundle; how candles are fetched and served is not among them."

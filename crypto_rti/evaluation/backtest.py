@@ -182,7 +182,7 @@ class Task:
         return self.work / f"{kind}-{block.start}"
 
 # %% ../../nbs/42_evaluation.backtest.ipynb #b8e0edf1
-_CODE = ("features.py", "models/*.py", "evaluation/backtest.py", "evaluation/intervals.py")
+_CODE = ("screen.py", "features.py", "models/*.py", "evaluation/backtest.py", "evaluation/intervals.py")
 
 
 def fingerprint(
@@ -367,6 +367,7 @@ def run_backtest(
     refit_days: float = 90,  # Length of a block
     pool: Dataset | None = None,  # Rows to learn from; those of `tests` when not given
     fixed: Mapping[str, Any] | None = None,  # Loaded bundles to judge without refitting, by name
+    plain: Mapping[str, Dataset] | None = None,  # The rows of `tests` without bounded returns, for bundles that were trained on such
     train: Train = train_forecaster,  # How to train
     jobs: int = 1,  # Processes
     work: Path | None = None,  # Folder in which a killed run finds its parts again; none forgets them
@@ -377,6 +378,8 @@ def run_backtest(
     plan, fixed = make_jobs(models, start, end, refit_days), fixed or {}
     learned = pool if pool is not None else concat_datasets(list(tests.values()))
     spans = {product: data.between(start, end) for product, data in tests.items()}
+    if plain is None and (older := [name for name, bundle in fixed.items() if not getattr(bundle, "bounded", True)]):
+        raise BacktestError(f"{', '.join(older)} read inputs without bounded returns; pass `plain`, the same rows from make_dataset(..., bounded=False)")
     if not any(map(len, spans.values())):
         raise BacktestError(f"no rows between {to_iso(start)} and {to_iso(end)}; the candles end before or begin after")
     with TemporaryDirectory() as temporary:
@@ -385,7 +388,8 @@ def run_backtest(
         task.work.mkdir(parents=True, exist_ok=True)
         _run_all(plan, task, jobs, progress)
         rows, seconds = _gather(plan, task)
-    frozen = [_forecast_fixed(bundle, name, tests[product], start, end) for name, bundle in fixed.items() for product, data in spans.items() if len(data)]
+    read = {name: tests if getattr(bundle, "bounded", True) else plain or {} for name, bundle in fixed.items()}
+    frozen = [_forecast_fixed(fixed[name], name, rows[product], start, end) for name, rows in read.items() for product, data in spans.items() if len(data)]
     rows = _with_baseline(pd.concat([rows, *frozen], ignore_index=True) if frozen else rows)
     rows = rows[rows["model"].isin({*models, *fixed})].sort_values(["product", "time"], kind="stable", ignore_index=True)
     return Backtest(rows, seconds, start, end, refit_days)

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ..evaluation.intervals import ConformalState, IntervalError
-from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, features_signature, shrink_quantiles
+from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, computations, features_signature, shrink_quantiles
 from ..errors import check_folder, explain_os, named_errors, suggest
 from ..processes import hold_lock
 from ..settings import CryptoRTIError, write_atomic, write_json
@@ -225,9 +225,10 @@ def check_features(
         extra, lacking = sorted(set(manifest.inputs) - set(INPUTS)), sorted(set(INPUTS) - set(manifest.inputs))
         fault = f"reads {extra[:3]} and lacks {lacking[:3]}" if extra or lacking else "reads its inputs in another order"
         raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(INPUTS)} inputs; train it again with this code")
-    if manifest.features_signature != features_signature():
+    if manifest.features_signature not in computations():
+        known = " and ".join(computations())
         raise BundleMismatchError(
-            f"{where} was trained on features with signature {manifest.features_signature}, the running code computes {features_signature()}; train it again"
+            f"{where} was trained on features with signature {manifest.features_signature}, the running code computes {known}; train it again"
         )
     if tuple(manifest.quantiles) != QUANTILES:
         raise BundleMismatchError(f"{where} forecasts quantiles {manifest.quantiles}, the running code expects {list(QUANTILES)}; train it again")
@@ -286,6 +287,11 @@ class Bundle:
     def reference(self) -> str | None:
         "Product whose candles it reads as well, if any."
         return self.manifest.reference
+
+    @property
+    def bounded(self) -> bool:
+        "Whether it was trained on inputs with bounded returns, as `model_inputs` takes it."
+        return computations()[self.manifest.features_signature]
 
     def predict(
         self,

@@ -59,6 +59,9 @@ class PredictionResult(BaseModel):
     past_24_hour_prices: list[PastPrice] = Field(description="Oldest first, the last one at data_until")
     actual_price: float | None = Field(description="Price at predicted_for, null until known")
     stale: bool = Field(description="True when the exchange is away and later hours should have been known")
+    unusual_hours: list[Time] = Field(
+        default=[], description="Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news"
+    )
     backtest: BacktestSummary
 
 # %% ../../nbs/59_service.contract.ipynb #0ab37bd9

@@ -23,6 +23,7 @@ from ..data.candles import HOUR, TimeError, final_until, find_gaps, floor_time, 
 from ..evaluation.intervals import FOLLOWED, ConformalState, adjust, state_at
 from ..features import HISTORY, INPUTS, LAGS, QUANTILES, NotEnoughHistoryError, model_inputs, rolling_inputs, to_prices
 from ..registry.bundle import Bundle, BundleCorruptError, Index, bundle_folder, load_bundle
+from ..screen import unusual_hours
 from ..errors import suggest
 from ..settings import CryptoRTIError
 from .contract import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
@@ -96,6 +97,7 @@ class Persistence:
     metrics: dict[str, Any] = field(default_factory=lambda: {"mase": 1.0})
     interval: ConformalState | None = None
     reference: str | None = None
+    bounded: bool = True
 
     def predict(self, X: np.ndarray, /) -> np.ndarray:
         "The same quantiles for every row, shape (rows, 5)."
@@ -133,6 +135,7 @@ class Forecast:
     volatility: float  # Hourly, as the features give it
     quantiles: tuple[float, ...]  # The model's own, in units of volatility, before the intervals were adjusted
     mode: str = "hour"  # Or `ROLLING`: `data_until` is then any minute
+    unusual: tuple[int, ...] = ()  # Ends of the hours in its history whose return is unusual
 
 # %% ../../nbs/60_service.predict.ipynb #e5406b2b
 SPAN = HISTORY + FOLLOWED
@@ -182,7 +185,7 @@ def _quantiles(
     reference: pd.DataFrame | None,  # Candles of the reference coin
 ) -> tuple[np.ndarray, np.ndarray, float, float]:  # The model's own quantiles and the adjusted ones, shape (1, 5); close; volatility
     "Run a model on the last hour, and on the hours before it where a state can learn from them."
-    inputs = model_inputs(known, reference, last=1 if state is None else 1 + FOLLOWED)
+    inputs = model_inputs(known, reference, 1 if state is None else 1 + FOLLOWED, model.bounded)
     ends = pd.DatetimeIndex(inputs.index).as_unit("s").asi8 + HOUR
     recent = ends >= data_until - FOLLOWED * HOUR  # older rows lack a part of their own history here
     rows, ends = inputs.to_numpy()[recent], ends[recent]
@@ -198,6 +201,11 @@ def _rising_prices(close: float, volatility: float, quantiles: np.ndarray, model
     if prices.shape != (len(QUANTILES),) or not np.isfinite(prices).all() or (np.diff(prices) < 0).any():
         raise ModelFailedError(f"{model.kind} {model.version} of {coin} answered {prices.tolist()}, not {len(QUANTILES)} rising prices; choose another model")
     return tuple(prices.tolist())
+
+
+def _unusual(hours: pd.DataFrame) -> tuple[int, ...]:
+    "Ends of the hours of the last week whose return is unusual."
+    return tuple(unusual_hours(hours["time"].to_numpy(), hours["close"].to_numpy()))
 
 
 def _past(known: pd.DataFrame) -> tuple[tuple[int, float], ...]:
@@ -220,7 +228,7 @@ def make_forecast(
     own, quantiles, close, volatility = _quantiles(known, data_until, model, state or model.interval, reference)
     return Forecast(
         coin, source, model.kind, model.version, data_until, close, _rising_prices(close, volatility, quantiles, model, coin),
-        _past(known), *held_out_scores(model), volatility, tuple(own[0].tolist()),
+        _past(known), *held_out_scores(model), volatility, tuple(own[0].tolist()), unusual=_unusual(known),
     )  # fmt: skip
 
 # %% ../../nbs/60_service.predict.ipynb #86485a5b
@@ -246,10 +254,11 @@ def _rolling_row(
     hours: pd.DataFrame,  # The whole hours
     data_until: int,  # Unix seconds
     reference: tuple[pd.DataFrame | None, pd.DataFrame | None],  # Minutes and whole hours of the reference coin
+    bounded: bool,  # Whether unusual returns are bounded, as the model wants it
 ) -> np.ndarray:  # One row of `rolling_inputs`, shape (1, len(INPUTS) + 2)
     "Compute what a model reads; a reference of which minutes or hours are unknown is left out."
     beside = None if reference[0] is None or reference[1] is None else (recut(reference[0], data_until), reference[1])
-    return rolling_inputs(known, candles_until(hours, floor_time(data_until)), beside).to_numpy()
+    return rolling_inputs(known, candles_until(hours, floor_time(data_until)), beside, bounded).to_numpy()
 
 # %% ../../nbs/60_service.predict.ipynb #0b397868
 _NOTHING = np.empty((0, len(QUANTILES))), np.empty(0), np.empty(0, dtype=np.int64)
@@ -268,14 +277,14 @@ def make_rolling_forecast(
 ) -> Forecast:  # Of mode `ROLLING`
     "Forecast the price one hour after any minute; raise `NotEnoughHistoryError` naming the hours, whole or re-cut, that are missing."
     known = _unbroken(recut(minutes, data_until), data_until)
-    row = _rolling_row(known, hours, data_until, (reference_minutes, reference_hours))
+    row = _rolling_row(known, hours, data_until, (reference_minutes, reference_hours), model.bounded)
     close, volatility = float(row[0, -2]), float(row[0, -1])
     own = np.asarray(model.predict(row[:, : len(INPUTS)]), dtype=float)
     state = state or model.interval
     quantiles = own if state is None else adjust(state_at(state, floor_time(data_until), *_NOTHING), own)
     return Forecast(
         coin, source, model.kind, model.version, data_until, close, _rising_prices(close, volatility, quantiles, model, coin),
-        _past(known), None, None, volatility, tuple(own[0].tolist()), ROLLING,
+        _past(known), None, None, volatility, tuple(own[0].tolist()), ROLLING, _unusual(candles_until(hours, floor_time(data_until))),
     )  # fmt: skip
 
 # %% ../../nbs/60_service.predict.ipynb #e9922e8e
@@ -296,7 +305,7 @@ def to_result(
         difference=difference, difference_bps=1e4 * difference / forecast.current_price,
         interval=Interval(level=0.9, low=lowest, high=highest), interval_50=Interval(level=0.5, low=low, high=high),
         past_24_hour_prices=[PastPrice(time=to_iso(end), close=close) for end, close in forecast.past],
-        actual_price=actual_price, stale=stale, backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90),
+        actual_price=actual_price, stale=stale, unusual_hours=[to_iso(end) for end in forecast.unusual], backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90),
     )  # fmt: skip
 
 

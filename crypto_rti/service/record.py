@@ -95,7 +95,7 @@ def past_entries(
     reference: pd.DataFrame | None,  # Candles of the reference coin
 ) -> list[tuple[int, float, tuple[float, ...], float, tuple[float, ...]]]:  # Hour, close, prices, volatility, the model's own quantiles
     "Forecast the hours in `(since, hour)` of which the outcome is known."
-    inputs = model_inputs(candles_until(candles, hour), reference, last=1 + FOLLOWED)
+    inputs = model_inputs(candles_until(candles, hour), reference, 1 + FOLLOWED, model.bounded)
     rows, ends = inputs.to_numpy(), pd.DatetimeIndex(inputs.index).as_unit("s").asi8 + HOUR
     learned = -1 if state is None or state.until is None else state.until
     known = np.flatnonzero((np.diff(ends) == HOUR) & (ends[:-1] + HOUR > learned) & (ends[:-1] >= hour - FOLLOWED * HOUR))

@@ -40,10 +40,22 @@ export function Answer({ live, prediction, now }: { live: Live; prediction: Pred
           <div><dt>In its backtest</dt><dd>{advantage(prediction.backtest.mase)}{prediction.backtest.coverage_90 !== null && `; 90 % interval held ${percent(prediction.backtest.coverage_90)}`}</dd></div>
         )}
       </dl>
+      <UnusualHours hours={prediction.unusual_hours} />
       {prediction.model === "persistence" && (
         <p className="aside">“No change” is the measure that every model is held against: it says the price stays where it is, and knows only how far prices wander in an hour.</p>
       )}
     </section>
+  );
+}
+
+/** Hours of the last week that moved farther than markets do: the reader should look at the chart. */
+function UnusualHours({ hours }: { hours: string[] }) {
+  if (!hours.length) return null;
+  const named = hours.slice(-3).map((hour) => `${dayAndClock(hour)} UTC`).join("; ");
+  return (
+    <p className="aside">
+      The last week holds {hours.length === 1 ? "an hour" : `${hours.length} hours`} that moved by more than 12 times the usual: {named}. That is a wrong price, a redenomination, or news. The forecast counts it as a smaller move.
+    </p>
   );
 }
 

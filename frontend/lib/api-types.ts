@@ -622,6 +622,12 @@ export interface components {
              * @description True when the exchange is away and later hours should have been known
              */
             stale: boolean;
+            /**
+             * Unusual Hours
+             * @description Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news
+             * @default []
+             */
+            unusual_hours: string[];
             backtest: components["schemas"]["BacktestSummary"];
         };
         /**
