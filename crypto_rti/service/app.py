@@ -386,7 +386,7 @@ def take_snapshot(
         candles_until={coin: feed.live[coin].end for coin in coins if coin in feed.live},
         forecast_until={coin: hour for coin, hour in newest.items() if hour},
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
-        away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, reconnects=feed.reconnects,
+        away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
     )  # fmt: skip
