@@ -578,6 +578,9 @@ def reach(
 
     products = settings.products if source.kind == "sim" else None  # the simulator knows any name, and lists those it is told of
     with running_exchange(source, seed=settings.sim_seed, products=products) as exchange:
+        skipped = getattr(exchange.exchange.market, "skipped", {})
+        if skipped and set(settings.products) <= set(skipped):  # None of what was asked for can be served; the errors say why
+            raise skipped[settings.products[0]]
         yield Source(source.name, "http", exchange.url)
 
 # %% ../../nbs/69_service.app.ipynb #d6697bc5
@@ -652,8 +655,9 @@ def serve(
     with contextlib.closing(listener), reach(settings, source) as reachable:
         app = make_app(settings, reachable)
         port = listener.getsockname()[1]
+        authority = f"[{settings.host}]" if ":" in settings.host else settings.host
         taken = f" (port {settings.port} was taken)" if settings.port not in (0, port) else ""
-        on_start(f"crypto_rti serves {reachable.name} on http://{settings.host}:{port}{taken}")
+        on_start(f"crypto_rti serves {reachable.name} on http://{authority}:{port}{taken}")
         if settings.service_workers > 1:
             _serve_together(settings, reachable, listener)
             return
@@ -673,9 +677,8 @@ def make_worker() -> FastAPI:
 
 def _serve_together(settings: Settings, source: Source, listener: socket.socket) -> None:
     "Run several workers until SIGINT or SIGTERM."
-    address = f"{source.name}={source.location}" if source.kind == "http" else source.name
     with tempfile.TemporaryDirectory() as counters:
-        os.environ |= {**settings_environment(settings), "CRYPTO_RTI_SOURCE": address, "PROMETHEUS_MULTIPROC_DIR": counters}
+        os.environ |= {**settings_environment(settings), "CRYPTO_RTI_SOURCE": source.address, "PROMETHEUS_MULTIPROC_DIR": counters}
         Multiprocess(make_server("crypto_rti.service.app:make_worker", settings).config, [listener]).run()
         del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
