@@ -387,8 +387,10 @@ def make_plan(
 ) -> Plan:
     "Compare what is asked for with what is there; nothing is run or downloaded."
     from crypto_rti.data.coinbase import learn_source, run_sync
+    from crypto_rti.data.origin import claim_name
 
     source = run_sync(learn_source(parse_source(settings.source)))
+    run_sync(claim_name(settings, source))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, refused = _last_hours(settings, source, products)
     products, code, state = list(until), digest_code(pipeline), _read_state(settings)

@@ -25,6 +25,7 @@ from ..settings import CryptoRTIError, Settings, load_settings
 from .candles import HOUR, UNBROKEN, Source, TimeError, check_product, final_until, forecastable_share, from_rows, parse_source, to_iso, to_unix
 from .coinbase import WINDOW, Answer, CoinbaseClient, ExchangeError, learn_source, make_client, run_sync, window_edges
 from .market import SIM_END, sim_candles
+from .origin import claim_name
 from .store import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, CandleStore, JudgedGap, Range, Series, add_range, check_origin, subtract_ranges
 
 # %% ../../nbs/14_data.fetch.ipynb #35df5111
@@ -351,6 +352,7 @@ async def fetch_products(
     "Bring several products up to date side by side, under one rate limit."
     wanted = list(dict.fromkeys(check_product(product) for product in products))
     source = await learn_source(parse_source(settings.source))
+    await claim_name(settings, source)
     if source.kind == "folder":
         return _all_or_error(wanted, [_survey_or_error(source, product, start, end) for product in wanted], show)
     store = CandleStore(settings.candles_dir)

@@ -37,6 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.candles import HOUR, Source, TimeError, final_until, parse_source, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError, feed_url, learn_source, run_sync
+from ..data.origin import claim_name
 from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
 from ..registry.bundle import BundleError
@@ -570,9 +571,10 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = source or parse_source(settings.source)
+    source = run_sync(learn_source(source or parse_source(settings.source)))
+    run_sync(claim_name(settings, source))
     if source.kind in ("coinbase", "http"):
-        yield run_sync(learn_source(source))
+        yield source
         return
     from crypto_rti.data.exchange import running_exchange  # Only here: a service of a live exchange does without it
 
