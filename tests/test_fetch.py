@@ -430,7 +430,7 @@ def test_a_folder_is_surveyed_and_never_copied(tmp_path):
     market().iloc[::-1].to_parquet(folder / "ETH-USD.parquet", index=False)
     with pytest.raises(CandleError, match=r"ETH-USD\.parquet, row 1"):
         survey_folder(parse_source(str(folder)), "ETH-USD")
-    assert not (tmp_path / "var").exists() and (folder / "BTC-USD.parquet").read_bytes() == before
+    assert [path.name for path in (tmp_path / "var").iterdir()] == ["sources.json"] and (folder / "BTC-USD.parquet").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["BTC-USD.parquet", "ETH-USD.parquet"]
 
 

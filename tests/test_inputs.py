@@ -1,6 +1,7 @@
 """What people bring and what processes must do about it: bad files beside good ones, two folders of one name, odd homes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from crypto_rti.datasets import load_datasets
 from crypto_rti.features import LAGS
 from crypto_rti.pipeline import RetrainReport, find_pipeline, make_plan
 from crypto_rti.service.app import predict_once, running_service
+from crypto_rti.service.ledger import close_ledger, open_ledger, prune
 from crypto_rti.service.predict import SPAN, NotEnoughHistoryError, Persistence, make_forecast
 from crypto_rti.settings import load_settings, sqlite_path
 
@@ -41,8 +43,6 @@ def crypto_rti(home, *arguments):
 
 
 def environment(home):
-    import os
-
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_RTI_")}
     return {**kept, "CRYPTO_RTI_HOME": str(home), "PYTHONPATH": str(Path(__file__).parent.parent)}
 
@@ -76,7 +76,8 @@ def test_commands_report_what_they_did_and_end_with_1(tmp_path):
     fetched = crypto_rti(tmp_path, "fetch", *both, "--quiet")
     assert fetched.returncode == 1 and "SOL-USD of mixed" in fetched.stdout and "ETH-USD.parquet, row 0" in fetched.stderr
     scores = tmp_path / "scores.json"
-    tested = crypto_rti(tmp_path, "backtest", *both, "-m", "persistence", "--start", "2024-02-01", "--end", "2024-02-05", "--json", scores, "--quiet", "--jobs", 1)
+    span = ("--start", "2024-02-01", "--end", "2024-02-05")
+    tested = crypto_rti(tmp_path, "backtest", *both, "-m", "persistence", *span, "--json", scores, "--quiet", "--jobs", 1)
     assert tested.returncode == 1 and "ETH-USD is left out" in tested.stderr, tested.stderr
     assert [row["product"] for row in json.loads(scores.read_text())["results"]] == ["SOL-USD"]
 
@@ -141,11 +142,9 @@ def test_the_same_candles_elsewhere_are_the_same_source(tmp_path):
 
 
 def test_empty_variables_and_options_count_as_not_set(tmp_path):
-    import os
-
     empty = dict.fromkeys(("CRYPTO_RTI_PORT", "CRYPTO_RTI_SOURCE", "CRYPTO_RTI_HOME", "CRYPTO_RTI_PRODUCTS", "CRYPTO_RTI_LIVE_FEED", "CRYPTO_RTI_API_KEYS"), "")
     code = "from crypto_rti.cli import _settings; s = _settings('', [''], [''], host=''); print(s.port, s.source, s.home, s.products, s.live_feed, s.host)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**environment(tmp_path), **empty, "PATH": os.environ["PATH"]})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**environment(tmp_path), **empty})
     assert done.stdout.strip() == "8000 coinbase var ('BTC-USD', 'ETH-USD') True 127.0.0.1", done.stderr
     made = subprocess.run(["make", "-n", "run", "pipeline", "SOURCE="], capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout
     assert '--source "auto"' in made and '--source "coinbase"' in made and '--source ""' not in made
@@ -155,8 +154,9 @@ def test_empty_variables_and_options_count_as_not_set(tmp_path):
 def test_a_home_of_any_name(tmp_path, name):
     settings = load_settings(home=tmp_path / name, source="sim", products="BTC-USD")
     assert sqlite_path(settings.tracking_uri) == tmp_path / name / "mlflow.db"
-    with running_service(settings):
-        pass
+    ledger = open_ledger(settings.ledger_address)
+    assert prune(ledger, 0) == 0 and ledger.place == str(tmp_path / name / "ledger.db")
+    close_ledger(ledger)
     assert (tmp_path / name / "ledger.db").exists() and [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -168,6 +168,7 @@ def test_the_error_says_how_often_a_forecast_is_possible():
     until = to_unix("2024-02-15")
     thin = HOURS[np.random.default_rng(2).random(len(HOURS)) > 0.05]
     thin = thin[thin["time"] != until - 3 * HOUR]
-    with pytest.raises(NotEnoughHistoryError, match=rf"these have no candle: .*{to_iso(until - 3 * HOUR)}.*days before, \d+% of the hours can be forecast: \d+ hours have no candle") as caught:
+    told = rf"these have no candle: .*{to_iso(until - 3 * HOUR)}.*days before, \d+% of the hours can be forecast: \d+ hours have no candle"
+    with pytest.raises(NotEnoughHistoryError, match=told) as caught:
         make_forecast(thin, until, Persistence(), "SOL-USD", "thin")
     assert f"in the {(SPAN - LAGS) // 24} days before" in str(caught.value)
