@@ -33,7 +33,7 @@ import crypto_rti
 
 from ..data.candles import HOUR, to_iso, to_unix
 from ..features import MEDIAN, QUANTILES, Dataset, to_prices
-from ..settings import CryptoRTIError, Settings, mask_credentials
+from ..settings import CryptoRTIError, Settings, mask_credentials, sqlite_path
 from ..evaluation.drift import Bins, fit_bins, judge_drift
 from ..evaluation.intervals import ConformalState, follow, known_at, state_at
 from ..evaluation.metrics import coverage, diebold_mariano
@@ -90,8 +90,8 @@ def connect(
     uri, mlflow = settings.tracking_uri, _mlflow()
     with _locked(settings):
         try:
-            if uri.startswith("sqlite:///"):
-                Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+            if path := sqlite_path(uri):
+                path.absolute().parent.mkdir(parents=True, exist_ok=True)
             client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # MLflow, its database and its HTTP client each raise their own
