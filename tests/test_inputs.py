@@ -94,6 +94,7 @@ def test_a_folder_of_text_files_or_odd_names_names_the_command(tmp_path):
     assert done.returncode == 0 and "times in seconds, UTC" in done.stdout, done.stderr
     assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["SOL-USD.parquet", "SOL-USDT.parquet"]
     assert crypto_rti(tmp_path, "import", text, "--out", tmp_path / "clean").returncode == 1
+    assert crypto_rti(tmp_path, "import", text, "--out", tmp_path / "other", "--stamps", "middle").returncode == 2
     assert pd.read_parquet(tmp_path / "clean" / "SOL-USD.parquet").equals(HOURS)
 
 
