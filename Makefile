@@ -29,7 +29,7 @@ SYSTEM_PACKAGES := libgomp1 $(if $(shell command -v chromium || command -v googl
 .PHONY: run frontend lab docs
 run: $(VENV)/.train ## Fetch, train, promote and serve with the page; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
 	@$(MAKE) --no-print-directory frontend || echo "make run: the page could not be built (above); the service starts without it"
-	$(BIN)/crypto-rti run --source "$(SOURCE)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
+	$(BIN)/crypto-rti run --source "$(or $(SOURCE),auto)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
 
 frontend: frontend/out/index.html ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
 
@@ -77,7 +77,7 @@ bench-page: $(VENV)/.dev frontend ## Lighthouse on the built page, served by the
 ##@ Deliver it
 .PHONY: pipeline images test-images release
 pipeline: $(VENV)/.train ## Fetch, train and put forward, without the service: what CI and the schedule run; SOURCE=coinbase|sim|URL|folder
-	$(BIN)/crypto-rti retrain --source "$(if $(filter auto,$(SOURCE)),coinbase,$(SOURCE))" $(PRODUCTS:%=--product %) $(MODELS:%=--model %)
+	$(BIN)/crypto-rti retrain --source "$(or $(filter-out auto,$(SOURCE)),coinbase)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %)
 
 images: ## Build both images with Docker; the service holds the champions in var/bundles
 	$(LOCAL) docker/images.py build service $(if $(wildcard var/bundles/index.json),--bundles var/bundles)

@@ -58,7 +58,7 @@ def environment() -> dict[str, str]:
     One OpenMP thread each: two tests run at a time, and threads that wait for each other on a busy machine burn what they wait for.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_RTI_")}
-    shared = os.environ.get("CRYPTO_RTI_SHARED", str(ROOT.parent / "shared"))
+    shared = os.environ.get("CRYPTO_RTI_SHARED") or str(ROOT.parent / "shared")
     return {**kept, "CRYPTO_RTI_SHARED": shared, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 

@@ -358,13 +358,14 @@ class Plan:
     stale: dict[str, tuple[str, ...]]  # Kinds to train by product; products with none are left out
     fresh: tuple[str, ...]  # What is up to date: `sim.BTC-USD lasso`
     marks: dict[str, Any]  # What has to be the same next time for a model to count as up to date
+    refused: dict[str, str] = field(default_factory=dict)  # Products whose file cannot be read, and why; they keep no other from being trained
 
     def __len__(self) -> int:
         return sum(map(len, self.stale.values()))
 
 
-def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> dict[str, int]:
-    "End of the last final hour by product: by the clock of the source, or by the last row of a file."
+def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+    "End of the last final hour by product, by the clock of the source or the last row of a file; and the files that cannot be read, unless none can."
     from crypto_rti.data.coinbase import run_sync
     from crypto_rti.data.fetch import open_supplier, survey_folder  # Here, because every notebook's process imports this module
 
@@ -372,9 +373,17 @@ def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> 
         async with open_supplier(settings, source) as supplier:
             return supplier.until
 
-    if source.kind == "folder":
-        return {product: survey_folder(source, product).end for product in products}
-    return dict.fromkeys(products, run_sync(ask()))
+    if source.kind != "folder":
+        return dict.fromkeys(products, run_sync(ask())), {}
+    ends, errors = dict[str, int](), dict[str, CryptoRTIError]()
+    for product in products:
+        try:
+            ends[product] = survey_folder(source, product).end
+        except CryptoRTIError as error:
+            errors[product] = error
+    if errors and not ends:
+        raise next(iter(errors.values()))
+    return ends, {product: f"{product}: {fault}" for product, fault in errors.items()}
 
 # %% ../nbs/70_pipeline.ipynb #ecb8a3d0
 def _state_path(settings: Settings) -> Path:
@@ -431,13 +440,16 @@ def make_plan(
 ) -> Plan:
     "Compare what is asked for with what is there; nothing is run or downloaded."
     from crypto_rti.data.coinbase import learn_source, run_sync
+    from crypto_rti.data.origin import claim_name
 
     check_request(settings, start)
     source = run_sync(learn_source(parse_source(settings.source)))
+    run_sync(claim_name(settings, source))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
-    until, code, state = _last_hours(settings, source, products), digest_code(pipeline), _read_state(settings)
+    until, refused = _last_hours(settings, source, products)
     if start and to_unix(start) >= min(until.values()):
         raise TimeError(f"there is nothing to learn from {start} on: the last final hour ends at {to_iso(min(until.values()))}; choose an earlier --start")
+    products, code, state = list(until), digest_code(pipeline), _read_state(settings)
     common = {"code": code, "source": [source.kind, source.location], "start": start, "seed": settings.sim_seed if source.kind == "sim" else None}
     common["pool"] = sorted(products)
     marks = {kind: {**common, "params": (params or {}).get(kind, {})} for kind in settings.models}
@@ -449,7 +461,7 @@ def make_plan(
         fresh += [f"{name} {kind}" for kind in marks if kind not in new]
         if new:
             stale[product] = tuple(new)
-    return Plan(source, until, stale, tuple(fresh), marks)
+    return Plan(source, until, stale, tuple(fresh), marks, refused)
 
 # %% ../nbs/70_pipeline.ipynb #1b9853c7
 def _remember(
@@ -485,9 +497,7 @@ class Stage:
 
     def job(self, step: str, product: str, kind: str = "", **parameters: Any) -> Job:
         "One notebook for a product, or for a product and a kind of model."
-        source = self.plan.source
-        text = f"{source.name}={source.location}" if source.kind == "http" else source.location or source.name
-        common = {"SOURCE": text, "PRODUCT": product, "START": self.start, **({"MODEL": kind} if kind else {})}
+        common = {"SOURCE": self.plan.source.address, "PRODUCT": product, "START": self.start, **({"MODEL": kind} if kind else {})}
         report = self.folder / product / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, product, kind])))
 
@@ -579,8 +589,8 @@ class RetrainReport:
 
     @property
     def failures(self) -> list[str]:
-        "What went wrong, one text for each notebook that failed."
-        return [outcome.error for outcome in self.outcomes if outcome.error]
+        "What went wrong, one text for each file that cannot be read and each notebook that failed."
+        return [*self.plan.refused.values(), *(outcome.error for outcome in self.outcomes if outcome.error)]
 
     @property
     def decisions(self) -> list[dict[str, Any]]:
@@ -594,7 +604,7 @@ class RetrainReport:
 
     @property
     def exit_code(self) -> int:
-        "0 when all is well, 1 when a notebook failed."
+        "0 when all is well, 1 when a file could not be read or a notebook failed."
         return EXIT_FAILED if self.failures else EXIT_OK
 
 # %% ../nbs/70_pipeline.ipynb #27eaac08

@@ -55,7 +55,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
-    CMD ["/usr/bin/python3", "-I", "-S", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/health/ready' % os.environ['CRYPTO_RTI_PORT'], timeout=5)"]
+    CMD ["/usr/bin/python3", "-I", "-S", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/health/ready' % (os.environ.get('CRYPTO_RTI_PORT') or 8000), timeout=5)"]
 ENTRYPOINT ["crypto-rti"]
 CMD ["serve"]
 ARG REVISION=unknown

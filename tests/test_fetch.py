@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import math
 import os
 import random
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from crypto_rti.data import exchange as exchange_module
 from crypto_rti.data import fetch as fetch_module
-from crypto_rti.data.candles import HOUR, CandleError, SourceError, TimeError, parse_source, to_iso, to_unix
+from crypto_rti.data.candles import HOUR, CandleError, Source, SourceError, TimeError, count_unbroken, parse_source, to_iso, to_unix
 from crypto_rti.data.coinbase import (
     BadAnswerError,
     CoinbaseClient,
@@ -29,9 +32,10 @@ from crypto_rti.data.coinbase import (
     make_client,
     stream_messages,
 )
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.data.exchange import damage_rows, running_exchange
 from crypto_rti.data.fetch import FetchError, choose_source, fetch, fetch_products, gap_table, print_report, summary_table, survey_folder
-from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, UNKNOWN, CandleStore, NoCandlesError, StoreError, read_series
+from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.features import build_features
 from crypto_rti.settings import SettingsError, load_settings
 
 START, END = to_unix("2023-01-01"), to_unix("2023-04-01")
@@ -258,7 +262,6 @@ LASTING = {
     "blocked": ("status", {"status": 403, "message": "Forbidden"}, ExchangeError, "refuses with 403 Forbidden"),
     "no exchange": ("body", {"body": "<html>welcome"}, ExchangeUnavailableError, "no JSON"),
     "error body": ("body", {"body": '{"message": "maintenance"}'}, BadAnswerError, "maintenance"),
-    "bad row": ("rows", {"damage": "inverted"}, BadAnswerError, "row "),
     "patience": ("status", {"status": 429, "retry_after": 3600}, ExchangeUnavailableError, "asked 1 times"),
 }
 
@@ -278,6 +281,48 @@ def test_what_stays_is_named_and_what_came_before_is_kept(tmp_path, impatient, c
         before = len(asked(exchange))
         (rest,) = quick(settings)
         assert (rest.new_rows, len(asked(exchange)) - before) == (1428 - 600, 3)
+
+
+@pytest.mark.parametrize("damage", ["inverted", "null", "text", "negative", "short"])
+def test_one_impossible_row_costs_one_hour_and_is_asked_for_again_a_bounded_number_of_times(tmp_path, impatient, damage, monkeypatch):
+    monkeypatch.setattr("crypto_rti.data.store.REFUSED_TRIES", 3)
+    truth, hour = market(), START + 500 * HOUR
+    with exchange_of({"BTC-USD": truth}, tmp_path) as (exchange, settings):
+        exchange.faults.add("rows", damage=damage, times=None)
+        monkeypatch.setattr(
+            exchange_module, "damage_rows", lambda rows, *how: [damage_rows([row], *how)[0] if row[0] == hour else row for row in rows]
+        )
+        (first,) = quick(settings)
+        assert [(gap.start, len(gap), gap.verdict) for gap in first.gaps] == [(hour, 1, REFUSED)] and first.gaps[0].why
+        assert first.rows == 1428 - 1 and stored(settings).candles.equals(truth[:1428][truth["time"][:1428] != hour].reset_index(drop=True))
+        assert gap_table([first]).iloc[0][["verdict", "why"]].tolist() == [REFUSED, first.gaps[0].why]
+        assert [quick(settings)[0].requests for _ in range(4)] == [2, 2, 0, 0]  # A new process asks twice, then remembers; three fetches, then none
+        assert [gap.tries for gap in stored(settings).gaps] == [3]
+        exchange.faults.clear()
+        (mended,) = quick(settings, ask_unknown=True)
+        assert (mended.new_rows, mended.gaps) == (1, [])
+    assert stored(settings).candles.equals(truth[:1428])
+
+
+def test_a_record_of_refused_hours_is_read_by_the_version_before(tmp_path):
+    store, source = CandleStore(tmp_path), Source("sim", "sim")
+    refused = JudgedGap(START, START + HOUR, REFUSED, why="holds a negative volume", tries=2)
+    store.save(source, "BTC-USD", market()[1:10], (START, START + 10 * HOUR), [refused])
+    record = json.loads(pq.read_schema(store.path(source, "BTC-USD")).metadata[b"crypto_rti"])
+    assert record["format"] == 1 and [len(gap) for gap in record["gaps"]] == [3]
+    assert store.series(source, "BTC-USD").gaps == [refused]
+
+
+def test_the_share_of_hours_that_can_be_forecast(tmp_path):
+    rng = np.random.default_rng(4)
+    times = np.arange(2000)
+    thin = market(without=set(times[rng.random(2000) < 0.05]))
+    with exchange_of({"BTC-USD": thin}, tmp_path) as (_exchange, settings):
+        (summary,) = quick(settings)
+    rows = len(build_features(stored(settings).candles))
+    assert rows == count_unbroken(stored(settings).candles["time"], summary.start, summary.end) and 0.1 < summary.share < 0.4
+    assert summary.share == pytest.approx(rows / 1428, abs=0.02)
+    assert f"{summary.share:.1%} of the hours can be forecast" in str(summary) and summary_table([summary])["forecastable"].tolist() == [f"{summary.share:.1%}"]
 
 
 def test_nobody_there(tmp_path):
@@ -385,7 +430,7 @@ def test_a_folder_is_surveyed_and_never_copied(tmp_path):
     market().iloc[::-1].to_parquet(folder / "ETH-USD.parquet", index=False)
     with pytest.raises(CandleError, match=r"ETH-USD\.parquet, row 1"):
         survey_folder(parse_source(str(folder)), "ETH-USD")
-    assert not (tmp_path / "var").exists() and (folder / "BTC-USD.parquet").read_bytes() == before
+    assert [path.name for path in (tmp_path / "var").iterdir()] == ["sources.json"] and (folder / "BTC-USD.parquet").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["BTC-USD.parquet", "ETH-USD.parquet"]
 
 

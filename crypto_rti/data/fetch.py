@@ -24,10 +24,11 @@ from rich.text import Text
 
 from ..errors import check_folder
 from ..settings import CryptoRTIError, Settings, load_settings
-from .candles import HOUR, Source, TimeError, check_product, final_until, from_rows, parse_source, to_iso, to_unix
-from .coinbase import WINDOW, CoinbaseClient, ExchangeError, learn_source, make_client, run_sync, window_edges
+from .candles import HOUR, UNBROKEN, Source, TimeError, check_product, final_until, forecastable_share, from_rows, parse_source, to_iso, to_unix
+from .coinbase import WINDOW, Answer, CoinbaseClient, ExchangeError, learn_source, make_client, run_sync, window_edges
 from .market import SIM_END, sim_candles
-from .store import BEFORE_LISTING, NO_TRADES, PENDING, UNKNOWN, CandleStore, JudgedGap, Range, Series, check_origin, subtract_ranges
+from .origin import claim_name
+from .store import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, CandleStore, JudgedGap, Range, Series, add_range, check_origin, subtract_ranges
 
 # %% ../../nbs/14_data.fetch.ipynb #35df5111
 DEFAULT_START = "2020-09-01"
@@ -77,7 +78,7 @@ class Supplier:
     "Something that can be asked for candles."
 
     source: Source
-    ask: Callable[[str, int, int], Awaitable[pd.DataFrame]]  # product, start, end: candles of `[start, end)`
+    ask: Callable[[str, int, int], Awaitable[Answer]]  # product, start, end: candles of `[start, end)`, and rows that are none
     until: int  # End of its last final hour, Unix seconds
     default_start: int  # Where its history begins by default, Unix seconds
     origin: str  # What the store writes down as the maker of the candles
@@ -94,15 +95,15 @@ async def open_supplier(
     if source.kind == "sim":
         until = min(final_until(), SIM_END)
 
-        async def simulate(product: str, start: int, end: int) -> pd.DataFrame:
-            return await asyncio.to_thread(sim_candles, product, start, end, HOUR, settings.sim_seed)
+        async def simulate(product: str, start: int, end: int) -> Answer:
+            return Answer(await asyncio.to_thread(sim_candles, product, start, end, HOUR, settings.sim_seed))
 
         yield Supplier(source, simulate, until, until - SIM_HISTORY, f"sim seed {settings.sim_seed}")
         return
     async with make_client(settings, source) as client:
         until = final_until(await client.server_time())
         yield Supplier(
-            source, client.window, until, to_unix(DEFAULT_START), source.kind, requests=lambda product: client.sent[f"/products/{product}/candles"]
+            source, client.ask, until, to_unix(DEFAULT_START), source.kind, requests=lambda product: client.sent[f"/products/{product}/candles"]
         )
 
 # %% ../../nbs/14_data.fetch.ipynb #1a7ebde7
@@ -119,7 +120,7 @@ async def download(
         since = reached = start
         try:
             for left, right in window_edges(start, end, HOUR, supplier.size):
-                fresh.append(await supplier.ask(product, left, right))
+                fresh.append((await supplier.ask(product, left, right)).candles)
                 reached = right
                 tell((right - left) // HOUR)
                 if len(fresh) == SAVE_EVERY:
@@ -164,9 +165,12 @@ def judge(
 
 # %% ../../nbs/14_data.fetch.ipynb #26a10518
 def _to_ask_again(series: Series, span: Range) -> list[Range]:
-    "Pending gaps inside `span`."
+    "Gaps inside `span` that are pending, or were refused and may have been corrected."
     outside = [(0, span[0]), (span[1], 2**40)]
-    return subtract_ranges(series.pending, outside)
+    joined: list[Range] = []
+    for gap in series.gaps:
+        joined = add_range(joined, (gap.start, gap.end)) if gap.open else joined
+    return subtract_ranges(joined, outside)
 
 
 def _only_in(candles: pd.DataFrame, ranges: Iterable[Range]) -> pd.DataFrame:
@@ -175,25 +179,32 @@ def _only_in(candles: pd.DataFrame, ranges: Iterable[Range]) -> pd.DataFrame:
     return pd.concat(inside, ignore_index=True) if inside else candles[:0]
 
 # %% ../../nbs/14_data.fetch.ipynb #5caae36c
-async def _search_backwards(store: CandleStore, supplier: Supplier, product: str, span: Range) -> tuple[Series, set[int]]:
+async def _search_backwards(store: CandleStore, supplier: Supplier, product: str, span: Range) -> tuple[Series, set[int], dict[int, str]]:
     "Ask again for what lies before the first candle, from there backwards, until an answer brings nothing new."
     seen: set[int] = set()
+    refused: dict[int, str] = {}
     while True:
         series = store.series(supplier.source, product)
         first = int(series.candles["time"].iloc[0]) if len(series.candles) else span[1]
         leading = [(start, end) for start, end in _to_ask_again(series, span) if end <= first]
         if not leading:
-            return series, seen
+            return series, seen, refused
         start, end = leading[-1]
         left = max(start - HOUR, end - (supplier.size - 1) * HOUR, 0)
         answer = await supplier.ask(product, left, min(end + HOUR, supplier.until))
-        seen |= {int(time) for time in answer["time"]}
-        fresh = _only_in(answer, [(left, end)])
+        seen |= {int(time) for time in answer.candles["time"]}
+        refused |= _refused_hours(answer)
+        fresh = _only_in(answer.candles, [(left, end)])
         fresh = fresh[fresh["time"] >= start]
         if len(fresh):
             store.save(supplier.source, product, fresh, origin=supplier.origin)
             continue
-        return series, seen
+        return series, seen, refused
+
+
+def _refused_hours(answer: Answer) -> dict[int, str]:
+    "Hours whose rows were refused, and why."
+    return {refusal.time: refusal.why for refusal in answer.refused if refusal.time is not None}
 
 # %% ../../nbs/14_data.fetch.ipynb #a9f3b064
 async def repair(
@@ -203,18 +214,28 @@ async def repair(
     span: Range,  # Only gaps in here are looked at
 ) -> Series:  # What is stored afterwards; pending gaps are left at the very end only
     "Ask once more for what is missing, save what comes, and record why the rest does not."
-    series, seen = await _search_backwards(store, supplier, product, span)
+    series, seen, refused = await _search_backwards(store, supplier, product, span)
     first = int(series.candles["time"].iloc[0]) if len(series.candles) else span[1]
     again = [(start, end) for start, end in _to_ask_again(series, span) if end > first]
     answers = [await supplier.ask(product, left, right) for left, right in repair_windows(again, supplier.until, supplier.size)]
-    found = pd.concat([from_rows([]), *answers], ignore_index=True) if answers else from_rows([])
-    seen |= {int(time) for time in found["time"]}
+    found = pd.concat([from_rows([]), *(answer.candles for answer in answers)], ignore_index=True)
+    for answer in answers:
+        refused |= _refused_hours(answer)
+    seen |= {int(time) for time in found["time"]} | refused.keys()
     found = _only_in(found.drop_duplicates("time"), again).sort_values("time", ignore_index=True)
     if len(found):
         series = store.save(supplier.source, product, found, origin=supplier.origin)
-    left = [JudgedGap(start, end, PENDING) for start, end in _to_ask_again(series, span)]
-    verdicts = [gap for gap in (judge(gap, seen, series, supplier) for gap in left) if len(gap)]
+    left = _to_ask_again(series, span)
+    bad = [_judge_refused(hour, why, series) for hour, why in sorted(refused.items()) if any(start <= hour < end for start, end in left)]
+    quiet = [JudgedGap(start, end, PENDING) for start, end in subtract_ranges(left, [(gap.start, gap.end) for gap in bad])]
+    verdicts = [*bad, *(gap for gap in (judge(gap, seen, series, supplier) for gap in quiet) if len(gap))]
     return store.save(supplier.source, product, from_rows([]), gaps=verdicts, origin=supplier.origin) if verdicts else series
+
+
+def _judge_refused(hour: int, why: str, series: Series) -> JudgedGap:
+    "Record an hour whose row was refused, and how often that happened."
+    before = max((gap.tries for gap in series.gaps if gap.start <= hour < gap.end), default=0)
+    return JudgedGap(hour, hour + HOUR, REFUSED, why=why, tries=before + 1)
 
 # %% ../../nbs/14_data.fetch.ipynb #c7a0a4f3
 @dataclass(frozen=True)
@@ -230,6 +251,7 @@ class FetchSummary:
     gaps: list[JudgedGap]  # What is missing in the range, and why
     requests: int  # Requests that went out for the product, retries included
     seconds: float  # Wall time
+    share: float = 0.0  # Of the hours since the first candle, 0 to 1: those that have the 25 candles without a gap that a forecast needs
 
     @property
     def missing(self) -> int:
@@ -238,7 +260,10 @@ class FetchSummary:
 
     def __str__(self) -> str:
         done = f"{self.rows:,} rows ({self.new_rows:,} new), {self.missing:,} hours missing in {len(self.gaps):,} gaps"
-        return f"{self.product} of {self.source}, {to_iso(self.start)} .. {to_iso(self.end)}: {done}; {self.requests} requests, {self.seconds:.1f} s"
+        refused = sum(len(gap) for gap in self.gaps if gap.verdict == REFUSED)
+        bad = f" ({refused:,} refused)" if refused else ""
+        share = f"{self.share:.1%} of the hours can be forecast ({UNBROKEN} hours without a gap each)"
+        return f"{self.product} of {self.source}, {to_iso(self.start)} .. {to_iso(self.end)}: {done}{bad}; {share}; {self.requests} requests, {self.seconds:.1f} s"
 
 # %% ../../nbs/14_data.fetch.ipynb #b7f87f85
 def _summarise(product: str, source: Source, span: Range, before: Series, after: Series, requests: int, seconds: float) -> FetchSummary:
@@ -246,7 +271,8 @@ def _summarise(product: str, source: Source, span: Range, before: Series, after:
     rows, old_rows = (int(series.candles["time"].between(span[0], span[1] - 1).sum()) for series in (after, before))
     inside = [replace(gap, start=max(gap.start, span[0]), end=min(gap.end, span[1])) for gap in after.gaps]
     gaps = [replace(gap, verdict=UNKNOWN) if gap.verdict == PENDING else gap for gap in inside if gap.start < gap.end]
-    return FetchSummary(product, source.name, *span, rows, rows - old_rows, gaps, requests, seconds)
+    share = forecastable_share(after.candles["time"], *span)
+    return FetchSummary(product, source.name, *span, rows, rows - old_rows, gaps, requests, seconds, share)
 
 # %% ../../nbs/14_data.fetch.ipynb #0accba60
 async def fetch_product(
@@ -255,13 +281,13 @@ async def fetch_product(
     product: str,  # For example `BTC-USD`
     span: Range,  # What is wanted, from `resolve_range`
     tell: Callable[[int, int], None] = lambda done, total: None,  # Told how many of how many missing hours were asked for
-    ask_unknown: bool = False,  # Whether gaps recorded as `unknown` are asked for again
+    ask_unknown: bool = False,  # Whether gaps recorded as `unknown` or `refused` are asked for again
 ) -> FetchSummary:  # What was done
     "Bring one product up to date in `span`."
     started, asked = time.monotonic(), supplier.requests(product)
     before = check_origin(store.series(supplier.source, product), supplier.origin, store.path(supplier.source, product))
     if ask_unknown:
-        doubtful = [replace(gap, verdict=PENDING) for gap in before.gaps if gap.verdict == UNKNOWN]
+        doubtful = [replace(gap, verdict=PENDING, why="", tries=0) for gap in before.gaps if gap.verdict in (UNKNOWN, REFUSED)]
         before = store.save(supplier.source, product, from_rows([]), gaps=doubtful, origin=supplier.origin) if doubtful else before
     wanted = subtract_ranges([span], subtract_ranges(before.covered, before.pending))
     total, done = sum(end - start for start, end in wanted) // HOUR, 0
@@ -290,6 +316,14 @@ def survey_folder(
     series = store.series(source, product)
     return _summarise(product, source, span, series, series, 0, time.monotonic() - started)
 
+
+def _survey_or_error(source: Source, product: str, start: str | int | None, end: str | int | None) -> FetchSummary | CryptoRTIError:
+    "The same; what is wrong with one file is no reason to leave the others out."
+    try:
+        return survey_folder(source, product, start, end)
+    except CryptoRTIError as error:
+        return error
+
 # %% ../../nbs/14_data.fetch.ipynb #ad55703a
 def _bar(shown: bool) -> Progress:
     "A progress bar with one line for each product."
@@ -303,15 +337,22 @@ def _teller(bar: Progress, task: TaskID) -> Callable[[int, int], None]:
     return lambda done, total: bar.update(task, completed=done, total=total)
 
 # %% ../../nbs/14_data.fetch.ipynb #d0155c39
-def _all_or_error(products: Sequence[str], results: Sequence[FetchSummary | BaseException]) -> list[FetchSummary]:
+def _all_or_error(
+    products: Sequence[str],
+    results: Sequence[FetchSummary | BaseException],
+    show: Callable[[Sequence[FetchSummary]], None] = lambda done: None,  # Called with what succeeded before an error is raised
+) -> list[FetchSummary]:
     "The summaries; or the error, when something failed."
+    done = [result for result in results if isinstance(result, FetchSummary)]
     failed = [(product, result) for product, result in zip(products, results, strict=True) if isinstance(result, BaseException)]
+    if failed:
+        show(done)
     for _, error in failed:
         if len(failed) == 1 or not isinstance(error, CryptoRTIError):
             raise error
     if failed:
         raise FetchError(f"{len(failed)} of {len(products)} products could not be fetched. " + " ".join(f"{product}: {error}." for product, error in failed))
-    return [result for result in results if isinstance(result, FetchSummary)]
+    return done
 
 # %% ../../nbs/14_data.fetch.ipynb #9d485818
 async def fetch_products(
@@ -320,14 +361,16 @@ async def fetch_products(
     start: str | int | None = None,  # First moment; by default 2020-09-01, two years for `sim`, everything for a folder
     end: str | int | None = None,  # Last moment, excluded; by default the end of the last final hour
     progress: bool = True,  # Whether to show a bar on stderr
-    ask_unknown: bool = False,  # Whether gaps recorded as `unknown` are asked for again
+    ask_unknown: bool = False,  # Whether gaps recorded as `unknown` or `refused` are asked for again
+    show: Callable[[Sequence[FetchSummary]], None] = lambda done: None,  # Called with what succeeded before an error is raised
 ) -> list[FetchSummary]:  # One for each product, in the order given
     "Bring several products up to date side by side, under one rate limit."
     wanted = list(dict.fromkeys(check_product(product) for product in products))
     check_range(start, end)
     source = await learn_source(parse_source(settings.source))
+    await claim_name(settings, source)
     if source.kind == "folder":
-        return [survey_folder(source, product, start, end) for product in wanted]
+        return _all_or_error(wanted, [_survey_or_error(source, product, start, end) for product in wanted], show)
     store = CandleStore(settings.candles_dir)
     check_folder(store.root, "the folder of candles in CRYPTO_RTI_HOME,")
     async with open_supplier(settings, source) as supplier:
@@ -336,16 +379,19 @@ async def fetch_products(
             tells = [_teller(bar, bar.add_task(product, total=None)) for product in wanted]
             jobs = [fetch_product(store, supplier, product, span, tell, ask_unknown) for product, tell in zip(wanted, tells, strict=True)]
             results = await asyncio.gather(*jobs, return_exceptions=True)
-    return _all_or_error(wanted, results)
+    return _all_or_error(wanted, results, show)
 
 # %% ../../nbs/14_data.fetch.ipynb #87075f46
 def summary_table(
     summaries: Iterable[FetchSummary],  # From `fetch_products`
 ) -> pd.DataFrame:  # One row for each product
     "What a fetch did."
-    columns = ["product", "source", "from", "to", "rows", "new rows", "gaps", "missing hours", "requests", "seconds"]
+    columns = ["product", "source", "from", "to", "rows", "new rows", "gaps", "missing hours", "requests", "seconds", "forecastable"]
     return pd.DataFrame(
-        [(s.product, s.source, to_iso(s.start), to_iso(s.end), s.rows, s.new_rows, len(s.gaps), s.missing, s.requests, round(s.seconds, 1)) for s in summaries],
+        [
+            (s.product, s.source, to_iso(s.start), to_iso(s.end), s.rows, s.new_rows, len(s.gaps), s.missing, s.requests, round(s.seconds, 1), f"{s.share:.1%}")
+            for s in summaries
+        ],
         columns=columns,
     )
 
@@ -354,8 +400,8 @@ def gap_table(
     summaries: Iterable[FetchSummary],  # From `fetch_products`
 ) -> pd.DataFrame:  # One row for each gap
     "The gap report: which hours are missing, and why."
-    rows = [(s.product, to_iso(gap.start), to_iso(gap.end), len(gap), gap.verdict) for s in summaries for gap in s.gaps]
-    return pd.DataFrame(rows, columns=["product", "from", "to", "hours", "verdict"])
+    rows = [(s.product, to_iso(gap.start), to_iso(gap.end), len(gap), gap.verdict, gap.why) for s in summaries for gap in s.gaps]
+    return pd.DataFrame(rows, columns=["product", "from", "to", "hours", "verdict", "why"])
 
 # %% ../../nbs/14_data.fetch.ipynb #61f33c88
 def print_report(
@@ -367,12 +413,15 @@ def print_report(
     console, gaps = console or Console(highlight=False), gap_table(summaries)
     for summary in summaries:
         console.print(Text(str(summary)), soft_wrap=True)
-    shown = gaps.groupby("product", sort=False).tail(most)
+    shown = gaps.drop(columns="why").groupby("product", sort=False).tail(most)
     if len(shown):
         table = Table(*shown.columns, title="Missing hours", title_justify="left")
         for row in shown.astype(str).itertuples(index=False):
             table.add_row(*map(Text, row))
         console.print(table)
+    refused = gaps[gaps["verdict"] == REFUSED].groupby("product", sort=False).tail(most)
+    for product, start, why in refused[["product", "from", "why"]].itertuples(index=False, name=None):
+        console.print(f"Refused: {product} {start}: the row {why}", soft_wrap=True, markup=False)
     if len(shown) < len(gaps):
         kinds = gaps.groupby("verdict")["hours"].agg(["size", "sum"])
         console.print(Text("In all: " + "; ".join(f"{verdict}: {row['size']} gaps, {row['sum']} hours" for verdict, row in kinds.iterrows())))
@@ -383,13 +432,14 @@ def fetch(
     products: Iterable[str],  # As for `fetch_products`
     start: str | int | None = None,  # As for `fetch_products`
     end: str | int | None = None,  # As for `fetch_products`
-    progress: bool = True,  # Whether to show a bar, and print the report at the end
+    progress: bool = True,  # Whether to show a bar
     ask_unknown: bool = False,  # As for `fetch_products`
+    report: bool | None = None,  # Whether to print the report, also of what succeeded where something failed; by default as `progress`
 ) -> list[FetchSummary]:  # One for each product
     "Bring products up to date and report; `fetch_products` for code that does not await."
-    summaries = run_sync(fetch_products(settings, products, start, end, progress, ask_unknown))
-    if progress:
-        print_report(summaries)
+    show = print_report if (progress if report is None else report) else lambda done: None
+    summaries = run_sync(fetch_products(settings, products, start, end, progress, ask_unknown, show))
+    show(summaries)
     return summaries
 
 # %% ../../nbs/14_data.fetch.ipynb #7fc5f7c7

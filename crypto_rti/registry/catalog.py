@@ -36,7 +36,7 @@ from ..data.candles import HOUR, to_iso, to_unix
 from ..features import MEDIAN, QUANTILES, Dataset, to_prices
 from ..numbers import format_price
 from ..errors import named_errors, suggest
-from ..settings import CryptoRTIError, Settings, mask_credentials
+from ..settings import CryptoRTIError, Settings, mask_credentials, sqlite_path
 from ..evaluation.drift import Bins, fit_bins, judge_drift
 from ..evaluation.intervals import ConformalState, follow, known_at, state_at
 from ..evaluation.metrics import coverage, diebold_mariano

@@ -40,6 +40,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.candles import HOUR, Source, TimeError, check_product, final_until, parse_source, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError, feed_url, learn_source, run_sync
+from ..data.origin import claim_name
 from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
 from ..registry.bundle import BundleError
@@ -393,7 +394,7 @@ def take_snapshot(
         candles_until={coin: feed.live[coin].end for coin in coins if coin in feed.live},
         forecast_until={coin: hour for coin, hour in newest.items() if hour},
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
-        away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, reconnects=feed.reconnects,
+        away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
     )  # fmt: skip
@@ -577,16 +578,20 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = source or parse_source(settings.source)
+    source = run_sync(learn_source(source or parse_source(settings.source)))
+    run_sync(claim_name(settings, source))
     for product in settings.products:
         check_product(product)
     if source.kind in ("coinbase", "http"):
-        yield run_sync(learn_source(source))
+        yield source
         return
     from crypto_rti.data.exchange import running_exchange  # Only here: a service of a live exchange does without it
 
     products = settings.products if source.kind == "sim" else None  # the simulator knows any name, and lists those it is told of
     with running_exchange(source, seed=settings.sim_seed, products=products) as exchange:
+        skipped = getattr(exchange.exchange.market, "skipped", {})
+        if skipped and set(settings.products) <= set(skipped):  # None of what was asked for can be served; the errors say why
+            raise skipped[settings.products[0]]
         yield Source(source.name, "http", exchange.url)
 
 # %% ../../nbs/69_service.app.ipynb #d6697bc5
@@ -673,8 +678,9 @@ def serve(
     with contextlib.closing(listener), reach(settings, source) as reachable:
         app = make_app(settings, reachable)
         port = listener.getsockname()[1]
+        authority = f"[{settings.host}]" if ":" in settings.host else settings.host
         taken = f" (port {settings.port} was taken)" if settings.port not in (0, port) else ""
-        on_start(f"crypto_rti serves {reachable.name} on http://{settings.host}:{port}{taken}")
+        on_start(f"crypto_rti serves {reachable.name} on http://{authority}:{port}{taken}")
         if settings.service_workers > 1:
             _serve_together(settings, reachable, listener)
             return
@@ -696,9 +702,8 @@ def make_worker() -> FastAPI:
 
 def _serve_together(settings: Settings, source: Source, listener: socket.socket) -> None:
     "Run several workers until SIGINT or SIGTERM."
-    address = f"{source.name}={source.location}" if source.kind == "http" else source.name
     with tempfile.TemporaryDirectory() as counters:
-        os.environ |= {**settings_environment(settings), "CRYPTO_RTI_SOURCE": address, "PROMETHEUS_MULTIPROC_DIR": counters}
+        os.environ |= {**settings_environment(settings), "CRYPTO_RTI_SOURCE": source.address, "PROMETHEUS_MULTIPROC_DIR": counters}
         Multiprocess(make_server("crypto_rti.service.app:make_worker", settings).config, [listener]).run()
         del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 

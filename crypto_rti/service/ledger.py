@@ -122,7 +122,7 @@ def explain(
 def _free_bytes(ledger: Ledger) -> float:
     "Room on the disk of an SQLite ledger; infinite where that cannot be told."
     try:
-        return shutil.disk_usage(Path(ledger.engine.url.database or "").parent).free
+        return shutil.disk_usage(Path(ledger.place).parent).free
     except OSError:
         return math.inf
 
@@ -305,7 +305,7 @@ def _prepare(ledger: Ledger) -> None:
     if ledger.ready:
         return
     if ledger.engine.dialect.name == "sqlite":
-        Path(str(ledger.engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        Path(ledger.place).parent.mkdir(parents=True, exist_ok=True)
     with _connected(ledger, writes=True) as connection:
         _migrate(ledger, connection)
     ledger.ready = True

@@ -294,6 +294,7 @@ class Snapshot:
     price_at: Mapping[str, float] = field(default_factory=dict)  # By product, time of the running price; only where one is followed
     away: bool = False  # Whether the exchange is away
     upstream_errors: Mapping[str, int] = field(default_factory=dict)  # By kind, a name or a class; in total
+    refused: int = 0  # Rows of the exchange that cannot be candles, in total
     reconnects: int = 0  # Of the websocket, in total
     lookups: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # By memory (`answers`, `forecasts`): found and not found, in total
     readers: int = 0  # Of the stream
@@ -307,6 +308,7 @@ PREFIX = "crypto_rti_"
 
 TOTALS = {
     "upstream_errors": ("Requests to the exchange that failed", ("kind",)),
+    "upstream_rows_refused": ("Rows of the exchange that were left out because they cannot be candles", ()),
     "upstream_reconnects": ("Times the websocket was opened again", ()),
     "cache_hits": ("Look-ups that found what they wanted in memory", ("cache",)),
     "cache_misses": ("Look-ups that did not", ("cache",)),
@@ -350,6 +352,7 @@ def read_totals(
     "Read what only rises."
     for kind, count in shot.upstream_errors.items():
         yield "upstream_errors", (kind,), count
+    yield "upstream_rows_refused", (), shot.refused
     yield "upstream_reconnects", (), shot.reconnects
     for cache, (found, missed) in shot.lookups.items():
         yield "cache_hits", (cache,), found

@@ -12,6 +12,7 @@ __all__ = ['HOURS_BACK', 'ROLLING', 'Model', 'SPAN', 'MINUTE', 'ROLLING_SPAN', '
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.candles import HOUR, TimeError, final_until, find_gaps, floor_time, resample_candles, to_iso, to_unix
+from ..data.candles import HOUR, TimeError, final_until, find_gaps, floor_time, forecastable_share, resample_candles, to_iso, to_unix
 from ..evaluation.intervals import FOLLOWED, ConformalState, adjust, state_at
 from ..features import HISTORY, INPUTS, LAGS, QUANTILES, NotEnoughHistoryError, model_inputs, rolling_inputs, to_prices
 from ..registry.bundle import Bundle, BundleCorruptError, Index, bundle_folder, load_bundle
@@ -148,10 +149,20 @@ def candles_until(
 ) -> pd.DataFrame:  # At most the `SPAN` hours that end there
     "Cut out what a forecast may see; raise `NotEnoughHistoryError` naming the hours that are missing."
     left, right = np.searchsorted(candles["time"].to_numpy(), [data_until - SPAN * HOUR, data_until])
-    return _unbroken(candles.iloc[left:right], data_until)
+    return _unbroken(candles.iloc[left:right], data_until, _share_before)
 
 
-def _unbroken(candles: pd.DataFrame, data_until: int) -> pd.DataFrame:
+def _share_before(candles: pd.DataFrame, data_until: int) -> str:
+    "How often a forecast was possible in the days before, and why not more often."
+    times, start = candles["time"].to_numpy(), data_until - (SPAN - LAGS) * HOUR
+    share, missing = forecastable_share(times, start, data_until), sum(map(len, find_gaps(times, start, data_until)))
+    return (
+        f"in the {(SPAN - LAGS) // 24} days before, {share:.0%} of the hours can be forecast: {missing} hours have no candle, "
+        f"because nobody traded or the exchange has none that can be used, and each of them costs {LAGS + 1} forecasts; "
+    )
+
+
+def _unbroken(candles: pd.DataFrame, data_until: int, explain: Callable[[pd.DataFrame, int], str] = lambda candles, data_until: "") -> pd.DataFrame:
     "Return the table when the 25 hours that end at `data_until` are all there."
     first = data_until - (LAGS + 1) * HOUR
     gaps = find_gaps(candles["time"].to_numpy(), first, data_until)
@@ -159,7 +170,7 @@ def _unbroken(candles: pd.DataFrame, data_until: int) -> pd.DataFrame:
         holes = ", ".join(str(gap) for gap in gaps)
         raise NotEnoughHistoryError(
             f"a forecast from {to_iso(data_until)} needs all of the {LAGS + 1} hours since {to_iso(first)}, and these have no candle: {holes}; "
-            "ask for another time"
+            f"{explain(candles, data_until)}ask for another time"
         )
     return candles
 
