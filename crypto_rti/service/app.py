@@ -326,7 +326,7 @@ def describe_models(
         versions=index.versions if index else {}, aliases=index.aliases if index else {}, serving=serving,
         faults=models.faults if models else {},
         last_retrained=index.last_retrained if index else None, last_decision=index.last_decision if index else None,
-        last_event=getattr(index, "last_event", None),
+        last_event=index.last_event if index else None,
     )  # fmt: skip
 
 # %% ../../nbs/69_service.app.ipynb #8801e5c0
