@@ -154,10 +154,10 @@ def about_prediction(
 def about_accuracy(
     coin: str,  # For example `BTC-USD`
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
-    days: int = 30,  # How far to look back, 1 to 3650
+    days: int | str = "all",  # How far to look back, 1 to 3650, or `all` there is
     mode: str = "hour",  # `hour` or `rolling`
 ) -> Question[Accuracy]:
-    "Ask how the forecasts of the last days did."
+    "Ask how the forecasts of the last days did, or all of them."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "days": days, "mode": mode}
     return Question("/api/accuracy", params, lambda body: read_json(AccuracyAnswer, body, "/api/accuracy").accuracy)
 
@@ -476,8 +476,8 @@ class Client(Connection):
         "Forecast the closing price one hour after a moment."
         return self.ask(about_prediction(coin, time_from, model_name))
 
-    def accuracy(self, coin: str, model_name: str = "champion", days: int = 30, mode: str = "hour") -> Accuracy:
-        "Tell how the forecasts of the last days did."
+    def accuracy(self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour") -> Accuracy:
+        "Tell how the forecasts of the last days did, or all of them."
         return self.ask(about_accuracy(coin, model_name, days, mode))
 
     def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:
@@ -563,8 +563,8 @@ class AsyncClient(AsyncConnection):
         "Forecast the closing price one hour after a moment."
         return await self.ask(about_prediction(coin, time_from, model_name))
 
-    async def accuracy(self, coin: str, model_name: str = "champion", days: int = 30, mode: str = "hour") -> Accuracy:
-        "Tell how the forecasts of the last days did."
+    async def accuracy(self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour") -> Accuracy:
+        "Tell how the forecasts of the last days did, or all of them."
         return await self.ask(about_accuracy(coin, model_name, days, mode))
 
     async def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:

@@ -74,7 +74,7 @@ def test_the_simulated_market_needs_no_workbench(tmp_path):
 
 
 MODULES = [
-    *("settings", "data.candles", "data.coinbase", "features", "evaluation.intervals", "registry.bundle"),
+    *("settings", "data.candles", "data.coinbase", "features", "evaluation.intervals", "evaluation.metrics", "registry.bundle"),
     *("service.predict", "service.feed", "service.app"),
 ]
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,75 @@ def test_scores_are_those_of_the_backtest(ledger):
     assert [day["n"] for day in found["by_day"]] == [24] * 20 + [20]
     assert sum(day["mae"] * day["n"] for day in found["by_day"]) == pytest.approx(500 * found["mae"])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_live_test_is_that_of_the_backtest_on_the_same_rows(ledger):
+    said, prices = random_walk(800)
+    late = [replace(made, version="9", made_at=made.predicted_for + 1, prices=(1.0,) * 5) for made in said[100:200]]
+    write(ledger, [*said[::-1], *late])  # in any order
+    silent, known = START + 10 * HOUR, START + 790 * HOUR
+    score(ledger, "sim", "BTC-USD", {moment: None if moment == silent else price for moment, price in prices.items() if moment <= known})
+    found = accuracy(ledger, "sim", "BTC-USD", None, START + 800 * HOUR, "lightgbm", test=True)
+    assert (found["n"], found["without_trades"], found["unscored"]) == (789, 1, 10)
+    rows = [made for made in said[:790] if made.predicted_for != silent]
+    actual = np.array([prices[made.predicted_for] for made in rows])
+    own, naive = actual - np.array([made.prices[2] for made in rows]), actual - np.array([made.current_price for made in rows])
+    t, two_sided = metrics.diebold_mariano(own, naive)
+    assert found["dm_t"] == pytest.approx(t, rel=1e-9)
+    assert found["dm_p"] == pytest.approx(two_sided / 2 if t < 0 else 1 - two_sided / 2, rel=1e-9)
+    luck = found["luck"]
+    assert luck["t"] == metrics.critical_t(789)
+    # The bounds of the ratio and of t are the same bounds: what is at one is at the other.
+    assert (1 - found["mase"]) / (1 - luck["mase_low"]) == pytest.approx(-found["dm_t"] / luck["t"], rel=1e-9)
+    assert (luck["mase_low"] + luck["mase_high"]) / 2 == pytest.approx(1)
+    ahead = 0.01 / (1 - luck["mase_low"]) * luck["t"] * math.sqrt(luck["hours_for_one_percent"] / 789)  # of t, after so many hours
+    assert ahead == pytest.approx(1.645, abs=0.001)
+    assert "dm_t" not in accuracy(ledger, "sim", "BTC-USD", None, START + 800 * HOUR, "lightgbm")
+
+
+def test_the_record_is_all_there_is_when_no_days_are_given(ledger):
+    said, prices = random_walk(100)
+    write(ledger, [replace(entry(-24 * 900), prices=(1.0, 1.0, 1.0, 1.0, 1.0)), *said])
+    score(ledger, "sim", "BTC-USD", {**prices, START - 24 * 900 * HOUR + HOUR: 100.0})
+    now = START + 100 * HOUR
+    assert [accuracy(ledger, "sim", "BTC-USD", days, now)["n"] for days in (1, 30, None)] == [24, 100, 101]
+    assert accuracy(ledger, "sim", "BTC-USD", None, START + 50 * HOUR)["n"] == 51  # nothing from beyond now
+
+
+def test_there_is_no_test_where_there_is_nothing_to_test(ledger):
+    nothing = {"dm_t": None, "dm_p": None, "luck": None}
+
+    def tested(kind):
+        found = accuracy(ledger, "sim", "BTC-USD", None, START + 200 * HOUR, kind, test=True)
+        return {name: found[name] for name in nothing}
+
+    assert tested("lasso") == nothing
+    said, prices = random_walk(100)
+    write(ledger, [replace(made, kind="persistence", prices=(made.current_price,) * 5) for made in said])
+    write(ledger, [replace(made, kind="lasso") for made in said[:49]] + [replace(said[0], kind="cnn")])
+    score(ledger, "sim", "BTC-USD", prices)
+    assert tested("persistence") == nothing and tested("cnn") == nothing
+    assert tested("lasso")["luck"] is None and math.isfinite(tested("lasso")["dm_t"])  # 49 hours: too few for a range
+    write(ledger, [replace(said[49], kind="lasso")])
+    score(ledger, "sim", "BTC-USD", prices)
+    assert tested("lasso")["luck"]["hours_for_one_percent"] > 50
+
+
+def test_sums_and_test_are_of_the_same_rows_while_hours_are_scored(ledger):
+    said, prices = random_walk(600)
+    write(ledger, said)
+    score(ledger, "sim", "BTC-USD", {moment: price for moment, price in prices.items() if moment <= START + 300 * HOUR})
+
+    def look(*_):
+        return room._transact(ledger, lambda connection: room._read_scores(connection, where, True))
+
+    where = room._series("sim", "BTC-USD", "lightgbm", None, "hour")
+    with ThreadPoolExecutor(4) as pool:
+        looks = [pool.submit(look) for _ in range(60)]
+        for hour in range(301, 601):
+            score(ledger, "sim", "BTC-USD", {START + hour * HOUR: prices[START + hour * HOUR]})
+        for found, errors in (one.result() for one in looks):
+            assert sum(day[2] for day in found) == len(errors)
 
 
 def test_accuracy_of_nothing_is_unknown_not_an_error(ledger):

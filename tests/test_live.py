@@ -11,6 +11,7 @@ import time
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 import skew
@@ -156,9 +157,32 @@ def test_intervals_learn_from_the_ledger_and_a_restart_forgets_nothing(tmp_path)
                 assert after["interval"] == before["interval"] and after["interval_50"] == before["interval_50"]
 
 
+def test_the_record_is_the_whole_ledger_and_carries_its_test(tmp_path):
+    "1000 hours by a model that knows a tenth of each move, and persistence beside it."
+    moves = np.random.default_rng(0).normal(0, 1, 1000)
+    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    for kind, version, part in (("lasso", "1", 0.1), ("persistence", "builtin", 0.0)):
+        prices = [(98.0, 99.5, 100 + part * move, 100.5, 102.0) for move in moves.tolist()]
+        hours = range(UNTIL - 1000 * HOUR, UNTIL, HOUR)
+        quantiles = -2.0, -0.5, 0.0, 0.5, 2.0
+        said = zip(hours, prices, strict=True)
+        books.write(ledger, [books.Entry("sim", "BTC-USD", kind, version, at, at + HOUR, at + 61, 100.0, each, 0.01, quantiles) for at, each in said])
+    books.score(ledger, "sim", "BTC-USD", {UNTIL - (999 - index) * HOUR: 100 + move for index, move in enumerate(moves.tolist())})
+    books.close_ledger(ledger)
+    with bench(tmp_path) as up:
+        whole, month = up.accuracy(days="all"), up.accuracy(days=30)
+        assert up.accuracy() == whole and (whole["n"], whole["days"], month["n"], month["days"]) == (1000, 43, 720, 30)
+        assert whole["since"] == "2023-12-20T00:00:00Z" and len(whole["by_day"]) == 43
+        assert whole["dm_t"] < month["dm_t"] < -month["luck"]["t"] < 0 and whole["dm_p"] < 0.001
+        assert whole["mase"] < whole["luck"]["mase_low"] < 1 < whole["luck"]["mase_high"]
+        for other in (up.accuracy(model_name="persistence"), up.accuracy(mode="rolling")):
+            assert (other["dm_t"], other["dm_p"], other["luck"]) == (None, None, None)
+        assert up.accuracy(model_name="persistence")["mase"] == 1
+
+
 def test_what_accuracy_refuses(tmp_path):
     with bench(tmp_path) as up:
-        for query, status in (("days=0", 422), ("days=many", 422), ("days=3651", 422), ("mode=day", 422), ("model_name=oracle", 404), ("tage=3", 422)):
+        for query, status in (("days=0", 422), ("days=All", 422), ("days=3651", 422), ("mode=day", 422), ("model_name=oracle", 404), ("tage=3", 422)):
             assert up.http.get(f"/api/accuracy?coin=BTC-USD&{query}").status_code == status, query
         assert up.http.get("/api/accuracy?coin=DOGE-EUR").status_code == 404
 

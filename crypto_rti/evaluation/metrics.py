@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'FORECAST_COLUMNS', 'MetricError', 'mean_absolute_error', 'mase', 'newey_west_variance', 'diebold_mariano',
-           'direction', 'pinball', 'coverage', 'score_forecasts', 'mase_by_quarter', 'coverage_by_stretch',
-           'trading_result']
+           'critical_t', 'direction', 'pinball', 'coverage', 'score_forecasts', 'mase_by_quarter',
+           'coverage_by_stretch', 'trading_result']
 
 # %% ../../nbs/40_evaluation.metrics.ipynb #31855f3e
 import math
@@ -70,6 +70,15 @@ def diebold_mariano(
         return math.nan, math.nan
     t = float(difference.mean() / math.sqrt(variance))
     return t, math.erfc(abs(t) / math.sqrt(2))
+
+# %% ../../nbs/40_evaluation.metrics.ipynb #a5f60e84
+def critical_t(
+    n: int,  # Hours compared; at least twice the lags
+    lags: int = 24,  # Autocovariances counted
+) -> float:  # Positive
+    "Give the |t| that equally good forecasts exceed in 10 of 100 samples of `n` hours (Kiefer and Vogelsang 2005, Bartlett weights)."
+    share = (lags + 1) / n
+    return 1.6449 + 2.1859 * share + 0.3142 * share**2 - 0.3427 * share**3
 
 # %% ../../nbs/40_evaluation.metrics.ipynb #5de17200
 def direction(

@@ -1,13 +1,15 @@
 "use client";
 import type { Prediction } from "@/lib/api";
-import { age, clock, coinName, dayAndClock, modelName, money, ownClock, percent, signed, signedMoney } from "@/lib/format";
+import { age, clock, coinName, dayAndClock, modelName, money, ownClock, percent, signedBps, signedMoney } from "@/lib/format";
 import { serviceNow, type Live } from "@/lib/live";
 import { RangeStrip } from "./RangeStrip";
 
 /** The forecast in words and figures. */
 export function Answer({ live, prediction, now }: { live: Live; prediction: Prediction; now: number }) {
   const { coin, current_price: last, interval, interval_50: half, actual_price: actual } = prediction;
-  const price = (value: number) => money(value, coin, last);
+  const together = [interval.low, half.low, prediction.predicted_price, half.high, interval.high, actual];
+  const price = (value: number) => money(value, coin, ...together);
+  const centre = price(prediction.predicted_price);
   const own = ownClock(prediction.predicted_for);
   return (
     <section className="answer" aria-labelledby="answer">
@@ -15,11 +17,11 @@ export function Answer({ live, prediction, now }: { live: Live; prediction: Pred
         {coinName(coin)} at {clock(prediction.predicted_for)} UTC
         <small>{dayAndClock(prediction.predicted_for).split(",")[0]}{own && `, ${own} on your clock`}</small>
       </h1>
-      <p className="price">
-        <data value={prediction.predicted_price}>{price(prediction.predicted_price)}</data>
+      <p className={centre.length > 12 ? "price long" : "price"}>
+        <data value={prediction.predicted_price}>{centre}</data>
       </p>
       <p className="difference">
-        <strong>{signedMoney(prediction.difference, coin, last)}</strong>, or <strong>{signed(prediction.difference_bps, 1)} bps</strong>, against {price(last)} at {clock(prediction.data_until)}
+        <strong>{signedMoney(prediction.difference, coin, ...together)}</strong>, or <strong>{signedBps(prediction.difference_bps)} bps</strong>, against {price(last)} at {clock(prediction.data_until)}
       </p>
       <RangeStrip prediction={prediction} />
       <dl className="ranges">

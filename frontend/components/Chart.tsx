@@ -2,8 +2,8 @@
 import { createChart, CrosshairMode, customSeriesDefaultOptions, LineSeries, LineStyle, type IChartApi, type ICustomSeriesPaneView, type IPriceLine, type ISeriesApi, type UTCTimestamp } from "lightweight-charts";
 import { useEffect, useRef } from "react";
 import type { Prediction, PriceTick } from "@/lib/api";
-import { BandSeries, type Band, type BandOptions } from "@/lib/bands";
-import { coinName, dayAndClock, decimals, money } from "@/lib/format";
+import { bandAt, BandSeries, type Band, type BandOptions } from "@/lib/bands";
+import { coinName, dayAndClock, moneyWith, priceDecimals } from "@/lib/format";
 import type { Past, Told } from "@/lib/history";
 
 const HOUR = 3600;
@@ -16,6 +16,8 @@ interface Parts {
   closes: ISeriesApi<"Line">;
   forecasts: ISeriesApi<"Line">;
   running: IPriceLine | null;
+  /** What prices are multiplied by before they are drawn */
+  unit: number;
 }
 
 interface Props {
@@ -29,10 +31,10 @@ interface Props {
 export function Chart({ prediction, past, tick, hours }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const parts = useRef<Parts | null>(null);
-  const { coin, current_price } = prediction;
+  const { coin } = prediction;
 
   useEffect(() => {
-    const made = build(box.current!, coin, current_price);
+    const made = build(box.current!);
     parts.current = made;
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const repaint = () => paint(made);
@@ -42,8 +44,7 @@ export function Chart({ prediction, past, tick, hours }: Props) {
       made.chart.remove();
       parts.current = null;
     };
-    // A coin has a scale of its own; the price only says how many decimals it needs.
-  }, [coin]); // eslint-disable-line
+  }, [coin]);
 
   useEffect(() => {
     if (parts.current) fill(parts.current, prediction, past);
@@ -60,12 +61,12 @@ export function Chart({ prediction, past, tick, hours }: Props) {
   const price = tick?.price ?? null;
   useEffect(() => {
     if (parts.current) showRunning(parts.current, price);
-  }, [price, coin]);
+  }, [price, prediction]); // a new forecast may bring another unit
 
   return <div className="chart" ref={box} role="img" aria-label={`Chart of ${coinName(coin)}: prices, forecasts and intervals. The table below holds the same numbers.`} />;
 }
 
-function build(box: HTMLDivElement, coin: string, scale: number): Parts {
+function build(box: HTMLDivElement): Parts {
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const chart = createChart(box, {
     autoSize: true,
@@ -78,10 +79,9 @@ function build(box: HTMLDivElement, coin: string, scale: number): Parts {
     layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 12 },
     rightPriceScale: { borderVisible: false },
     timeScale: { timeVisible: true, secondsVisible: false, borderVisible: false, rightOffset: 1 },
-    localization: { priceFormatter: (value: number) => money(value, coin, scale), timeFormatter: (time: number) => `${dayAndClock(time * 1000)} UTC` },
+    localization: { timeFormatter: (time: number) => `${dayAndClock(time * 1000)} UTC` },
   });
-  const format = { type: "price" as const, minMove: 10 ** -decimals(scale), precision: decimals(scale) };
-  const quiet = { lastValueVisible: false, priceLineVisible: false, priceFormat: format };
+  const quiet = { lastValueVisible: false, priceLineVisible: false };
   const options: BandOptions = { ...customSeriesDefaultOptions, outer: "#888", inner: "#888" };
   const band = () => new BandSeries(options) as unknown as ICustomSeriesPaneView<UTCTimestamp, Band, BandOptions>;
   const made: Parts = {
@@ -91,6 +91,7 @@ function build(box: HTMLDivElement, coin: string, scale: number): Parts {
     forecasts: chart.addSeries(LineSeries, { ...quiet, lineVisible: false, pointMarkersVisible: true, pointMarkersRadius: 2, crosshairMarkerVisible: false }),
     closes: chart.addSeries(LineSeries, { ...quiet, lineWidth: 2, crosshairMarkerVisible: true }),
     running: null,
+    unit: 1,
   };
   paint(made);
   return made;
@@ -111,15 +112,29 @@ function paint({ chart, bands, fan, closes, forecasts, running }: Parts): void {
   running?.applyOptions({ color: colour("--accent") });
 }
 
-function fill({ bands, fan, closes, forecasts }: Parts, newest: Prediction, past: Past): void {
+/** Choose unit and decimals for prices like these: the axis tells the newest interval from its centre. */
+function scale(parts: Parts, { coin, interval, interval_50: half, predicted_price, current_price }: Prediction): void {
+  const decimals = priceDecimals(interval.low, half.low, predicted_price, half.high, interval.high);
+  // The library takes steps below 1e-14 for nothing, so that small prices are drawn in a unit of their own.
+  parts.unit = current_price >= 1 ? 1 : 10 ** decimals;
+  const precision = parts.unit === 1 ? decimals : 0;
+  const priceFormat = { type: "price" as const, minMove: 10 ** -precision, base: 10 ** precision, precision };
+  for (const series of [parts.bands, parts.fan, parts.closes, parts.forecasts]) series.applyOptions({ priceFormat });
+  parts.chart.applyOptions({ localization: { priceFormatter: (value: number) => moneyWith(value / parts.unit, coin, decimals) } });
+}
+
+function fill(parts: Parts, newest: Prediction, past: Past): void {
+  scale(parts, newest);
+  const { bands, fan, closes, forecasts, unit } = parts;
   const until = stamp(newest.data_until);
-  const band = (one: Pick<Told, "predicted_for" | "interval" | "interval_50">): Band => ({ time: stamp(one.predicted_for), low90: one.interval.low, low50: one.interval_50.low, high50: one.interval_50.high, high90: one.interval.high });
+  const band = ({ predicted_for, interval, interval_50: half }: Pick<Told, "predicted_for" | "interval" | "interval_50">) =>
+    bandAt(stamp(predicted_for), interval.low * unit, half.low * unit, half.high * unit, interval.high * unit);
   const before = past.forecasts.filter((one) => stamp(one.predicted_for) <= until);
-  const start = newest.current_price;
+  const start = newest.current_price * unit;
   bands.setData(before.map(band));
-  fan.setData([{ time: until, low90: start, low50: start, high50: start, high90: start }, band(newest)]);
-  forecasts.setData([...before, newest].map((one) => ({ time: stamp(one.predicted_for), value: one.predicted_price })));
-  closes.setData(past.closes.map(({ time, close }) => ({ time: stamp(time), value: close })));
+  fan.setData([bandAt(until, start, start, start, start), band(newest)]);
+  forecasts.setData([...before, newest].map((one) => ({ time: stamp(one.predicted_for), value: one.predicted_price * unit })));
+  closes.setData(past.closes.map(({ time, close }) => ({ time: stamp(time), value: close * unit })));
 }
 
 /** The running price as a line across: the hour is not over, so that it has no place in time yet. */
@@ -127,9 +142,9 @@ function showRunning(parts: Parts, price: number | null): void {
   if (price === null) {
     if (parts.running) parts.closes.removePriceLine(parts.running);
     parts.running = null;
-  } else if (parts.running) parts.running.applyOptions({ price });
+  } else if (parts.running) parts.running.applyOptions({ price: price * parts.unit });
   else {
     const color = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
-    parts.running = parts.closes.createPriceLine({ price, color, lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: true, title: "" });
+    parts.running = parts.closes.createPriceLine({ price: price * parts.unit, color, lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: true, title: "" });
   }
 }

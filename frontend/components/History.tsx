@@ -81,15 +81,18 @@ const Rows = memo(function Rows({ forecasts, coin }: { forecasts: readonly Told[
     <table>
       <thead><tr><th scope="col">Hour’s end, UTC</th><th scope="col">Forecast</th><th scope="col">90 % interval</th><th scope="col">What came</th><th scope="col">Made</th></tr></thead>
       <tbody>
-        {[...forecasts].reverse().map((one) => (
-          <tr key={one.predicted_for}>
-            <th scope="row">{forecasts.length > 25 ? dayAndClock(one.predicted_for) : clock(one.predicted_for)}</th>
-            <td>{money(one.predicted_price, coin, one.current_price)}</td>
-            <td>{money(one.interval.low, coin, one.current_price)} to {money(one.interval.high, coin, one.current_price)}</td>
-            <td>{one.actual_price === null ? "not yet known" : money(one.actual_price, coin, one.current_price)}</td>
-            <td>{one.late ? "afterwards" : "beforehand"}</td>
-          </tr>
-        ))}
+        {[...forecasts].reverse().map((one) => {
+          const price = (value: number) => money(value, coin, one.interval.low, one.predicted_price, one.interval.high, one.actual_price);
+          return (
+            <tr key={one.predicted_for}>
+              <th scope="row">{forecasts.length > 25 ? dayAndClock(one.predicted_for) : clock(one.predicted_for)}</th>
+              <td>{price(one.predicted_price)}</td>
+              <td>{price(one.interval.low)} to {price(one.interval.high)}</td>
+              <td>{one.actual_price === null ? "not yet known" : price(one.actual_price)}</td>
+              <td>{one.late ? "afterwards" : "beforehand"}</td>
+            </tr>
+          );
+        })}
       </tbody>
     </table>
   );

@@ -1,13 +1,14 @@
 "use client";
 import { memo } from "react";
 import type { Accuracy, AccuracyAnswer, Models, ScoredForecast } from "@/lib/api";
-import { clock, coinName, count, day, modelName, money, percent, plural, ratio } from "@/lib/format";
+import { clock, coinName, count, day, modelName, money, moneyDifference, percent, plural, ratio, signed } from "@/lib/format";
 import { useAnswer } from "@/lib/live";
-import { coverageWord, expectedCoverage, HOURS_TO_TELL, kinds, verdict } from "@/lib/record";
+import { coverageWord, expectedCoverage, kinds, learnedUntil, verdict, whatHappened } from "@/lib/record";
 import { DayBars } from "./DayBars";
 import { Loading } from "./Notices";
 
-const DAYS = 30;
+/** The whole ledger; the days that are drawn one by one are the last of it. */
+const DAYS = "all", DRAWN = 30;
 
 interface Props {
   coin: string;
@@ -20,15 +21,15 @@ interface Props {
 /** How right the forecasts have been that were really made beforehand, and what became of retraining. */
 export const TrackRecord = memo(function TrackRecord({ coin, model, models, scored }: Props) {
   const hour = scored?.predicted_for ?? null;
-  const { data, failed } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: String(DAYS) }, hour);
+  const { data, failed } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS }, hour);
   return (
     <section className="record" aria-labelledby="record">
       <h2 id="record">Is it better than assuming no change?</h2>
       {data ? <Verdict score={data.accuracy} /> : failed ? <p role="status">The record cannot be looked up just now.</p> : <Loading what="the record" />}
       {data && data.accuracy.n > 0 && <Coverage score={data.accuracy} />}
       {scored && <Latest scored={scored} />}
-      {data && <DayBars days={data.accuracy.by_day} />}
-      <h3>Every model, last {DAYS} days</h3>
+      {data && <DayBars days={data.accuracy.by_day.slice(-DRAWN)} />}
+      <h3>Every model</h3>
       <div className="scroll" tabIndex={0} role="region" aria-label="Record of every model">
         <table>
           <thead>
@@ -56,21 +57,38 @@ function Verdict({ score }: { score: Accuracy }) {
   if (found.kind === "none") {
     return <p className="verdict">Nothing to judge yet: no forecast for {coinName(score.coin)} by {name} has been scored. A forecast is recorded when its hour begins and scored when it is over.</p>;
   }
+  const error = (value: number | null) => money(value ?? 0, score.coin, score.mae, score.mae_persistence);
   const hours = `${plural(score.n, "hour")}${score.since ? ` since ${day(score.since)}` : ""}`;
-  const errors = <>Over {hours} it was off by {money(score.mae ?? 0, score.coin)} on average, “no change” by {money(score.mae_persistence ?? 0, score.coin)}</>;
+  const errors = <>Over {hours} it was off by {error(score.mae)} on average, “no change” by {error(score.mae_persistence)}</>;
   if (found.kind === "reference") {
-    return <p className="verdict">This <em>is</em> assuming no change. Over {hours} it was off by {money(score.mae ?? 0, score.coin)} on average; choose another model to compare.</p>;
+    return <p className="verdict">This <em>is</em> assuming no change. Over {hours} it was off by {error(score.mae)} on average; choose another model to compare.</p>;
   }
   if (found.kind === "early") {
     return (
       <p className="verdict">
-        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. The expected advantage is about one percent, and telling that
-        from luck takes some {count(HOURS_TO_TELL)} hours ({Math.round(HOURS_TO_TELL / 24)} days).
+        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. <Chance score={score} />
       </p>
     );
   }
   const words = { better: `Yes, by ${amount}.`, same: "No difference that shows.", worse: `No: ${amount} worse.` }[found.kind];
-  return <p className={`verdict ${found.kind}`}><strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the hours that moved.`}</p>;
+  return (
+    <p className={`verdict ${found.kind}`}>
+      <strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the hours that moved.`} <Chance score={score} />
+    </p>
+  );
+}
+
+/** What luck alone would have done in as many hours. */
+function Chance({ score }: { score: Accuracy }) {
+  const { n, luck, dm_t: t } = score;
+  if (!luck || t == null) return <>{score.mase === 1 ? "Each forecast was “no change” too." : "So few hours cannot tell skill from luck."}</>;
+  return (
+    <>
+      By luck alone the ratio of the two lies between {ratio(luck.mase_low)} and {ratio(luck.mase_high)} in {percent(luck.share, 0)} of such records; here it
+      is {ratio(score.mase)} (Diebold–Mariano t {signed(t, 2)}).
+      {n < luck.hours_for_one_percent && ` Telling an advantage of one percent from luck takes about ${plural(luck.hours_for_one_percent, "hour")}.`}
+    </>
+  );
 }
 
 /** Whether the intervals keep their word. */
@@ -94,16 +112,16 @@ function Latest({ scored }: { scored: ScoredForecast }) {
   const compared = abs_error < persistence_error ? "closer than" : abs_error > persistence_error ? "further off than" : "as close as";
   return (
     <p className="latest" role="status">
-      Just scored: for {clock(scored.predicted_for)} UTC {modelName(scored.model)} said {money(scored.predicted_price, coin, actual_price)}, and {money(actual_price, coin)} came.
-      Off by {money(abs_error, coin, actual_price)}, {compared} “no change”, {scored.inside_90 ? "within" : "outside"} the 90 % interval.
+      Just scored: for {clock(scored.predicted_for)} UTC {modelName(scored.model)} said {money(scored.predicted_price, coin, actual_price)}, and {money(actual_price, coin, scored.predicted_price)} came.
+      Off by {moneyDifference(abs_error, coin, [scored.predicted_price, actual_price])}, {compared} “no change”, {scored.inside_90 ? "within" : "outside"} the 90 % interval.
     </p>
   );
 }
 
 function ModelRow({ coin, model, hour }: { coin: string; model: string; hour: string | null }) {
-  const { data } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: String(DAYS) }, hour);
+  const { data } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS }, hour);
   const score = data?.accuracy;
-  const amount = (value: number | null | undefined) => (value == null ? "–" : money(value, coin));
+  const amount = (value: number | null | undefined) => (value == null ? "–" : money(value, coin, score?.mae, score?.mae_persistence));
   return (
     <tr>
       <th scope="row">{modelName(model)}</th>
@@ -119,29 +137,20 @@ function ModelRow({ coin, model, hour }: { coin: string; model: string; hour: st
   );
 }
 
-interface Decision {
-  promoted?: unknown;
-  kind?: unknown;
-  version?: unknown;
-  reasons?: unknown;
-}
-
-/** When the models were last retrained, and what became of the challenger. */
+/** When the models were last retrained, what they know, and what happened last. */
 function Retraining({ coin }: { coin: string }) {
   const { data } = useAnswer<Models>("/api/models", {});
   const info = data?.models.find((one) => one.coin === coin);
   if (!info) return null;
-  const decision = info.last_decision as Decision | null;
-  const reasons = Array.isArray(decision?.reasons) ? decision.reasons.map(String) : [];
-  const challenger = `${modelName(String(decision?.kind ?? "challenger"))}${decision?.version ? `, version ${String(decision.version)},` : ""}`;
+  const happened = whatHappened(info), until = learnedUntil(info);
   return (
     <>
       <h3>Retraining</h3>
-      {info.last_retrained ? <p>Last retrained on {day(info.last_retrained)}, at {clock(info.last_retrained)} UTC.</p> : <p>No model has been trained on these prices yet, so “no change” answers.</p>}
-      {decision && (decision.promoted
-        ? <p>The challenger {challenger} passed the tests and was promoted.</p>
-        : <p>The challenger {challenger} was turned down{reasons.length ? ":" : "."}</p>)}
-      {decision && reasons.length > 0 && <ul>{reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>}
+      {info.last_retrained
+        ? <p>Last retrained on {day(info.last_retrained)}, at {clock(info.last_retrained)} UTC.{until && ` The champion learned from data until ${day(until)}, at ${clock(until)} UTC.`}</p>
+        : <p>No model has been trained on these prices yet, so “no change” answers.</p>}
+      {happened && <p>{happened.words}</p>}
+      {happened && happened.reasons.length > 0 && <ul>{happened.reasons.map((reason) => <li key={reason}>{reason}</li>)}</ul>}
       {Object.entries(info.faults).map(([version, fault]) => <p key={version}>Version {version} is kept out: {fault}</p>)}
     </>
   );

@@ -50,7 +50,7 @@ async function nextLine(): Promise<string> {
   });
 }
 
-async function tell(command: "hour" | "away" | "later" | "back"): Promise<void> {
+async function tell(command: "hour" | "away" | "later" | "back" | "rollback"): Promise<void> {
   const done = nextLine();
   service.stdin!.write(`${command}\n`);
   expect(await done).toBe("done");
@@ -77,6 +77,77 @@ const toChart = async (page: Page) => {
   await page.locator(".record").scrollIntoViewIfNeeded();
   await page.locator(".chart canvas").first().waitFor();
 };
+
+type Letter = "o" | "i" | "O" | "I" | ".";
+interface Forecast {
+  predicted_for: string;
+  current_price: number;
+  interval: { low: number; high: number };
+  interval_50: { low: number; high: number };
+}
+
+/** The chart's drawing, row by row: `o` and `i` where the outer and the inner interval of the coming hour are, `O` and `I` those of the past. */
+const drawn = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const style = getComputedStyle(document.documentElement);
+    const names = { "--band-outer": "o", "--band-inner": "i", "--band-past-outer": "O", "--band-past-inner": "I" };
+    const letters = new Map(Object.entries(names).map(([name, letter]) => [parseInt(style.getPropertyValue(name).trim().slice(1), 16), letter]));
+    const canvases = [...document.querySelectorAll<HTMLCanvasElement>(".chart canvas")];
+    const pane = canvases.reduce((one, other) => (other.width * other.height > one.width * one.height ? other : one)); // of equal ones the lowest
+    const { data, width, height } = pane.getContext("2d")!.getImageData(0, 0, pane.width, pane.height);
+    const letter = (at: number) => (data[at + 3] === 255 ? letters.get((data[at]! << 16) | (data[at + 1]! << 8) | data[at + 2]!) ?? "." : ".");
+    return Array.from({ length: height }, (_, y) => Array.from({ length: width }, (_, x) => letter(4 * (y * width + x))).join(""));
+  });
+
+/** Where any hour and any price lies on the chart, from the fan of the coming hour and the first of `hours` hours before. */
+function scaleOf(rows: string[], newest: Forecast, hours: number) {
+  const columns = Array.from({ length: rows[0]!.length }, (_, x) => rows.flatMap((row, y) => ("oi".includes(row[x]!) ? [y] : [])));
+  const right = columns.findLastIndex((column) => column.length > 0);
+  expect(right, "the fan is drawn").toBeGreaterThan(0);
+  const middle = right - Math.round((right - columns.findIndex((column) => column.length > 0)) / 2);
+  const edge = (at: (column: number[]) => number) => {
+    const [one, other] = [at(columns[middle]!), at(columns[right]!)];
+    return (x: number) => other + ((x - right) * (other - one)) / (right - middle);
+  };
+  const top = edge((column) => column[0]!), bottom = edge((column) => column.at(-1)! + 1);
+  const tall = bottom(right) - top(right), start = right - (tall * (right - middle)) / (tall - bottom(middle) + top(middle)); // where it has no height
+  const first = Math.min(...rows.map((row) => row.indexOf("O")).filter((x) => x >= 0));
+  const hour = (start - first) / (hours - 1), end = start + hour, { low, high } = newest.interval;
+  return {
+    hour,
+    x: (time: string) => end + ((Date.parse(time) - Date.parse(newest.predicted_for)) / 3_600_000) * hour,
+    y: (price: number) => top(end) + ((high - price) / (high - low)) * (bottom(end) - top(end)),
+  };
+}
+
+type Corners = Record<"high90" | "high50" | "low50" | "low90", number>;
+const corners = ({ interval, interval_50: half }: Forecast): Corners => ({ high90: interval.high, high50: half.high, low50: half.low, low90: interval.low });
+const point = (price: number): Corners => ({ high90: price, high50: price, low50: price, low90: price });
+
+/** Each interval is drawn from its low to its high and not beyond: two columns before its hour, since the last area ends there. */
+function expectBand(rows: string[], scale: ReturnType<typeof scaleOf>, before: Corners, one: Forecast, [outer, inner]: readonly [Letter, Letter]): void {
+  const column = rows.map((row) => row[Math.round(scale.x(one.predicted_for)) - 2]!);
+  const y = (edge: keyof Corners) => scale.y(corners(one)[edge] + (2 / scale.hour) * (before[edge] - corners(one)[edge]));
+  const share = (from: number, to: number, letter: Letter) => {
+    const part = column.slice(Math.ceil(from) + 3, Math.floor(to) - 2);
+    return part.filter((seen) => seen === letter).length / part.length; // of the rest, the line of prices and the forecast's dot lie over it
+  };
+  expect(share(y("high50"), y("low50"), inner), `half of the prices, ${one.predicted_for}`).toBeGreaterThan(0.5);
+  expect(share(y("high90"), y("high50"), outer), `above that half, ${one.predicted_for}`).toBeGreaterThan(0.5);
+  expect(share(y("low50"), y("low90"), outer), `below that half, ${one.predicted_for}`).toBeGreaterThan(0.5);
+  const beyond = [...column.slice(0, Math.floor(y("high90")) - 3), ...column.slice(Math.ceil(y("low90")) + 4)];
+  expect(beyond.filter((seen) => seen === outer || seen === inner), `beyond, ${one.predicted_for}`).toEqual([]);
+}
+
+const forecast = async (coin: string, back: number | "now"): Promise<Forecast> =>
+  ((await (await fetch(`${site.url}/api/predict?coin=${coin}&time_from=${back}`)).json()) as { prediction: Forecast }).prediction;
+
+/** Change the service's JSON on its way to the page. */
+const changing = (page: Page, change: (key: string, value: unknown) => unknown) =>
+  page.route(/\/api\/(predict|history|accuracy)\?/, async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: JSON.stringify(JSON.parse(await answer.text()), change) });
+  });
 
 /** What axe finds against WCAG 2.2 AA and its own best practices. Its script goes in past the policy, as a debugger's would. */
 async function violations(page: Page): Promise<string[]> {
@@ -191,6 +262,100 @@ describe("the hours before", () => {
   });
 });
 
+describe("the intervals in the chart", () => {
+  const ready = async (page: Page) => {
+    await toChart(page);
+    await text(page, /Of the last 25 prices here/);
+    await page.waitForFunction(() => !document.body.textContent!.includes("Earlier hours are being asked for"));
+  };
+  /** The drawing, once the fan has the colours of the page's theme. */
+  const painted = async (page: Page): Promise<string[]> => {
+    for (const end = Date.now() + LONG; ; await page.waitForTimeout(100)) {
+      const rows = await drawn(page);
+      if (rows.some((row) => row.includes("i")) || Date.now() > end) return rows;
+    }
+  };
+
+  for (const [name, options] of Object.entries({ desktop: {}, phone: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true } } satisfies Record<string, BrowserContextOptions>)) {
+    it(`lie between their low and their high, in both themes, on ${name}`, async () => {
+      const page = await open("/?coin=BTC-USD&time=2&model=lasso", options); // a past hour: nothing moves
+      await ready(page);
+      const newest = await forecast("BTC-USD", 2), before = await Promise.all(Array.from({ length: 20 }, (_, index) => forecast("BTC-USD", index + 3)));
+      for (const colorScheme of ["dark", "light"] as const) {
+        await page.emulateMedia({ colorScheme });
+        const rows = await painted(page), scale = scaleOf(rows, newest, 24);
+        await page.locator(".chart").screenshot({ path: `${SHOTS}chart-${name}-${colorScheme}.png` });
+        expectBand(rows, scale, point(newest.current_price), newest, ["o", "i"]);
+        before.slice(0, -1).forEach((one, index) => expectBand(rows, scale, corners(before[index + 1]!), one, ["O", "I"]));
+      }
+    });
+  }
+
+  it("are not drawn across hours for which there was no forecast", async () => {
+    const page = await open("/?coin=ETH-USD&time=2");
+    await ready(page);
+    await page.getByLabel("3 days").check();
+    await text(page, /Of the last \d\d prices here/);
+    await page.waitForFunction(() => !document.body.textContent!.includes("Earlier hours are being asked for"));
+    const rows = await painted(page), newest = await forecast("ETH-USD", 2), scale = scaleOf(rows, newest, 72);
+    const shades = (hours: number) => rows.filter((row) => /[OI]/.test(row[Math.round(scale.x(newest.predicted_for) - hours * scale.hour)]!)).length;
+    // The record ends at 15:00, this forecast is for 14:00; in the four hours from 43 to 40 before the end nothing was said.
+    expect(Math.min(...[36, 37, 44, 45].map(shades))).toBeGreaterThan(10);
+    expect([38.5, 39, 40, 41, 42, 42.5].map(shades)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
+  it("vanish where an interval has no width", async () => {
+    const page = await open("/");
+    await changing(page, (key, value) => (key === "interval" || key === "interval_50" ? { ...(value as object), low: 42_000, high: 42_000 } : value));
+    await page.goto(`${site.url}/?coin=BTC-USD&time=2&model=lasso`);
+    await ready(page);
+    expect((await drawn(page)).filter((row) => /[oiOI]/.test(row))).toEqual([]);
+  });
+});
+
+describe("prices of any size", () => {
+  for (const [name, factor] of Object.entries({ tiny: 1e-15, small: 2e-12, one: 2.4e-5, huge: 7e8 })) {
+    it(`${name}: an interval's ends differ from each other and from its centre, and no move is shown as none`, async () => {
+      const page = await open("/how/");
+      const prices = new Set(["current_price", "predicted_price", "difference", "low", "high", "close", "actual_price", "mae", "mae_persistence"]);
+      await changing(page, (key, value) => (prices.has(key) && typeof value === "number" ? value * factor : value));
+      await page.goto(`${site.url}/?coin=BTC-USD&time=2&model=lasso`);
+      await toChart(page);
+      await text(page, /Of the last 25 prices here/);
+      await page.getByText("The same as a table").click();
+      const centre = await answer(page).textContent();
+      const ranges = (await page.locator(".ranges dd").allTextContents()).map((words) => words.split(" to "));
+      const cells = await page.locator(".history tbody tr").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("td")].slice(0, 3).map((cell) => cell.textContent!)));
+      const groups = [...ranges.filter((range) => range.length === 2).map((range) => [centre!, ...range]), ...cells.map(([middle, range]) => [middle!, ...range!.split(" to ")])];
+      expect(groups.length).toBe(27);
+      for (const group of groups) {
+        expect(new Set(group).size, group.join(", ")).toBe(3);
+        for (const price of group) expect(price).toMatch(/^\$[\d,]+(\.\d+)?$/);
+        for (const price of group) expect(price).toMatch(/[1-9]/);
+      }
+      expect(await page.locator(".difference strong").first().textContent()).toMatch(/^[+−]\$.*[1-9]/);
+      await page.screenshot({ path: `${SHOTS}price-${name}.png`, fullPage: true });
+      await page.setViewportSize({ width: 320, height: 640 });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBeLessThanOrEqual(0);
+      await page.screenshot({ path: `${SHOTS}price-${name}-phone.png` });
+    });
+  }
+});
+
+describe("the verdict", () => {
+  it("is of the whole record, and follows the test of the service", async () => {
+    const page = await open("/?coin=ETH-USD&model=lightgbm");
+    await answer(page).waitFor();
+    const { accuracy } = (await (await fetch(`${site.url}/api/accuracy?coin=ETH-USD&model_name=lightgbm`)).json()) as { accuracy: { n: number; dm_t: number; luck: { t: number; mase_low: number } } };
+    expect(accuracy.n).toBeGreaterThan(990);
+    expect(accuracy.dm_t).toBeLessThan(-accuracy.luck.t);
+    await text(page, /Yes, by \d+\.\d %\./);
+    await text(page, new RegExp(`Over ${accuracy.n} hours since`));
+    await text(page, `By luck alone the ratio of the two lies between ${accuracy.luck.mase_low.toFixed(3)} and`);
+    await page.locator(".record").screenshot({ path: `${SHOTS}verdict.png` });
+  });
+});
+
 describe("what goes wrong", () => {
   it("a chart that could not be fetched is fetched again", async () => {
     const context = await browser.newContext();
@@ -229,10 +394,23 @@ describe("what goes wrong", () => {
     await text(page, "Bitcoin at 17:00 UTC");
     await text(page, /Just scored: for 16:00 UTC Lasso said/);
     await text(page, /Too early to say/);
-    await text(page, /The challenger LightGBM, version 9, was turned down/);
+    await text(page, "LightGBM, version 9, was turned down");
     await text(page, "mae 57.1 is above persistence's 56.6");
     expect(await violations(page)).toEqual([]);
     await page.screenshot({ path: `${SHOTS}scored.png`, fullPage: true });
+  });
+
+  it("after a rollback the page says so, and not that the version was promoted", async () => {
+    await tell("rollback");
+    const page = await open("/?coin=BTC-USD");
+    await page.waitForFunction(async () => JSON.stringify(await (await fetch("/api/models")).json()).includes("rolled_back"));
+    await page.reload();
+    await toChart(page);
+    await text(page, "Lasso, version 1, was brought back in place of version 2 on 31 Jan 2024, at 15:00 UTC.");
+    await text(page, "asked for by hand");
+    await text(page, /Last retrained on 2 Dec 2023, at 00:00 UTC\. The champion learned from data until 1 Dec 2023, at 00:00 UTC\./);
+    expect(await page.locator(".record").textContent()).not.toMatch(/passed the tests|was promoted/);
+    await page.screenshot({ path: `${SHOTS}rollback.png`, fullPage: true });
   });
 
   it("an exchange that is away makes the answer stale, and the page says so", async () => {

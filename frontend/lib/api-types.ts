@@ -30,7 +30,7 @@ export interface paths {
         };
         /**
          * Get Accuracy
-         * @description Score the forecasts that were made before their hour was over, by day and in all, beside what the backtest promised.
+         * @description Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside what the backtest promised.
          */
         get: operations["get_accuracy_api_accuracy_get"];
         put?: never;
@@ -110,7 +110,7 @@ export interface paths {
         };
         /**
          * Get Models
-         * @description List the models: versions, aliases, training spans, metrics, when last retrained and why not promoted.
+         * @description List the models: versions, aliases, training spans, metrics, when last retrained, and what happened last and why.
          */
         get: operations["get_models_api_models_get"];
         put?: never;
@@ -236,7 +236,7 @@ export interface components {
             mode: "hour" | "rolling";
             /**
              * Days
-             * @description How far back
+             * @description How far back; for days=all, days since the first forecast that counts
              */
             days: number;
             /**
@@ -253,6 +253,18 @@ export interface components {
             this_version: components["schemas"]["Score"];
             /** @description What the backtest of that version promised */
             backtest: components["schemas"]["BacktestSummary"];
+            /**
+             * Dm T
+             * @description Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); negative when the model is better, null for persistence, for mode=rolling and where nothing differs
+             */
+            dm_t?: number | null;
+            /**
+             * Dm P
+             * @description Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)
+             */
+            dm_p?: number | null;
+            /** @description What chance alone does with as many forecasts; null without dm_t and below 50 forecasts */
+            luck?: components["schemas"]["Luck"] | null;
         };
         /**
          * AccuracyAnswer
@@ -454,6 +466,38 @@ export interface components {
             high: number;
         };
         /**
+         * Luck
+         * @description What chance alone does: forecasts as good as 'no change', over as many hours, with errors that scatter like these.
+         */
+        Luck: {
+            /**
+             * Share
+             * @description Share of samples within the bounds below
+             * @example 0.9
+             */
+            share: number;
+            /**
+             * T
+             * @description Bound of the absolute value of dm_t; beyond it the difference is hardly luck
+             */
+            t: number;
+            /**
+             * Mase Low
+             * @description Lower bound of mase
+             */
+            mase_low: number;
+            /**
+             * Mase High
+             * @description Upper bound of mase
+             */
+            mase_high: number;
+            /**
+             * Hours For One Percent
+             * @description Hours after which an advantage of one percent passes the bound as likely as not
+             */
+            hours_for_one_percent: number;
+        };
+        /**
          * ModelInfo
          * @description What the registry has exported for one coin, and what of it is on duty.
          */
@@ -504,6 +548,13 @@ export interface components {
              * @description Whether the last challenger was promoted, and the reasons
              */
             last_decision: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Last Event
+             * @description What happened last: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; null where the bundles were exported before this was recorded
+             */
+            last_event?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -941,7 +992,7 @@ export interface operations {
                 coin: string;
                 /** @description champion, persistence, or a kind of model; see /api/models */
                 model_name?: string;
-                /** @description How many days back, 1 to 3650 */
+                /** @description How many days back, 1 to 3650, or all for everything the ledger holds */
                 days?: string;
                 /** @description hour, or rolling for forecasts from any minute */
                 mode?: string;

@@ -1,7 +1,12 @@
 import type { CustomData, CustomSeriesOptions, CustomSeriesPricePlotValues, CustomSeriesWhitespaceData, ICustomSeriesPaneRenderer, ICustomSeriesPaneView, PaneRendererCustomData, UTCTimestamp } from "lightweight-charts";
 
-/** Where the price is expected at a moment: 90 % between `low90` and `high90`, 50 % between `low50` and `high50`. */
+/**
+ * Where the price is expected at a moment: 90 % between `low90` and `high90`, 50 % between `low50` and `high50`. The library keeps `time`
+ * for itself and hands the rest back, so that `at` repeats it.
+ */
 export interface Band extends CustomData<UTCTimestamp> {
+  /** Unix seconds, as `time` */
+  at: number;
   low90: number;
   low50: number;
   high50: number;
@@ -14,6 +19,9 @@ export interface BandOptions extends CustomSeriesOptions {
 }
 
 type Shape = PaneRendererCustomData<UTCTimestamp, Band>;
+
+/** A band at a moment. */
+export const bandAt = (time: UTCTimestamp, low90: number, low50: number, high50: number, high90: number): Band => ({ time, at: time, low90, low50, high50, high90 });
 
 /** Cut a series, in order of time, where an hour is missing: nothing was expected there, so nothing may be drawn. */
 export function runs<T>(items: readonly T[], time: (item: T) => number): T[][] {
@@ -39,7 +47,7 @@ export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, Ban
         const { data, options } = this;
         if (!data?.visibleRange || !options) return;
         const bars = data.bars.slice(Math.max(0, data.visibleRange.from - 1), data.visibleRange.to + 1);
-        const unbroken = runs(bars, (bar) => bar.originalData.time);
+        const unbroken = runs(bars, (bar) => bar.originalData.at);
         target.useBitmapCoordinateSpace(({ context, horizontalPixelRatio: wide, verticalPixelRatio: tall }) => {
           const area = (low: "low90" | "low50", high: "high90" | "high50", colour: string) => {
             const corner = (bar: (typeof bars)[number], edge: keyof Band) => [bar.x * wide, (priceToY(bar.originalData[edge] as number) ?? 0) * tall] as const;

@@ -1,20 +1,19 @@
-import type { Accuracy } from "./api";
+import type { Accuracy, ModelInfo } from "./api";
+import { clock, day, modelName } from "./format";
 
-/**
- * Hours it takes before an advantage of the expected size stands out from luck. In the backtest (Binance, Bitcoin, 28,437 hours) the ensemble's
- * Diebold-Mariano t was -9.3, and t grows with the square root of the hours: -1.64, the mark of 5 %, comes after 28,437 · (1.64 / 9.3)² of them.
- */
-export const HOURS_TO_TELL = Math.round((28_437 * (1.64 / 9.3) ** 2) / 10) * 10;
-
+/** `early`: too few hours to tell; `same`: enough of them to have shown an advantage of one percent, and none shows. */
 export type Verdict = { kind: "none" | "reference" | "early" | "better" | "same" | "worse"; percent: number };
 
-/** Does the model beat doing nothing? Careful with few hours, and with differences that a display would round away. */
-export function verdict(score: Pick<Accuracy, "n" | "mase" | "model">): Verdict {
-  if (score.mase === null || score.n === 0) return { kind: "none", percent: 0 };
-  const percent = 100 * (1 - score.mase);
-  if (score.model === "persistence") return { kind: "reference", percent };
-  if (score.n < HOURS_TO_TELL) return { kind: "early", percent };
-  return { kind: Math.abs(percent) < 0.05 ? "same" : percent > 0 ? "better" : "worse", percent };
+/** Does the model beat doing nothing? The service's Diebold-Mariano test decides, against what luck alone would do in as many hours. */
+export function verdict({ n, mase, model, dm_t: t, luck }: Pick<Accuracy, "n" | "mase" | "model" | "dm_t" | "luck">): Verdict {
+  if (mase === null || n === 0) return { kind: "none", percent: 0 };
+  const judge = () => {
+    if (model === "persistence") return "reference";
+    if (t == null || !luck) return mase === 1 ? "same" : "early"; // a model may be pulled to "no change" altogether
+    if (Math.abs(t) >= luck.t) return t < 0 ? "better" : "worse";
+    return n < luck.hours_for_one_percent ? "early" : "same";
+  };
+  return { kind: judge(), percent: 100 * (1 - mase) };
 }
 
 /** Where the share inside an interval of `level` lies in 95 of 100 tries of `n` hours when the interval is right (normal approximation). */
@@ -43,4 +42,25 @@ export function dayBars(days: readonly { day: string; n: number; mase: number | 
   const values = days.flatMap((one) => (one.mase === null ? [] : [{ day: one.day, n: one.n, percent: 100 * (1 - one.mase) }]));
   const largest = Math.max(1, ...values.map((one) => Math.abs(one.percent)));
   return { largest, bars: values.map((one) => ({ ...one, height: (limit * one.percent) / largest })) };
+}
+
+const isTime = (value: unknown): value is string => typeof value === "string" && !Number.isNaN(Date.parse(value));
+
+/** Until when the data reach that the champion was trained on, or null where that is not known. */
+export function learnedUntil({ versions, serving }: Pick<ModelInfo, "versions" | "serving">): string | null {
+  const span = versions[serving.champion ?? ""]?.train_span;
+  return Array.isArray(span) && isTime(span[1]) ? span[1] : null;
+}
+
+const EVENTS: Record<string, string> = { promoted: "was promoted", refused: "was turned down", rolled_back: "was brought back" };
+
+/** What happened last to a coin's models, in words, with the reasons that were recorded; null where nobody wrote it down. */
+export function whatHappened({ last_event, last_decision: decision, serving }: Pick<ModelInfo, "last_event" | "last_decision" | "serving">): { words: string; reasons: string[] } | null {
+  // Bundles that an older version exported hold tests alone, and what became champion since is not among them.
+  const event = last_event ?? (decision && (!decision.promoted || serving.champion === decision.version) ? { ...decision, event: decision.promoted ? "promoted" : "refused" } : null);
+  if (!event) return null;
+  const { event: name, kind, version, previous_version: previous, reasons, time } = event as Record<string, unknown>;
+  const before = previous && previous !== version && name !== "refused" ? ` in place of version ${previous}` : "";
+  const words = `${modelName(String(kind))}, version ${version}, ${EVENTS[String(name)] ?? name}${before}${isTime(time) ? ` on ${day(time)}, at ${clock(time)} UTC` : ""}.`;
+  return { words, reasons: Array.isArray(reasons) ? reasons.map(String) : [] };
 }
