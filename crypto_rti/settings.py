@@ -60,7 +60,7 @@ def sqlite_path(
 ) -> Path | None:  # `None` when it is no SQLite file
     "Find the file that an SQLite address names."
     path = url.removeprefix("sqlite:///").partition("?")[0]
-    return Path(unquote(path)) if url.startswith("sqlite:///") and path else None
+    return Path(unquote(path)) if url.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:")) else None
 
 # %% ../nbs/00_settings.ipynb #915fd123
 def _expand(path: Path) -> Path:

@@ -42,11 +42,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..numbers import quote_decimals
 from ..settings import CryptoRTIError
 from .candles import COLUMNS, FINAL_AFTER, HOUR, CandleError, Source, TimeError, is_product
 from .candles import check_candles, floor_time, parse_source, resample_candles, to_iso, to_unix
-from .market import COINS, DAY, SIM_END, SIM_START, price_decimals, product_traits, sim_candles
-from ..numbers import quote_decimals
+from .market import COINS, DAY, SIM_END, SIM_START, product_traits, sim_candles
 
 # %% ../../nbs/15_data.exchange.ipynb #e4644a89
 class ReplayError(CryptoRTIError, ValueError):

@@ -49,7 +49,7 @@ from functools import wraps
 
 from ..errors import explain
 from .bundle import BundleMissingError
-from .storage import artifacts_folder, follow_home, registry_address, sqlite_path
+from .storage import artifacts_folder, follow_home, registry_address
 
 # %% ../../nbs/51_registry.catalog.ipynb #8cc61882
 class CatalogError(CryptoRTIError):

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .catalog import GoneError, Version, _history, _locked, connect, export_models, list_versions
-from .storage import registry_address, run_folder, sqlite_path
-from ..settings import Settings
+from .storage import registry_address, run_folder
+from ..settings import Settings, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

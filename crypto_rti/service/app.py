@@ -250,13 +250,13 @@ async def predict(request: Request, coin: Coin, time_from: TimeFrom = "now", mod
     return Response(before + result.request_time.encode() + after, media_type="application/json")
 
 # %% ../../nbs/69_service.app.ipynb #d8043058
-Days = Annotated[str, Query(description="How many days back, 1 to 3650", examples=["30"])]
+Days = Annotated[str, Query(description="How many days back, 1 to 3650, or all for everything the ledger holds", examples=["all", "30"])]
 Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any minute", examples=["hour"])]
 
 
 @router.get("/api/accuracy", response_model=AccuracyAnswer, responses={key: _problems[key] for key in (401, 404, 414, 422, 429, 503)}, tags=["forecasts"])
-async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "30", mode: Mode = "hour") -> Response:
-    "Score the forecasts that were made before their hour was over, by day and in all, beside what the backtest promised."
+async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "all", mode: Mode = "hour") -> Response:
+    "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside what the backtest promised."
     check_query(request, "coin", "model_name", "days", "mode")
     accuracy = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
     return Response(AccuracyAnswer(accuracy=accuracy).model_dump_json(), media_type="application/json")
@@ -316,7 +316,7 @@ async def get_coins(request: Request) -> Response:
 # %% ../../nbs/69_service.app.ipynb #2ff241da
 @router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
 async def get_models(request: Request) -> Response:
-    "List the models: versions, aliases, training spans, metrics, when last retrained and why not promoted."
+    "List the models: versions, aliases, training spans, metrics, when last retrained, and what happened last and why."
     service = get_service(request)
     return Response(Models(models=[describe_models(service, coin) for coin in served(service)]).model_dump_json(), media_type="application/json")
 
@@ -334,6 +334,7 @@ def describe_models(
         versions=index.versions if index else {}, aliases=index.aliases if index else {}, serving=serving,
         faults=models.faults if models else {},
         last_retrained=index.last_retrained if index else None, last_decision=index.last_decision if index else None,
+        last_event=index.last_event if index else None,
     )  # fmt: skip
 
 # %% ../../nbs/69_service.app.ipynb #8801e5c0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Time', 'Interval', 'PastPrice', 'BacktestSummary', 'PredictionResult', 'PredictionAnswer', 'Score', 'DayScore',
-           'Accuracy', 'AccuracyAnswer', 'ToldForecast', 'History', 'HistoryAnswer', 'RunningHour', 'PriceTick',
+           'Luck', 'Accuracy', 'AccuracyAnswer', 'ToldForecast', 'History', 'HistoryAnswer', 'RunningHour', 'PriceTick',
            'ScoredForecast', 'CoinInfo', 'Coins', 'ModelInfo', 'Models', 'Health']
 
 # %% ../../nbs/59_service.contract.ipynb #f6caf7c5
@@ -90,6 +90,16 @@ class DayScore(Score):
 
     day: str = Field(description="Date, UTC", examples=["2024-01-31"])
 
+# %% ../../nbs/59_service.contract.ipynb #5949d1ac
+class Luck(BaseModel):
+    "What chance alone does: forecasts as good as 'no change', over as many hours, with errors that scatter like these."
+
+    share: float = Field(description="Share of samples within the bounds below", examples=[0.9])
+    t: float = Field(description="Bound of the absolute value of dm_t; beyond it the difference is hardly luck")
+    mase_low: float = Field(description="Lower bound of mase")
+    mase_high: float = Field(description="Upper bound of mase")
+    hours_for_one_percent: int = Field(description="Hours after which an advantage of one percent passes the bound as likely as not")
+
 # %% ../../nbs/59_service.contract.ipynb #31207cb4
 class Accuracy(Score):
     "How a kind of model has done for one coin."
@@ -99,11 +109,18 @@ class Accuracy(Score):
     model_version: str = Field(description="The version on duty")
     source: str
     mode: Literal["hour", "rolling"]
-    days: int = Field(description="How far back")
+    days: int = Field(description="How far back; for days=all, days since the first forecast that counts")
     since: Time | None = Field(description="Start of the first day that counts, null when there is none")
     by_day: list[DayScore] = Field(description="Oldest first")
     this_version: Score = Field(description="The version on duty alone")
     backtest: BacktestSummary = Field(description="What the backtest of that version promised")
+    dm_t: float | None = Field(
+        default=None,
+        description="Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); "
+        "negative when the model is better, null for persistence, for mode=rolling and where nothing differs",
+    )
+    dm_p: float | None = Field(default=None, description="Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)")
+    luck: Luck | None = Field(default=None, description="What chance alone does with as many forecasts; null without dm_t and below 50 forecasts")
 
 # %% ../../nbs/59_service.contract.ipynb #ae1a93b1
 class AccuracyAnswer(BaseModel):
@@ -211,6 +228,11 @@ class ModelInfo(BaseModel):
     faults: dict[str, str] = Field(description="Why a version is kept out")
     last_retrained: str | None
     last_decision: dict[str, Any] | None = Field(description="Whether the last challenger was promoted, and the reasons")
+    last_event: dict[str, Any] | None = Field(
+        default=None,
+        description="What happened last: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; "
+        "null where the bundles were exported before this was recorded",
+    )
 
 # %% ../../nbs/59_service.contract.ipynb #17f6b3fc
 class Models(BaseModel):
