@@ -45,12 +45,16 @@ export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, Ban
     return {
       draw: (target, priceToY) => {
         const { data, options } = this;
-        if (!data?.visibleRange || !options) return;
-        const bars = data.bars.slice(Math.max(0, data.visibleRange.from - 1), data.visibleRange.to + 1);
+        const { from, to } = data?.visibleRange ?? { from: 0, to: 0 };
+        if (!data || !options || from >= to) return;
+        const bars = data.bars.slice(Math.max(0, from - 1), to + 1);
         const unbroken = runs(bars, (bar) => bar.originalData.at);
+        // Only bars in sight have a place; the neighbours just outside keep the one of an earlier view, or none.
+        const known = data.bars[from]!;
+        const place = (bar: (typeof bars)[number]) => known.x + (bar.time - known.time) * data.barSpacing;
         target.useBitmapCoordinateSpace(({ context, horizontalPixelRatio: wide, verticalPixelRatio: tall }) => {
           const area = (low: "low90" | "low50", high: "high90" | "high50", colour: string) => {
-            const corner = (bar: (typeof bars)[number], edge: keyof Band) => [bar.x * wide, (priceToY(bar.originalData[edge] as number) ?? 0) * tall] as const;
+            const corner = (bar: (typeof bars)[number], edge: keyof Band) => [place(bar) * wide, (priceToY(bar.originalData[edge] as number) ?? 0) * tall] as const;
             context.fillStyle = colour;
             for (const run of unbroken) {
               context.beginPath();
