@@ -370,7 +370,7 @@ def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, caps
 def test_what_fails_to_register_is_no_version(home):
     with pytest.raises(BundleCorruptError):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
-    with pytest.raises(CatalogError, match="there is no model .*did you mean|none: train a model first"):
+    with pytest.raises(CatalogError, match="there is no model 'sim.HALF-USD'"):
         get_version(home, "sim.HALF-USD", "lasso")
     assert "sim.HALF-USD" not in list_models(home.bundles_dir)
 
