@@ -654,7 +654,8 @@ def _try(
     promoted, reasons = (True, [f"{trial.champion} is the champion already"]) if ours.version == theirs.version else judge(trial, checks)
     mae = {who: trial.mae(who) for who in ("challenger", "champion", "persistence")}
     tests = {who: round(trial.dm_t(who), 3) for who in ("champion", "persistence")}
-    drift = asdict(judge_drift(Bins.from_dict(ours.manifest.bins), _read_by(ours, dataset.between(trial.start, trial.end), plain).X)) if ours.manifest.bins else None
+    read = _read_by(ours, dataset.between(trial.start, trial.end), plain)
+    drift = asdict(judge_drift(Bins.from_dict(ours.manifest.bins), read.X)) if ours.manifest.bins else None
     span = len(trial.actual), to_iso(trial.start), to_iso(trial.end)
     return Decision(promoted, ours.kind, ours.version, reasons, *span, mae, tests, round(trial.coverage(), 4), drift, decided)
 
