@@ -33,7 +33,7 @@ from crypto_rti.settings import load_settings
 
 KEYS = (
     "coin model model_version source mode request_time data_until predicted_for current_price predicted_price difference difference_bps "
-    "interval interval_50 past_24_hour_prices actual_price stale backtest"
+    "interval interval_50 past_24_hour_prices actual_price stale unusual_hours backtest"
 )
 
 

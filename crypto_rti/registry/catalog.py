@@ -842,7 +842,8 @@ def _try(
     others = ("champion", "persistence") if best is None else ("champion", "persistence", "best")
     mae = {who: trial.mae(who) for who in ("challenger", *others)}
     tests = {who: round(trial.dm_t(who), 3) for who in others}
-    drift = asdict(judge_drift(Bins.from_dict(ours.manifest.bins), _read_by(ours, dataset.between(trial.start, trial.end), plain).X)) if ours.manifest.bins else None
+    read = _read_by(ours, dataset.between(trial.start, trial.end), plain)
+    drift = asdict(judge_drift(Bins.from_dict(ours.manifest.bins), read.X)) if ours.manifest.bins else None
     span = len(trial.actual), to_iso(trial.start), to_iso(trial.end)
     held = round(trial.coverage(), 4)
     chain = best.version if best else "", promoted and leads(trial)

@@ -316,7 +316,8 @@ def to_result(
         difference=difference, difference_bps=1e4 * difference / forecast.current_price,
         interval=Interval(level=0.9, low=lowest, high=highest), interval_50=Interval(level=0.5, low=low, high=high),
         past_24_hour_prices=[PastPrice(time=to_iso(end), close=close) for end, close in forecast.past],
-        actual_price=actual_price, stale=stale, unusual_hours=[to_iso(end) for end in forecast.unusual], backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90),
+        actual_price=actual_price, stale=stale, unusual_hours=[to_iso(end) for end in forecast.unusual],
+        backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90),
     )  # fmt: skip
 
 
