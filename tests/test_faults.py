@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -45,7 +46,6 @@ def in_time(up, kind="lasso"):
         {"kind": "delay", "seconds": 30},
         {"kind": "cut"},
         {"kind": "body"},
-        {"kind": "rows", "damage": "null"},
         {"kind": "disconnect"},
     ],
     ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
@@ -63,6 +63,16 @@ def test_while_candles_cannot_be_had_the_last_ones_are_served_and_the_hour_is_ma
         eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)])
         up.hour()
         assert up.accuracy()["n"] == 2
+
+
+def test_a_row_that_cannot_be_a_candle_keeps_no_hour_from_being_served(tmp_path):
+    with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
+        up.hour(0)
+        up.exchange.faults.add("rows", damage="inverted", path="/products/*", times=None)  # In the middle of every window
+        up.jump(1)
+        fresh = up.until(lambda response: response.json()["prediction"]["data_until"] == to_iso(UNTIL + HOUR)).json()["prediction"]
+        assert not fresh["stale"] and up.service.feed.rows_refused >= 1
+        assert re.search(r"^crypto_rti_upstream_rows_refused_total [1-9]", up.http.get("/metrics").text, re.MULTILINE)
 
 
 def test_an_outage_of_three_hours(tmp_path):

@@ -523,7 +523,6 @@ TROUBLE = [
     {"kind": "cut"},
     {"kind": "body"},
     {"kind": "body", "body": '{"rows": []}'},
-    {"kind": "rows", "damage": "inverted"},
     {"kind": "disconnect"},
 ]
 

@@ -110,7 +110,10 @@ def read_origins(
     try:
         record = json.loads((settings.home / "sources.json").read_text())
         return {
-            str(name): {"places": [str(place) for place in entry["places"]], "sample": {product: {int(time): float(close) for time, close in closes.items()} for product, closes in entry["sample"].items()}}
+            str(name): {
+                "places": [str(place) for place in entry["places"]],
+                "sample": {product: {int(time): float(close) for time, close in closes.items()} for product, closes in entry["sample"].items()},
+            }
             for name, entry in record.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
