@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'SYSTEMATIC', 'ExchangeError', 'UnknownProductError',
            'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'read_answer', 'ExchangeConnection',
-           'window_edges', 'Answer', 'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages', 'feed_url',
-           'run_sync']
+           'window_edges', 'Answer', 'CandleClient', 'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages',
+           'feed_url', 'run_sync']
 
 # %% ../../nbs/11_data.coinbase.ipynb #afc930b3
 import asyncio
@@ -132,6 +132,12 @@ def _retry_policy(retries: int, backoff_seconds: float) -> AsyncRetrying:
 
     return AsyncRetrying(stop=stop_after_attempt(retries + 1), wait=wait, retry=retry_if_exception(_worth_retrying), reraise=True)
 
+# %% ../../nbs/11_data.coinbase.ipynb #a1e4933a
+def _join(base_url: str, path: str) -> httpx.URL:
+    "The address of `path`, below the path that the base URL may have itself."
+    base = httpx.URL(base_url)
+    return base.copy_with(path=base.path.rstrip("/") + path)
+
 # %% ../../nbs/11_data.coinbase.ipynb #79830349
 class ExchangeConnection:
     "One exchange, one rate limit, one retry policy; an async context manager."
@@ -177,18 +183,13 @@ class ExchangeConnection:
             text = f"{error} (asked {tries} times); the exchange {mask_credentials(self.base_url)} is away or overloaded, try again later"
             raise ExchangeUnavailableError(text, error.retry_after) from error.__cause__
 
-    def _url(self, path: str) -> httpx.URL:
-        "The address of `path`, below the path that the base URL may have itself."
-        base = httpx.URL(self.base_url)
-        return base.copy_with(path=base.path.rstrip("/") + path)
-
     async def _send(self, path: str, params: dict[str, str | int]) -> Any:
         await self._limiter.acquire()
         self.sent[path] += 1
         try:
             # httpx limits each read; a server that drips one byte at a time needs a limit on the whole.
             async with asyncio.timeout(self.timeout_seconds):
-                response = await self._http.get(self._url(path), params=params)
+                response = await self._http.get(_join(self.base_url, path), params=params)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ExchangeError(f"{mask_credentials(self.base_url)!r} is no base URL ({error}); write it like http://localhost:9000") from None
         except (httpx.RequestError, TimeoutError) as error:
@@ -248,9 +249,9 @@ def _expect(answer: Any, kind: type[_Kind], where: str) -> _Kind:
         raise BadAnswerError(f"{where}: the answer is no {kind.__name__} but {str(answer)[:100]!r}; is the base URL that of an exchange?")
     return answer
 
-# %% ../../nbs/11_data.coinbase.ipynb #8f9c0546
-class CoinbaseClient(ExchangeConnection):
-    "The endpoints of the Coinbase Exchange protocol that this project uses."
+# %% ../../nbs/11_data.coinbase.ipynb #7c65bd16
+class CandleClient(ExchangeConnection):
+    "The endpoint for candles, in its forms."
 
     async def ask(self, product: str, start: int, end: int, step: int = HOUR) -> Answer:
         "One request: candles that start in `[start, end)`, at most `WINDOW` of them, and the rows left out."
@@ -292,9 +293,15 @@ class CoinbaseClient(ExchangeConnection):
         refused = tuple(refusal for each in answers for refusal in each.refused)
         return Answer(pd.concat([each.candles for each in answers], ignore_index=True), refused)
 
-    async def candles(self, product: str, start: int, end: int, step: int = HOUR, on_window: Callable[[pd.DataFrame, int, int], None] | None = None) -> pd.DataFrame:
+    async def candles(
+        self, product: str, start: int, end: int, step: int = HOUR, on_window: Callable[[pd.DataFrame, int, int], None] | None = None
+    ) -> pd.DataFrame:
         "The candles of `answer` alone."
         return (await self.answer(product, start, end, step, on_window)).candles
+
+# %% ../../nbs/11_data.coinbase.ipynb #8f9c0546
+class CoinbaseClient(CandleClient):
+    "The endpoints of the Coinbase Exchange protocol that this project uses."
 
     async def products(self) -> list[dict[str, Any]]:
         "Every product that the exchange lists."

@@ -1077,7 +1077,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, UnicodeError, TypeError, OverflowError) as error:  # A host name that cannot be encoded is none, nor is a port beyond 65535
         listener.close()
-        raise ReplayError(f"The exchange cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}); choose another port, or 0 for a free one") from None
+        fault = getattr(error, "strerror", None) or error
+        raise ReplayError(f"The exchange cannot listen on {host}:{port} ({fault}); choose another port, or 0 for a free one") from None
     return listener
 
 

@@ -28,7 +28,8 @@ from .candles import HOUR, UNBROKEN, Source, TimeError, check_product, final_unt
 from .coinbase import WINDOW, Answer, CoinbaseClient, ExchangeError, learn_source, make_client, run_sync, window_edges
 from .market import SIM_END, sim_candles
 from .origin import claim_name
-from .store import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, CandleStore, JudgedGap, Range, Series, add_range, check_origin, subtract_ranges
+from .store import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, CandleStore, JudgedGap, Range, Series
+from .store import add_range, check_origin, subtract_ranges
 
 # %% ../../nbs/14_data.fetch.ipynb #35df5111
 DEFAULT_START = "2020-09-01"
@@ -263,7 +264,8 @@ class FetchSummary:
         refused = sum(len(gap) for gap in self.gaps if gap.verdict == REFUSED)
         bad = f" ({refused:,} refused)" if refused else ""
         share = f"{self.share:.1%} of the hours can be forecast ({UNBROKEN} hours without a gap each)"
-        return f"{self.product} of {self.source}, {to_iso(self.start)} .. {to_iso(self.end)}: {done}{bad}; {share}; {self.requests} requests, {self.seconds:.1f} s"
+        span = f"{to_iso(self.start)} .. {to_iso(self.end)}"
+        return f"{self.product} of {self.source}, {span}: {done}{bad}; {share}; {self.requests} requests, {self.seconds:.1f} s"
 
 # %% ../../nbs/14_data.fetch.ipynb #b7f87f85
 def _summarise(product: str, source: Source, span: Range, before: Series, after: Series, requests: int, seconds: float) -> FetchSummary:

@@ -113,7 +113,10 @@ class Times:
     zone: str  # `UTC`, `as written`, or empty for times without one
 
 
-FORMATS = ("%Y-%m-%d %I-%p", "%d.%m.%Y %H:%M:%S.%f GMT%z", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S")
+FORMATS = (
+    "%Y-%m-%d %I-%p", "%d.%m.%Y %H:%M:%S.%f GMT%z", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S",
+)  # fmt: skip
 "Forms of text beside ISO 8601."
 
 
@@ -178,7 +181,9 @@ def to_utc(
         twice = np.unique(known, return_counts=True)
         repeated = twice[0][twice[1] == 2]
         if not times.zone and len(repeated) and at_clock_change(repeated).all() and len(repeated) <= 1 + np.ptp(known) // (180 * 86400):
-            raise FilesError(f"{to_iso(int(repeated[0]))} comes twice, as clocks that are set back show it: these are local times; add --timezone, for example --timezone America/New_York")
+            twice_at = to_iso(int(repeated[0]))
+            remedy = "these are local times; add --timezone, for example --timezone America/New_York"
+            raise FilesError(f"{twice_at} comes twice, as clocks that are set back show it: {remedy}")
         return times.seconds, "UTC" if not times.zone else times.zone
     if times.zone:
         raise FilesError("the times carry their zone already; leave out --timezone")
@@ -306,7 +311,8 @@ class Imported:
         share = forecastable_share(self.candles["time"], first, last, self.step)
         lines = [f"{self.product}: {len(self.candles):,} {step_name(self.step)} candles, {to_iso(first)} .. {to_iso(last)}, written to {self.target}"]
         lines += [line for file in self.files for line in _describe(file)]
-        lines += [f"  gaps: {sum(map(len, gaps)):,} candles missing in {len(gaps):,} gaps; {share:.1%} of the hours can be forecast"] if gaps else ["  gaps: none"]
+        missing = f"{sum(map(len, gaps)):,} candles missing in {len(gaps):,} gaps; {share:.1%} of the hours can be forecast"
+        lines += [f"  gaps: {missing if gaps else 'none'}"]
         return "\n".join(lines)
 
 
@@ -337,7 +343,8 @@ def list_files(
 def _join(product: str, files: Sequence[ImportedFile], folder: Path) -> Imported:
     "Put the files of one product together; what a later file says of an hour wins."
     if len({file.step for file in files}) > 1:
-        raise FilesError(f"{product} comes in candles of different widths: {', '.join(f'{file.path.name} {step_name(file.step)}' for file in files)}; import one of them")
+        widths = ", ".join(f"{file.path.name} {step_name(file.step)}" for file in files)
+        raise FilesError(f"{product} comes in candles of different widths: {widths}; import one of them")
     candles = files[0].candles
     for file in files[1:]:
         candles = merge_candles(candles, file.candles)

@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 
 from ..errors import named_errors, suggest
 from ..settings import CryptoRTIError, write_atomic
-from .candles import COLUMNS, HOUR, Gap, Source, check_candles, check_product, find_gaps, from_rows, is_product, merge_candles, parse_source, to_iso, to_unix
+from .candles import COLUMNS, HOUR, Gap, Source, check_candles, check_product, find_gaps, from_rows, is_product, merge_candles
+from .candles import parse_source, to_iso, to_unix
 
 # %% ../../nbs/12_data.store.ipynb #8c30c0d6
 FORMAT = 1
@@ -225,7 +226,7 @@ def _encode(series: Series, source: str, product: str, step: int) -> bytes:
     record = {
         "format": FORMAT, "source": source, "product": product, "step": step, "origin": series.origin,
         "covered": series.covered, "gaps": [(gap.start, gap.end, gap.verdict) for gap in series.gaps],
-        "refused": [(gap.start, gap.why, gap.tries) for gap in series.gaps if gap.verdict == REFUSED],  # Beside the gaps, so that earlier versions read the file
+        "refused": [(gap.start, gap.why, gap.tries) for gap in series.gaps if gap.verdict == REFUSED],  # Apart from the gaps: earlier versions read them
     }  # fmt: skip
     table = pa.table({name: series.candles[name].to_numpy() for name in COLUMNS}, metadata={b"crypto_rti": json.dumps(record).encode()})
     buffer = io.BytesIO()

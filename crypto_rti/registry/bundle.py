@@ -576,7 +576,8 @@ def pull_bundles(
             index = _parse_index(read(f"{name}/index.json"), name)
             followed = {alias: version for alias, version in index.aliases.items() if aliases is None or alias in aliases}
             if missing := sorted(set(aliases or ()) - set(followed)):
-                raise BundleMissingError(f"{name} has no alias {missing} at {origin}{suggest(missing[0], index.aliases) or ';'} choose one of {sorted(index.aliases)}")
+                meant = suggest(missing[0], index.aliases) or ";"
+                raise BundleMissingError(f"{name} has no alias {missing} at {origin}{meant} choose one of {sorted(index.aliases)}")
             wanted = sorted(set(followed.values()), key=int)
             copied[name] = [version for version in wanted if _pull_version(read, Path(bundles_dir), name, version)]
             versions = {version: index.versions.get(version, {}) for version in wanted}

@@ -22,6 +22,7 @@ from .catalog import GoneError, Version, _history, _locked, connect, export_mode
 from .storage import registry_address, run_folder
 from ..settings import Settings, sqlite_path
 
+# %% ../../nbs/52_registry.pruning.ipynb #d837a540
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -168,7 +169,8 @@ class Pruned:
     note: str = ""  # What could not be reclaimed from here, and how to do it
 
     def __str__(self) -> str:
-        removed = f"removed version {', '.join(self.versions)} and {self.runs} runs, {self.freed:,} bytes" if self.versions or self.runs else "nothing to remove"
+        removed = f"removed version {', '.join(self.versions)} and {self.runs} runs, {self.freed:,} bytes"
+        removed = removed if self.versions or self.runs else "nothing to remove"
         return f"{self.name}: {removed}{f'; {self.note}' if self.note else ''}"
 
 

@@ -43,7 +43,8 @@ _ROOT = "substr(runs.artifact_uri, 1, length(runs.artifact_uri) - length('/' || 
 
 def _roots(connection: sqlite3.Connection) -> dict[str, set[int]]:
     "Folders of our runs as the database has them, with the experiments that use them."
-    names = {number: location for number, name, location in connection.execute("SELECT experiment_id, name, artifact_location FROM experiments") if _OURS.fullmatch(name)}
+    experiments = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments")
+    names = {number: location for number, name, location in experiments if _OURS.fullmatch(name)}
     found: dict[str, set[int]] = {}
     for number, location in names.items():
         found.setdefault(location or "", set()).add(number)

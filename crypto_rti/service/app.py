@@ -256,7 +256,7 @@ Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any
 
 @router.get("/api/accuracy", response_model=AccuracyAnswer, responses={key: _problems[key] for key in (401, 404, 414, 422, 429, 503)}, tags=["forecasts"])
 async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "all", mode: Mode = "hour") -> Response:
-    "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside what the backtest promised."
+    "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest."
     check_query(request, "coin", "model_name", "days", "mode")
     accuracy = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
     return Response(AccuracyAnswer(accuracy=accuracy).model_dump_json(), media_type="application/json")
@@ -613,7 +613,8 @@ def open_socket(
         listener.close()
         if any_port and port and getattr(error, "errno", None) == errno.EADDRINUSE:
             return open_socket(host, 0)
-        raise ServiceError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or 'this is no name of a host'}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
+        fault = getattr(error, "strerror", None) or "this is no name of a host"
+        raise ServiceError(f"cannot listen on {host}:{port} ({fault}); choose another CRYPTO_RTI_PORT or CRYPTO_RTI_HOST") from None
     return listener
 
 # %% ../../nbs/69_service.app.ipynb #d037320f

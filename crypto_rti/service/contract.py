@@ -119,7 +119,9 @@ class Accuracy(Score):
         description="Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); "
         "negative when the model is better, null for persistence, for mode=rolling and where nothing differs",
     )
-    dm_p: float | None = Field(default=None, description="Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)")
+    dm_p: float | None = Field(
+        default=None, description="Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)"
+    )
     luck: Luck | None = Field(default=None, description="What chance alone does with as many forecasts; null without dm_t and below 50 forecasts")
 
 # %% ../../nbs/59_service.contract.ipynb #ae1a93b1
