@@ -56,12 +56,14 @@ def offline(folder: Path, bundle: Path, start: int, end: int, home: Path) -> pd.
     return rows.set_index(rows["time"] + HOUR)
 
 
-def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float, tell: Callable[[str], None]) -> pd.DataFrame:
-    "What the service wrote into its ledger while those hours passed."
+def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float, tell: Callable[[str], None]) -> tuple[pd.DataFrame, int]:
+    "What the service wrote into its ledger while those hours passed, and the hour with which it began: hours go by while it starts."
     hours = (end - start) // HOUR
     with running_exchange(folder, start=start + HOUR - 600, speed=3600 / seconds_per_hour, rate_limit=False) as exchange:
         settings = load_settings(home=home, source=f"{folder.name}={exchange.url}", products=PRODUCT, requests_per_second=10, live_feed=False)
         with running_service(settings) as running:
+            while not (first := running.record.forecast):
+                time.sleep(0.002)
             httpx.get(f"{running.url}/health/live").raise_for_status()
             while running.record.settled < end + HOUR:
                 tell(f"{max(running.record.settled - start, 0) // HOUR} of {hours} hours")
@@ -71,7 +73,7 @@ def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float
     close_ledger(ledger)
     rows = pd.read_csv(home / "ledger.csv")
     rows = rows[rows["kind"] != "persistence"].assign(data_until=rows["data_until"].map(to_unix))
-    return rows[rows["data_until"].between(start + HOUR, end)].set_index("data_until")
+    return rows[rows["data_until"].between(first, end)].set_index("data_until"), first
 
 
 def compare(shared: Path, days: int, seconds_per_hour: float = 0.3, kind: str = "lasso", tell: Callable[[str], None] = lambda text: None) -> dict[str, float]:
@@ -84,8 +86,8 @@ def compare(shared: Path, days: int, seconds_per_hour: float = 0.3, kind: str = 
         candles = candles[(candles["time"] >= to_unix("2024-09-01")) & (candles["time"] < end + 6 * HOUR)].reset_index(drop=True)
         candles.to_parquet(folder / f"{PRODUCT}.parquet")
         bundle = export_bundle(home / "bundles", candles, "real", kind)
-        wanted = offline(folder, bundle, start, end, home)
-        told = live(folder, start, end, home, seconds_per_hour, tell)
+        told, first = live(folder, start, end, home, seconds_per_hour, tell)
+        wanted = offline(folder, bundle, first - HOUR, end, home)  # Intervals of both begin to learn at the same hour
         missing = wanted.index.difference(told.index)
         assert not len(missing), f"{len(missing)} of {len(wanted)} hours are not in the ledger, the first is {to_iso(int(missing[0]))}"
         told = told.loc[wanted.index]

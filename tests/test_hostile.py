@@ -51,7 +51,7 @@ NAMED = {
     "settings": ["NAME"],
     "ledger export": ["out.csv -p NAME", "out.csv -s NAME"],
     "ledger prune": ["--yes --before NAME"],
-    "import": ["NAME"],
+    "import": ["NAME --out made"],
 }
 
 # By verb, what it is to write, and where it may not: HERE is replaced by each of `places`.

@@ -116,7 +116,7 @@ def test_a_second_folder_of_the_same_name_is_refused_everywhere(tmp_path):
         with pytest.raises(NameTakenError, match=r"'data' stands for .*one/data.*--source data-2="):
             command()
     refused = crypto_rti(tmp_path / "home", "backtest", "-s", two, "-p", "SOL-USD", "-m", "persistence", "--start", "2024-02-01", "--end", "2024-02-02")
-    assert refused.returncode == 1 and "NameTakenError" in refused.stderr
+    assert refused.returncode == 2 and "NameTakenError" in refused.stderr
     named = at[one].model_copy(update={"source": f"two={two}"})
     forecast = predict_once(named, "SOL-USD")
     assert forecast.source == "two" and forecast.current_price == pytest.approx(10 * HOURS["close"].iloc[-1])

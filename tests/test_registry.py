@@ -577,6 +577,8 @@ def everything_fits(settings) -> None:
     client = connect(settings)
     for name in {item.name for item in list_versions(settings)}:
         prune_registry(settings, name)
+        if not (settings.bundles_dir / name).exists():  # Registered by another test, and never exported
+            continue
         versions = list_versions(settings, name)
         for item in versions:
             assert client.list_artifacts(item.run_id, "bundle"), item
@@ -694,5 +696,5 @@ def test_a_server_by_url_serves_as_well(server, tmp_path):
     run, stored = get_version(settings, NAME, "3").run_id, tmp_path / "artifacts"
     assert len(list(stored.rglob("manifest.json"))) == 4
     pruned = prune_registry(settings.model_copy(update={"keep_versions": 1}), NAME)
-    assert pruned.versions == ("3 (lasso)",) and "mlflow gc" in pruned.note
-    assert len(list(stored.rglob("manifest.json"))) == 3 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"
+    assert pruned.versions == ("2 (lasso)", "3 (lasso)") and "mlflow gc" in pruned.note
+    assert len(list(stored.rglob("manifest.json"))) == 2 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"

@@ -78,7 +78,7 @@ def test_a_backtest_without_rows_names_the_span() -> None:
 
 
 def test_unknown_kinds_and_parameters_are_named_before_anything_is_fitted(tmp_path: Path) -> None:
-    for models, fault in (({"ridge": {}}, "'ridge' is no kind"), ({"lasso": {"alhpas": 1}}, "lasso cannot be built with")):
+    for models, fault in (({"ridge": {}}, "kind of model 'ridge'"), ({"lasso": {"alhpas": 1}}, "lasso cannot be built with")):
         with pytest.raises(ModelError, match=fault):
             run_backtest({"BTC-USD": rows()}, models, END - 30 * 24 * HOUR, END, work=tmp_path)
     assert not list(tmp_path.rglob("*.json"))

@@ -335,7 +335,7 @@ def list_files(
     for path in (Path(path).expanduser() for path in paths):
         inside = sorted(each for each in path.glob("*") if re.search(r"\.(parquet|csv|csv\.(gz|zip|bz2|xz)|zip)$", each.name)) if path.is_dir() else [path]
         if not inside or not path.exists():
-            raise FilesError(f"{path} {'holds no CSV or Parquet file' if path.exists() else 'does not exist'}; name a file or a folder of files")
+            raise FilesError(f"{path} {'holds no CSV or Parquet file' if path.exists() else 'does not exist'}; give the name of a file, or of a folder of files")
         found += inside
     return found
 

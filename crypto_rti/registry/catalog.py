@@ -193,8 +193,8 @@ def has_registry(
     settings: Settings,  # Names the registry
 ) -> bool:  # Always true for a server
     "Tell whether there is a registry to look into; making an empty one takes MLflow 20 seconds."
-    uri = settings.tracking_uri
-    return not uri.startswith("sqlite:///") or os.path.exists(uri.removeprefix("sqlite:///"))
+    database = sqlite_path(registry_address(settings))
+    return database is None or database.exists()
 
 # %% ../../nbs/51_registry.catalog.ipynb #762484fa
 def digest_dataset(

@@ -60,7 +60,7 @@ class PredictionResult(BaseModel):
     actual_price: float | None = Field(description="Price at predicted_for, null until known")
     stale: bool = Field(description="True when the exchange is away and later hours should have been known")
     unusual_hours: list[Time] = Field(
-        default=[], description="Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news"
+        description="Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news"
     )
     backtest: BacktestSummary
 
@@ -115,14 +115,11 @@ class Accuracy(Score):
     this_version: Score = Field(description="The version on duty alone")
     backtest: BacktestSummary = Field(description="What the backtest of that version promised")
     dm_t: float | None = Field(
-        default=None,
         description="Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); "
         "negative when the model is better, null for persistence, for mode=rolling and where nothing differs",
     )
-    dm_p: float | None = Field(
-        default=None, description="Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)"
-    )
-    luck: Luck | None = Field(default=None, description="What chance alone does with as many forecasts; null without dm_t and below 50 forecasts")
+    dm_p: float | None = Field(description="Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)")
+    luck: Luck | None = Field(description="What chance alone does with as many forecasts; null without dm_t and below 50 forecasts")
 
 # %% ../../nbs/59_service.contract.ipynb #ae1a93b1
 class AccuracyAnswer(BaseModel):
@@ -231,7 +228,6 @@ class ModelInfo(BaseModel):
     last_retrained: str | None
     last_decision: dict[str, Any] | None = Field(description="Whether the last challenger was promoted, and the reasons")
     last_event: dict[str, Any] | None = Field(
-        default=None,
         description="What happened last: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; "
         "null where the bundles were exported before this was recorded",
     )
