@@ -7,7 +7,7 @@ __all__ = ['COLUMNS', 'HOUR', 'UNBROKEN', 'FINAL_AFTER', 'UNITS', 'STEP_NAMES', 
            'to_iso', 'floor_time', 'final_until', 'time_units', 'step_name', 'common_step', 'is_wider',
            'at_clock_change', 'check_candles', 'Refusal', 'sift_candles', 'sift_rows', 'from_rows', 'merge_candles',
            'Gap', 'find_gaps', 'count_unbroken', 'forecastable_share', 'resample_candles', 'SourceError', 'Source',
-           'parse_source', 'spell_product', 'is_product', 'check_product']
+           'parse_source', 'expand_path', 'spell_product', 'is_product', 'check_product']
 
 # %% ../../nbs/10_data.candles.ipynb #38fe86c4
 import math
@@ -414,7 +414,7 @@ def parse_source(
     if address.lower().startswith(("http://", "https://")):
         scheme, _, rest = address.partition("://")
         return Source(_checked_name(name) if name else "", "http", f"{scheme.lower()}://{rest.rstrip('/')}")
-    folder = _folder(address)
+    folder = expand_path(address)
     if address.strip() and _is_folder(folder):
         _refuse_text_files(folder)
         return Source(_checked_name(name or folder.resolve().name, folder), "folder", str(folder))
@@ -427,12 +427,14 @@ def parse_source(
 def _split_name(text: str) -> tuple[str, str]:
     "Separate `NAME=` from an address; a folder that has such a name is meant itself."
     name, sign, address = text.partition("=")
-    named = sign and not set("/\\:~.") & set(name) and not _is_folder(_folder(text))
+    named = sign and not set("/\\:~.") & set(name) and not _is_folder(expand_path(text))
     return (name, address) if named else ("", text)
 
 
-def _folder(text: str) -> Path:
-    "A path with `~` expanded; as it is where there is no such user."
+def expand_path(
+    text: str,  # A path, perhaps with `~`
+) -> Path:
+    "Expand `~`; where there is no such user, the path stays as it is."
     try:
         return Path(text).expanduser()
     except RuntimeError:

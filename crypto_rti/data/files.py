@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .candles import COLUMNS, HOUR, QUOTES, UNITS, Gap, Refusal
-from .candles import at_clock_change, common_step, find_gaps, forecastable_share, is_product, merge_candles, sift_candles, step_name
+from .candles import at_clock_change, common_step, expand_path, find_gaps, forecastable_share, is_product, merge_candles, sift_candles, step_name
 from .candles import time_units, to_iso
 from ..settings import CryptoRTIError, write_atomic
 
@@ -332,10 +332,11 @@ def list_files(
 ) -> list[Path]:  # CSV and Parquet files
     "Find the files to read; raise `FilesError` for what is not there."
     found: list[Path] = []
-    for path in (Path(path).expanduser() for path in paths):
+    for path in (expand_path(str(path)) for path in paths):
         inside = sorted(each for each in path.glob("*") if re.search(r"\.(parquet|csv|csv\.(gz|zip|bz2|xz)|zip)$", each.name)) if path.is_dir() else [path]
         if not inside or not path.exists():
-            raise FilesError(f"{path} {'holds no CSV or Parquet file' if path.exists() else 'does not exist'}; give the name of a file, or of a folder of files")
+            fault = "holds no CSV or Parquet file" if path.exists() else "does not exist"
+            raise FilesError(f"{path} {fault}; give the name of a file, or of a folder of files")
         found += inside
     return found
 
@@ -363,7 +364,7 @@ def import_files(
     overwrite: bool = False,  # Whether files of the folder may be replaced
 ) -> tuple[list[Imported], dict[str, CryptoRTIError]]:  # What was written, and what is wrong with the other files
     "Turn files into a folder source; nothing is written when a target exists or no file can be understood."
-    folder = Path(out).expanduser()
+    folder = expand_path(str(out))
     read: dict[str, list[ImportedFile]] = {}
     failed: dict[str, CryptoRTIError] = {}
     for path in list_files(paths):

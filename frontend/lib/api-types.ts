@@ -30,7 +30,7 @@ export interface paths {
         };
         /**
          * Get Accuracy
-         * @description Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside what the backtest promised.
+         * @description Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest.
          */
         get: operations["get_accuracy_api_accuracy_get"];
         put?: never;
@@ -257,14 +257,14 @@ export interface components {
              * Dm T
              * @description Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); negative when the model is better, null for persistence, for mode=rolling and where nothing differs
              */
-            dm_t?: number | null;
+            dm_t: number | null;
             /**
              * Dm P
              * @description Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)
              */
-            dm_p?: number | null;
+            dm_p: number | null;
             /** @description What chance alone does with as many forecasts; null without dm_t and below 50 forecasts */
-            luck?: components["schemas"]["Luck"] | null;
+            luck: components["schemas"]["Luck"] | null;
         };
         /**
          * AccuracyAnswer
@@ -554,7 +554,7 @@ export interface components {
              * Last Event
              * @description What happened last: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; null where the bundles were exported before this was recorded
              */
-            last_event?: {
+            last_event: {
                 [key: string]: unknown;
             } | null;
         };
@@ -676,7 +676,6 @@ export interface components {
             /**
              * Unusual Hours
              * @description Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news
-             * @default []
              */
             unusual_hours: string[];
             backtest: components["schemas"]["BacktestSummary"];
