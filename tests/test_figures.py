@@ -94,7 +94,9 @@ def test_a_stored_picture_is_what_matplotlib_drew(picture: Picture) -> None:
     assert len(picture.png) < LARGEST, f"{picture.notebook} {picture.cell}: {len(picture.png) // 1000} kB; draw a smaller picture"
 
 
-@pytest.mark.parametrize("picture", [picture for picture in PICTURES if picture.notebook not in TO_EXECUTE], ids=lambda picture: f"{picture.notebook}-{picture.cell}")
+@pytest.mark.parametrize(
+    "picture", [picture for picture in PICTURES if picture.notebook not in TO_EXECUTE], ids=lambda picture: f"{picture.notebook}-{picture.cell}"
+)
 def test_a_picture_of_models_shows_their_colours_and_no_others(picture: Picture) -> None:
     names_models = re.search(r"\bcolour\(|\bCOLOURS\b|\bplot_(last_hours|monthly_skill|calibration|coverage|loss_curves)\(", picture.source)
     wanted = MODELS.get((picture.notebook, picture.cell))
