@@ -28,10 +28,13 @@ def execute(path: Path) -> bool:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
+    from crypto_rti.pipeline import own_kernel
+
     started = time.monotonic()
     notebook = nbformat.read(path, as_version=4)
     try:
-        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+        place = {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", kernel_manager_class=own_kernel(), resources=place).execute()
     except CellExecutionError as error:
         print(f"FAIL {shown(path)}\n{str(error)[-4000:]}", flush=True)
         return False

@@ -82,7 +82,9 @@ def name_request(
 
 # %% ../../nbs/67_service.operations.ipynb #839569de
 class OperationsError(CryptoRTIError, ValueError):
-    "A setting of this room that cannot work."
+    "A setting of logging, access or metrics that cannot work."
+
+    exit_code = 2
 
 # %% ../../nbs/67_service.operations.ipynb #56216ef4
 _USER_PART = re.compile(r"(://)[^/\s@]+@")
