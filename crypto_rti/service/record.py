@@ -318,8 +318,9 @@ def _measure(service: Service, coin: str, model: Model, days: int | None, mode: 
     since = next((f"{day['day']}T00:00:00Z" for day in found["by_day"] if day["n"]), None)
     if days is None:
         days = math.ceil((now - to_unix(since)) / (24 * HOUR)) if since else 0
+    untested = {"dm_t": None, "dm_p": None, "luck": None}
     return Accuracy(
-        **found, coin=coin, model=model.kind, model_version=model.version, source=service.source.name, mode=mode, days=days,
+        **untested | found, coin=coin, model=model.kind, model_version=model.version, source=service.source.name, mode=mode, days=days,
         since=since, this_version=Score(**own), backtest=BacktestSummary(mase=mase, coverage_90=coverage),
     )  # fmt: skip
 
