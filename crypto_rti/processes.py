@@ -7,6 +7,7 @@ __all__ = ['AGAIN_SECONDS', 'STOPPING', 'hold_lock', 'shared_folder', 'die_with_
            'end_with_parent', 'Interrupted', 'Stop', 'stopping_on_signals']
 
 # %% ../nbs/06_processes.ipynb #791ea295
+import atexit
 import fcntl
 import os
 import select
@@ -275,6 +276,12 @@ class Stop:
             self.raised = True
             raise Interrupted
 
+    def leave(self) -> None:
+        "Ignore signals while the interpreter shuts down: it has reset its handlers by then, and a signal would replace the exit code."
+        if self.number:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+
 # %% ../nbs/06_processes.ipynb #8ec47adc
 @contextmanager
 def stopping_on_signals() -> Iterator[Stop]:  # Its `number` is the signal that arrived, 0 when none did
@@ -294,6 +301,7 @@ def stopping_on_signals() -> Iterator[Stop]:  # Its `number` is the signal that 
     before = {int(number): signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     threading.Thread(target=listen, name="signals", daemon=True).start()
     former = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    atexit.register(stop.leave)
     try:
         yield stop
     finally:
@@ -302,3 +310,4 @@ def stopping_on_signals() -> Iterator[Stop]:  # Its `number` is the signal that 
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(wake)
+            atexit.unregister(stop.leave)
