@@ -22,7 +22,7 @@ from crypto_rti.processes import Family
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-NOTEBOOK_SECONDS, PYTEST_SECONDS = 300, 1500
+NOTEBOOK_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS = 300, 1500, 400
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
@@ -151,14 +151,13 @@ def test_notebooks() -> list[Result]:
     return results
 
 
-def test_python() -> list[Result]:
-    """Run pytest and read every outcome from its report."""
-    report = ROOT / "build" / "pytest.xml"
+def pytest_cases(name: str, *arguments: object, seconds: float) -> tuple[list[Result], list[ElementTree.Element]]:
+    """Run pytest and read every outcome from its report, which is returned as well."""
+    report = ROOT / "build" / f"{name}.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
-    succeeded, _ = run(sys.executable, "-m", "pytest", *side_by_side, f"--junitxml={report}", seconds=PYTEST_SECONDS)
-    cases = ElementTree.parse(report).iter("testcase") if report.exists() else []
+    succeeded, _ = run(sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}", seconds=seconds)
+    cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     results = []
     for case in cases:
         bad, skip = case.find("failure") is not None or case.find("error") is not None, case.find("skipped")
@@ -166,7 +165,23 @@ def test_python() -> list[Result]:
         reason = skip.get("message", "") if skip is not None else "its output is above" if bad else ""
         results.append(Result(f"{case.get('classname')}::{case.get('name')}", outcome, reason))
     if not succeeded and not any(result.outcome == "failed" for result in results):
-        results.append(Result("pytest", "failed", "it ended early; its output is above"))
+        results.append(Result(name, "failed", "it ended early; its output is above"))
+    return results, cases
+
+
+def test_python() -> list[Result]:
+    """Run pytest on everything but the attacks, two files at a time."""
+    side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
+    return pytest_cases("pytest", *side_by_side, "--ignore=tests/attacks", seconds=PYTEST_SECONDS)[0]
+
+
+def test_attacks() -> list[Result]:
+    """Attack the service and its tools, one attack at a time because latencies are measured, and print what each did before and does now."""
+    results, cases = pytest_cases("attacks", "tests/attacks", seconds=ATTACK_SECONDS)
+    rows = [{item.get("name"): item.get("value", "") for item in case.iter("property")} for case in cases]
+    lines = [("attack", "before", "after"), *((row["attack"], row["before"], row["after"]) for row in rows if "attack" in row)]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    print("\n" + "\n".join(f"{name:<{widths[0]}}  {before:<{widths[1]}}  {after}" for name, before, after in lines), flush=True)
     return results
 
 
@@ -329,6 +344,7 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
     "test-frontend": test_frontend,
     "test-notebooks": test_notebooks,
     "test-python": test_python,
+    "test-attacks": test_attacks,
 }
 
 
