@@ -17,6 +17,7 @@ from crypto_rti.features import FEATURES, INPUTS, Dataset, build_features, compu
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
 from crypto_rti.registry.bundle import Bundle, BundleMismatchError, check_features, load_bundle, read_manifest
 from crypto_rti.registry.catalog import CatalogError, hold_trial
+from crypto_rti.screen import unusual_hours
 from crypto_rti.service.predict import Forecast, Shelf, choose_model, make_forecast, refresh, to_result
 from crypto_rti.service.record import past_entries
 
@@ -111,6 +112,17 @@ def test_coins_that_seldom_move_get_sane_intervals(new: Bundle, kind: str) -> No
     for place in range(230, 600, 31):
         answer = ask(table, place, new)
         assert np.isfinite(answer.prices).all() and answer.prices[-1] < 4 * answer.current_price
+
+
+def test_ticks_of_a_coin_that_seldom_moves_are_not_unusual() -> None:
+    close = np.full(600, 4.0)
+    for start in (100, 230, 420):  # Two ticks up and down within three days, then nothing for a week
+        for place in (start, start + 50):
+            close[place : place + 2] = 5.0
+    seen = [unusual_hours(START + HOUR * np.arange(place + 1), close[: place + 1]) for place in range(300, 420)]
+    assert not any(seen)
+    close[290] = 400.0
+    assert unusual_hours(START + HOUR * np.arange(292), close[:292]) == [START + HOUR * 291, START + HOUR * 292]
 
 
 def test_the_68_features_are_what_the_candles_say() -> None:
