@@ -41,6 +41,7 @@ MODELS = {
     ("how_fast_does_skill_decay", "86273350"): ("persistence", "lasso", "lightgbm"),
     ("how_fast_does_skill_decay", "63ddc7b1"): ("lasso", "lightgbm"),
     ("networks_or_trees", "dc3a0847"): ("persistence", *ALL),
+    ("tour", "e985a2f9"): ("actual", "lasso"),
     ("what_are_the_features_worth", "b25c4baa"): ("persistence",),
     ("what_are_the_features_worth", "65a4c196"): ("lightgbm",),
     ("what_does_a_rolling_hour_cost", "41a8e3d9"): ("persistence", "lasso", "lightgbm"),
@@ -66,11 +67,6 @@ def pictures() -> Iterator[Picture]:
                     yield Picture(path.stem, cell["id"], "".join(cell["source"]), base64.b64decode("".join(output["data"]["image/png"])))
 
 
-# Stored before the test was, with colours squeezed to a palette; `make experiments ONLY=name` takes a quarter of an hour each.
-# A notebook that was executed again fails here until its name is taken off.
-TO_EXECUTE = {
-    "backtest_report", "networks_or_trees", "what_are_the_features_worth", "which_hyper_parameters", "why_the_median_and_not_the_mean",
-}  # fmt: skip
 PICTURES = list(pictures())
 every_picture = pytest.mark.parametrize("picture", PICTURES, ids=[f"{picture.notebook}-{picture.cell}" for picture in PICTURES])
 
@@ -86,17 +82,12 @@ def drawn(png: bytes) -> set[str]:
 def test_a_stored_picture_is_what_matplotlib_drew(picture: Picture) -> None:
     """A palette merges colours that are close; a rewritten file no longer names Matplotlib."""
     image = Image.open(io.BytesIO(picture.png))
-    if picture.notebook in TO_EXECUTE:
-        assert image.mode == "P", f"{picture.notebook} was executed again; take it off TO_EXECUTE"
-        return
     assert image.mode in ("RGB", "RGBA"), f"{picture.notebook} {picture.cell} is stored in {len(image.getcolors() or [])} palette colours; execute it again"
     assert str(image.info.get("Software", "")).startswith("Matplotlib"), f"{picture.notebook} {picture.cell} was rewritten by something else; execute it again"
     assert len(picture.png) < LARGEST, f"{picture.notebook} {picture.cell}: {len(picture.png) // 1000} kB; draw a smaller picture"
 
 
-@pytest.mark.parametrize(
-    "picture", [picture for picture in PICTURES if picture.notebook not in TO_EXECUTE], ids=lambda picture: f"{picture.notebook}-{picture.cell}"
-)
+@every_picture
 def test_a_picture_of_models_shows_their_colours_and_no_others(picture: Picture) -> None:
     names_models = re.search(r"\bcolour\(|\bCOLOURS\b|\bplot_(last_hours|monthly_skill|calibration|coverage|loss_curves)\(", picture.source)
     wanted = MODELS.get((picture.notebook, picture.cell))
