@@ -23,7 +23,7 @@ NBS = ROOT / "nbs"
 ROOMS = sorted(NBS.glob("*.ipynb"))
 PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
 EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
-LOCKS = ("runtime", "train", "dev")
+LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node")
 
 every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 every_notebook = pytest.mark.parametrize("path", ROOMS + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
@@ -156,11 +156,16 @@ def test_outputs_are_small_and_without_errors(path: Path) -> None:
             assert size < 150_000, f"{path.name} cell {number}: an output of {size // 1000} kB; show less"  # Pictures: test_figures.py
 
 
+def entries(name: str) -> list[str]:
+    """The entries of a lock file, each in one line with its hashes."""
+    return (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+
+
 def locked(name: str) -> dict[str, list[str]]:
-    """The lines of a lock file by package."""
+    """The requirements of a lock file by package, without their hashes."""
     found: dict[str, list[str]] = {}
-    for line in (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines():
-        found.setdefault(re.split(r"[=\[; ]", line)[0], []).append(line)
+    for line in entries(name):
+        found.setdefault(re.split(r"[=\[; ]", line)[0], []).append(line.partition(" --hash=")[0].strip())
     return found
 
 
@@ -171,11 +176,31 @@ def wanted(key: str) -> list[Requirement]:
     return [Requirement(line) for line in settings["DEFAULT"][key].split("\n") if line.strip()]
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *TOOLS])
 def test_lock_file_names_versions_and_no_host(name: str) -> None:
     for lines in locked(name).values():
         for line in lines:
             assert re.fullmatch(r"[a-z0-9-]+(\[[a-z,-]+\])?==[\w.+!]+( ; .+)?", line), f"requirements/{name}.txt: {line!r} is no pinned version"
+
+
+@pytest.mark.parametrize("name", [*LOCKS, *TOOLS])
+def test_lock_file_has_the_hashes_of_every_entry(name: str) -> None:
+    for entry in entries(name):
+        assert re.fullmatch(r"[^\\]+?(\s+--hash=sha256:[0-9a-f]{64})+\s*", entry), f"requirements/{name}.txt: {entry[:60]!r} has no hash; run `make lock`"
+
+
+@pytest.mark.parametrize("name", ["uvloop", "httptools", "numpy", "onnxruntime"])
+def test_lock_file_has_hashes_for_every_platform(name: str) -> None:
+    """A lock written from a folder with this machine's wheels alone would hold one or two: compiled packages have a wheel for each Python and platform."""
+    for entry in entries("runtime"):
+        if entry.startswith(f"{name}=="):
+            assert entry.count("--hash=") >= 12, f"{entry[:40]!r} has only {entry.count('--hash=')} hashes; run `make lock`"
+
+
+def test_lock_files_agree_on_hashes() -> None:
+    """Markers differ, since dev.txt's packages are wanted by more."""
+    runtime, train, dev = ({(entry.split()[0], hash_) for entry in entries(name) for hash_ in re.findall(r"--hash=(\S+)", entry)} for name in LOCKS)
+    assert runtime <= train <= dev, f"run `make lock`: {sorted((runtime - train) | (train - dev))[:3]}"
 
 
 def test_lock_files_agree() -> None:
