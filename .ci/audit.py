@@ -32,9 +32,9 @@ class NotAskedError(Exception):
 
 def ask(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess:
     """Run an auditor and return what it printed, with the environment's programs on its path."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     try:
-        return subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True, cwd=folder, env={**os.environ, "PATH": path}, timeout=600)
+        return subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True, cwd=folder, env=environment, timeout=600)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotAskedError(str(error)) from None
 
