@@ -37,7 +37,7 @@ RUN --mount=type=bind,target=/context --mount=type=secret,id=ca \
 
 FROM ${BASE}
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates python3 \
+ && apt-get install -y --no-install-recommends ca-certificates python3 tini \
  && rm -rf /var/cache/apt/* /var/lib/apt/lists/* \
  && groupadd --system --gid 10001 crypto-rti \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data crypto-rti \
@@ -56,7 +56,9 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
     CMD ["/usr/bin/python3", "-I", "-S", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/health/ready' % (os.environ.get('CRYPTO_RTI_PORT') or 8000), timeout=5)"]
-ENTRYPOINT ["crypto-rti"]
+# As process 1 the service would not end by a signal that it does not handle: the kernel keeps those from a container's first process,
+# the alarm of a watchdog among them.
+ENTRYPOINT ["tini", "--", "crypto-rti"]
 CMD ["serve"]
 ARG REVISION=unknown
 ARG MODELS=
