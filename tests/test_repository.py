@@ -1,6 +1,8 @@
 """The rules of the house that a program can check: notebooks, lock files, the wheel's description, the rendered site."""
 
 import ast
+import fcntl
+import importlib
 import json
 import os
 import re
@@ -11,6 +13,7 @@ from configparser import ConfigParser
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -234,6 +237,70 @@ def test_environment_is_the_locked_one() -> None:
         for requirement in map(Requirement, lines):
             if requirement.marker is None or requirement.marker.evaluate(environment):
                 assert have.get(requirement.name) in requirement.specifier, f"{requirement} is locked, {have.get(requirement.name)} installed; run `make env`"
+
+
+def test_commands_that_run_alone_wait_for_each_other(tmp_path: Path) -> None:
+    """Two `make frontend` at once: the second begins when the first has ended, and a code is handed on."""
+    script = f"echo begin >>{tmp_path}/log; sleep 0.3; echo end >>{tmp_path}/log; exit 3"
+    command = [sys.executable, ".ci/environment.py", "alone", str(tmp_path), "sh", "-c", script]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [3, 3, 3]
+    assert (tmp_path / "log").read_text().split() == ["begin", "end"] * 3, "they ran at the same time"
+    assert sum("waiting for it" in text for text in said) == 2
+
+
+def test_a_second_installation_waits_and_finds_the_work_done(tmp_path: Path) -> None:
+    """Two `make env` at once. Installing again would take the package away for a moment from whoever uses the first one's work."""
+    stamp = tmp_path / ".venv" / ".dev"
+    stamp.parent.mkdir()
+    command = [sys.executable, ".ci/environment.py", "install", str(stamp.parent), "requirements/runtime.txt", "--editable", str(stamp)]
+    holder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        second = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert "waiting for it" in second.stdout.readline()
+        stamp.touch()
+    finally:
+        os.close(holder)
+    rest = second.communicate(timeout=120)[0]
+    assert second.returncode == 0 and not rest and os.listdir(stamp.parent) == [".dev"], "it installed once more"
+
+
+@pytest.fixture
+def audit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script behind `make audit`."""
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    return importlib.import_module("audit")
+
+
+def test_audit_asks_for_every_locked_version(audit: ModuleType) -> None:
+    asked = {f"{name}=={version}" for versions in audit.locked_versions(ROOT / "requirements" / "dev.txt") for name, version in versions.items()}
+    for name in LOCKS:
+        assert {re.sub(r"\[.*?\]", "", line.split(" ;")[0]) for lines in locked(name).values() for line in lines} <= asked
+
+
+def test_audit_tells_a_vulnerability_from_no_answer(audit: ModuleType) -> None:
+    """The documents are those of pip-audit 2.10 and npm 11; both end with code 1 for either."""
+    good, bad = {"name": "a", "version": "1.0", "vulns": []}, {"name": "b", "version": "2.0", "vulns": [{"id": "PYSEC-2026-1"}]}
+    assert audit.read_pip_audit(json.dumps({"dependencies": [good, bad]}), 2) == ["b 2.0: PYSEC-2026-1"]
+    assert audit.read_pip_audit(json.dumps({"dependencies": [good]}), 1) == []
+    for text in ("", "[]", json.dumps({"dependencies": [good]}), json.dumps({"dependencies": [good, {"name": "c", "skip_reason": "not found"}]})):
+        with pytest.raises(audit.NotAskedError):
+            audit.read_pip_audit(text, 2)
+    assert audit.read_npm_audit('{"vulnerabilities": {"next": {"severity": "high"}, "a": {"severity": "low"}}}') == ["next: high"]
+    assert audit.read_npm_audit('no Node.js here; pip installs node.txt\n{"vulnerabilities": {}}') == []
+    for text in ("", "npm error", '{"message": "405 Method Not Allowed"}', '{"vulnerabilities": []}'):
+        with pytest.raises(audit.NotAskedError):
+            audit.read_npm_audit(text)
+
+
+@pytest.mark.parametrize(("options", "code", "outcome"), [((), 0, "skipped"), (("--strict",), 1, "failed")])
+def test_audit_says_which_database_it_could_not_ask(options: tuple[str, ...], code: int, outcome: str) -> None:
+    """Behind a proxy that refuses every connection."""
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "GOPROXY": "off", "GOFLAGS": "-mod=mod"}
+    answer = subprocess.run([sys.executable, ".ci/audit.py", *options, "go"], cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+    assert answer.returncode == code and answer.stdout.startswith(f"{outcome}: go: could not be asked: "), answer.stdout + answer.stderr
 
 
 def test_make_help_lists_what_the_readme_promises() -> None:
