@@ -457,10 +457,11 @@ def knock(url: str) -> None:
         ask(url, data=hook, headers={"Content-Type": "application/json"})
 
 
-def visitors(project: str, url: str, service: str) -> None:
+def visitors(project: str, url: str) -> None:
     """Through the published port, as the tunnel comes, a visitor is named; a container beside the service names nobody. A 404 is logged with its client."""
     ask(f"{url}/api/predict?coin=NO-ONE", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
     beside = "import urllib.request as r; r.urlopen(r.Request('http://service:8000/api/predict?coin=NO-ONE', headers={'X-Forwarded-For': '203.0.113.10'}))"
+    service = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}", quiet=True)
     image = docker("inspect", "--format", "{{.Image}}", service, quiet=True)
     said = docker("run", "--rm", "--network", f"{project}_edge", "--entrypoint", "python3", image, "-c", beside, check=False)
     assert "HTTP Error 404" in said, said
@@ -519,7 +520,7 @@ def test_rollout(arch: str) -> None:
             roll("nonsense", "rolled_back")
             assert running(project, digests) == "two"
             assert ask(f"http://127.0.0.1:{service_port}/api/predict?coin=BTC-USD")["prediction"]["predicted_price"] > 0
-            visitors(project, f"http://127.0.0.1:{service_port}", docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}", quiet=True))
+            visitors(project, f"http://127.0.0.1:{service_port}")
             run(program, "--rollback", env=environment)
             wait_for("the rollback that was asked for", lambda: last()["good"]["digest"] == digests["one"], 120)
             assert running(project, digests) == "one" and digests["one"] in (folder / "state" / "image.env").read_text()
