@@ -284,7 +284,7 @@ def test_service(arch: str) -> None:
     port = free_port()
     with network("crypto-rti-test") as net, container("--network", net, "--name", "exchange", *closed, tag, "replay", "--host", "0.0.0.0", "--port", "9000"):
         environment = ("--env", "CRYPTO_RTI_SOURCE=sim=http://exchange:9000")
-        limits = ("--memory", "512m", "--ulimit", "nofile=8192", "--restart", "unless-stopped")  # As in the compose files
+        limits = ("--memory", "768m", "--memory-swap", "768m", "--ulimit", "nofile=8192", "--restart", "unless-stopped")  # As in the compose files
         start = ("--network", net, *closed, *limits, "--publish", f"127.0.0.1:{port}:8000", *environment, tag)
         load = os.getloadavg()[0]
         seconds = min(time_to_ready(start, port) for _ in range(3 if arch == HERE else 1))  # what else the machine does is not the image's
