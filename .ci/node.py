@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from environment import LOCKS, ROOT, alone, make_venv, pip_install
+from environment import LOCKED, LOCKS, ROOT, alone, make_venv, pip_install
 
 VENV = ROOT / ".venv"
 OLDEST = 20
@@ -46,7 +46,7 @@ def find_node() -> list[Path] | None:
             with alone(VENV.parent):
                 python = make_venv(VENV)
                 print(f"no Node.js {OLDEST} or newer here; pip installs {WHEEL.name}", flush=True)
-                pip_install(python, "--quiet", "--no-deps", "--require-hashes", "-r", WHEEL)
+                pip_install(python, "--quiet", "--no-deps", *LOCKED, "-r", WHEEL)
     return None
 
 

@@ -11,11 +11,11 @@ RUN apt-get update \
 WORKDIR /build
 COPY requirements/runtime.txt .
 # Two secrets may be given and leave no trace: `pip` is a pip.conf (where packages come from), `ca` the certificates to believe.
-# Every file must have one of the lock's hashes, wherever it comes from. No pip stays behind, and no library's own tests (60 MB).
+# Every file must be a wheel with one of the lock's hashes, wherever it comes from. No pip stays behind, and no library's own tests (60 MB).
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 -m venv --without-pip /opt/crypto-rti \
- && python3 -m pip --python /opt/crypto-rti/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --requirement runtime.txt \
+ && python3 -m pip --python /opt/crypto-rti/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: --requirement runtime.txt \
  && rm -rf /opt/crypto-rti/lib/python3*/site-packages/pandas/tests \
  && find /opt/crypto-rti/lib/python3*/site-packages/numpy -type d -name tests -prune -exec rm -rf {} +
 COPY LICENSE README.md settings.ini setup.py ./

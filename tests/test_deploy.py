@@ -333,7 +333,7 @@ def test_images_take_only_files_with_a_locked_hash() -> None:
     for text in (service, trainer):
         for command in re.findall(r"pip[^&\n]* install ([^&\n]*)", text):
             assert "--require-hashes" in command or "--no-index" in command, f"unlocked: pip install {command}"
-    assert "--require-hashes --requirement runtime.txt" in service
+    assert "--require-hashes --only-binary :all: --requirement runtime.txt" in service
     assert ".ci/environment.py install .venv requirements/train.txt" in trainer and "requirements/uv.txt" in trainer
 
 

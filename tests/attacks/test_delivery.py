@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -105,6 +106,27 @@ def test_an_index_gives_another_file(installer, empty_environment, tmp_path, mon
     install_with(empty_environment, uv, lock)  # And what is locked is installed
     subprocess.run([empty_environment, "-m", "pip", "uninstall", "--quiet", "--yes", "tampered"], check=True)
     attack(f"an index gives another file under a locked version ({installer})", before="installed", after="installed" if installed else "refused")
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_locked_source_archive_would_run_unlocked_code(installer, empty_environment, tmp_path, monkeypatch, attack) -> None:
+    "Its hash is right, but to build it an installer takes a setuptools that no hash covers, and runs it."
+    (tmp_path / "tampered-1.0").mkdir()
+    setup = f"open({str(tmp_path / 'ran')!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='tampered', version='1.0', py_modules=[])\n"
+    (tmp_path / "tampered-1.0" / "setup.py").write_text(setup)
+    archive = tmp_path / "tampered-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tmp_path / "tampered-1.0", "tampered-1.0")
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path), "UV_NO_CACHE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UV_NO_BUILD_ISOLATION", "1")  # There is no index here; this environment's setuptools stands for the one it would give
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")
+    (tmp_path / "lock.txt").write_text(f"tampered==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n")
+    with pytest.raises(SystemExit, match=r"installing lock\.txt failed"):
+        install_with(empty_environment, BIN / "uv" if installer == "uv" else None, tmp_path / "lock.txt")
+    ran = (tmp_path / "ran").exists()
+    assert not ran
+    attack(f"a source archive in place of a wheel ({installer})", before="its setup.py ran", after="ran" if ran else "refused")
 
 
 def test_the_service_reaches_for_the_models(attack) -> None:
