@@ -31,7 +31,9 @@ run: $(VENV)/.train ## Fetch, train, promote and serve with the page; SOURCE=aut
 	@$(MAKE) --no-print-directory frontend || echo "make run: the page could not be built (above); the service starts without it"
 	$(BIN)/crypto-rti run --source "$(or $(SOURCE),auto)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
 
-frontend: frontend/out/index.html ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
+# Two builds at once would write the same folders: the second waits, and the inner make then finds the page up to date.
+frontend: ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
+	@$(LOCAL) .ci/environment.py alone frontend $(MAKE) --no-print-directory frontend/out/index.html
 
 frontend/node_modules/.package-lock.json: frontend/package-lock.json
 	$(NODE) npm ci
@@ -62,8 +64,8 @@ wheel: $(VENV)/.dev           ## Build the wheel and import it where only requir
 check-notebooks test-notebooks test-python test-attacks test-webhook test-frontend lint types wheel:
 	$(BIN)/python .ci/test.py $@
 
-audit: ## Ask the package registry for known faults in what the page is built with
-	$(NODE) npm audit --audit-level=moderate
+audit: $(VENV)/.dev ## Ask for known vulnerabilities in the Python packages, the webhook server and the page; STRICT=1 fails if one cannot be asked
+	$(BIN)/python .ci/audit.py $(if $(STRICT),--strict) $(ONLY)
 
 bench: $(VENV)/.train bench-service ## Print the benchmarks
 	$(BIN)/crypto-rti bench
@@ -126,10 +128,9 @@ help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { sub(/ *:.*/, "", $$1); printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 # A stamp is newer than what it was made from, so a second make does nothing. The packages of `run` are a subset of dev's.
+# The installer touches the stamps: of two makes at once the second waits, and then finds them new.
 $(VENV)/.train: requirements/train.txt settings.ini setup.py
-	@$(LOCAL) .ci/environment.py install $(VENV) requirements/train.txt --editable
-	@touch $@
+	@$(LOCAL) .ci/environment.py install $(VENV) requirements/train.txt --editable $@
 
 $(VENV)/.dev: requirements/dev.txt settings.ini setup.py
-	@$(LOCAL) .ci/environment.py install $(VENV) requirements/dev.txt --editable
-	@touch $(VENV)/.train $@
+	@$(LOCAL) .ci/environment.py install $(VENV) requirements/dev.txt --editable $(VENV)/.train $@

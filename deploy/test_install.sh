@@ -36,9 +36,10 @@ ok "what cannot work is refused, and nothing is touched"
 umask 000 # the worst that a shell can come with
 echo token >"$work/token"
 ./install.sh install --repository someone/crypto-rti --tunnel-token "$work/token" >/dev/null
-mode "600 root" /etc/crypto-rti/deploy-key && mode "600 root" /etc/crypto-rti/tunnel-secret && mode "600 crypto-rti" /opt/crypto-rti/.env
+mode "600 root" /etc/crypto-rti/deploy-key && mode "600 root" /etc/crypto-rti/admin-key && mode "600 root" /etc/crypto-rti/tunnel-secret && mode "600 crypto-rti" /opt/crypto-rti/.env
 mode "700 crypto-rti" /var/lib/crypto-rti-webhook && mode "755 root" /opt/crypto-rti/crypto-rti-webhook && mode "755 root" /opt/crypto-rti
-[[ $(cat /etc/crypto-rti/deploy-key) =~ ^[A-Za-z0-9_-]{43}$ ]]
+[[ $(cat /etc/crypto-rti/deploy-key) =~ ^[A-Za-z0-9_-]{43}$ ]] && [[ $(cat /etc/crypto-rti/admin-key) =~ ^[A-Za-z0-9_-]{43}$ ]]
+if cmp -s /etc/crypto-rti/deploy-key /etc/crypto-rti/admin-key; then exit 1; fi
 id --name --groups crypto-rti | grep -qw docker
 for unit in crypto-rti crypto-rti-webhook crypto-rti-tunnel; do [ "$(systemctl is-enabled $unit)" = enabled ]; done
 ok "a fresh machine: secrets are closed, units are enabled"
@@ -61,6 +62,14 @@ grep -qx CRYPTO_RTI_PRODUCTS=ETH-USD /opt/crypto-rti/.env
 [ "$(grep -c ^WEBHOOK_ /etc/crypto-rti/webhook.env)" = 3 ] && grep -qx WEBHOOK_SMOKE_COINS=ETH-USD /etc/crypto-rti/webhook.env && grep -qx WEBHOOK_TAGS=next /etc/crypto-rti/webhook.env
 ok "an upgrade keeps key and settings"
 
+# As a release before the admin key left it: no such key, and a unit that does not name one.
+rm /etc/crypto-rti/admin-key
+sed -i /admin-key/d /etc/systemd/system/crypto-rti-webhook.service
+./install.sh install >/dev/null
+mode "600 root" /etc/crypto-rti/admin-key && [ "$(cat /etc/crypto-rti/deploy-key)" = "$key" ]
+grep -qx LoadCredential=admin-key:/etc/crypto-rti/admin-key /etc/systemd/system/crypto-rti-webhook.service
+ok "an installation with one key gets the other"
+
 echo '{"AccountTag":"a","TunnelSecret":"s","TunnelID":"11111111-2222-3333-4444-555555555555"}' >"$work/credentials.json"
 refused "needs --hostname" ./install.sh install --tunnel-credentials "$work/credentials.json"
 ./install.sh install --tunnel-credentials "$work/credentials.json" --hostname rti.example.org >/dev/null
@@ -69,11 +78,12 @@ if grep -q TOKEN /etc/crypto-rti/tunnel.env; then exit 1; fi
 ok "a tunnel by credentials takes the token's place"
 
 # The settings that the unit gives, tried by the server itself.
-cp /etc/crypto-rti/deploy-key /run/key && chown crypto-rti /run/key
-mapfile -t environment < <(sed -n 's/^Environment=\(WEBHOOK_.*\)/\1/p' /etc/systemd/system/crypto-rti-webhook.service | sed 's|%d/deploy-key|/run/key|')
+for name in deploy admin; do cp /etc/crypto-rti/$name-key /run/$name-key && chown crypto-rti /run/$name-key; done
+mapfile -t environment < <(sed -n 's/^Environment=\(WEBHOOK_.*\)/\1/p' /etc/systemd/system/crypto-rti-webhook.service | sed 's|%d/|/run/|')
 mapfile -t -O "${#environment[@]}" environment < <(grep ^WEBHOOK_ /etc/crypto-rti/webhook.env)
 su -s /bin/bash crypto-rti -c 'exec env "$@" /opt/crypto-rti/crypto-rti-webhook --check' -- check "${environment[@]}" >/tmp/check
 grep -q "The configuration is usable" /tmp/check
+if grep -q Warning /tmp/check; then exit 1; fi
 ok "the webhook server accepts what was installed"
 
 refused "connect" ./install.sh status

@@ -11,11 +11,11 @@ RUN apt-get update \
 WORKDIR /build
 COPY requirements/runtime.txt .
 # Two secrets may be given and leave no trace: `pip` is a pip.conf (where packages come from), `ca` the certificates to believe.
-# No pip stays behind, and no library's own tests (60 MB).
+# Every file must be a wheel with one of the lock's hashes, wherever it comes from. No pip stays behind, and no library's own tests (60 MB).
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 -m venv --without-pip /opt/crypto-rti \
- && python3 -m pip --python /opt/crypto-rti/bin/python install --no-cache-dir --no-compile --no-deps --requirement runtime.txt \
+ && python3 -m pip --python /opt/crypto-rti/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: --requirement runtime.txt \
  && rm -rf /opt/crypto-rti/lib/python3*/site-packages/pandas/tests \
  && find /opt/crypto-rti/lib/python3*/site-packages/numpy -type d -name tests -prune -exec rm -rf {} +
 COPY LICENSE README.md settings.ini setup.py ./
@@ -37,7 +37,7 @@ RUN --mount=type=bind,target=/context --mount=type=secret,id=ca \
 
 FROM ${BASE}
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates python3 \
+ && apt-get install -y --no-install-recommends ca-certificates python3 tini \
  && rm -rf /var/cache/apt/* /var/lib/apt/lists/* \
  && groupadd --system --gid 10001 crypto-rti \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data crypto-rti \
@@ -56,7 +56,9 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
     CMD ["/usr/bin/python3", "-I", "-S", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/health/ready' % (os.environ.get('CRYPTO_RTI_PORT') or 8000), timeout=5)"]
-ENTRYPOINT ["crypto-rti"]
+# As process 1 the service would not end by a signal that it does not handle: the kernel keeps those from a container's first process,
+# the alarm of a watchdog among them.
+ENTRYPOINT ["tini", "--", "crypto-rti"]
 CMD ["serve"]
 ARG REVISION=unknown
 ARG MODELS=

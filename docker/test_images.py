@@ -250,6 +250,17 @@ def time_to_ready(start: tuple[str, ...], port: int) -> float:
         return time.monotonic() - started
 
 
+def hung_and_restarted(service: str, port: int, arch: str) -> None:
+    """The service ends by an alarm that it does not handle, as a watchdog's after a hang, and Docker starts it again."""
+    started = docker("inspect", "--format", "{{.State.StartedAt}}", service, quiet=True)
+    alarm, began = "kill -ALRM $(cat /proc/1/task/1/children)", time.monotonic()
+    docker("exec", service, "sh", "-c", alarm, check=False)
+    wait_for("a restart", lambda: docker("inspect", "--format", "{{.State.StartedAt}}", service, quiet=True) != started, 60)
+    wait_for("ready after the restart", lambda: ask(f"http://127.0.0.1:{port}/health/ready"), 60 if arch == HERE else 300)
+    figures[f"service {arch}, from a hang's alarm to ready"] = f"{time.monotonic() - began:.1f} s (bar 60)"
+    assert docker("exec", service, "sh", "-c", "ulimit -n", quiet=True) == "8192"
+
+
 def test_service(arch: str) -> None:
     """The service's image is small, closed and honest about itself, starts fast, and answers from the replay exchange."""
     export_toys()
@@ -273,7 +284,8 @@ def test_service(arch: str) -> None:
     port = free_port()
     with network("crypto-rti-test") as net, container("--network", net, "--name", "exchange", *closed, tag, "replay", "--host", "0.0.0.0", "--port", "9000"):
         environment = ("--env", "CRYPTO_RTI_SOURCE=sim=http://exchange:9000")
-        start = ("--network", net, *closed, "--publish", f"127.0.0.1:{port}:8000", *environment, tag)
+        limits = ("--memory", "768m", "--memory-swap", "768m", "--ulimit", "nofile=8192", "--restart", "unless-stopped")  # As in the compose files
+        start = ("--network", net, *closed, *limits, "--publish", f"127.0.0.1:{port}:8000", *environment, tag)
         load = os.getloadavg()[0]
         seconds = min(time_to_ready(start, port) for _ in range(3 if arch == HERE else 1))  # what else the machine does is not the image's
         with container(*start) as service:
@@ -285,6 +297,7 @@ def test_service(arch: str) -> None:
             wait_for("healthy", lambda: docker(*status, quiet=True) == "healthy", 60 if arch == HERE else 300)
             machine = docker("exec", service, "python3", "-c", "import platform; print(platform.machine())", quiet=True)
             assert machine == {"amd64": "x86_64", "arm64": "aarch64"}[arch]
+            hung_and_restarted(service, port, arch)
             began = time.monotonic()
             docker("stop", service)
             state = docker("inspect", "--format", "{{.State.ExitCode}}", service, quiet=True)
@@ -300,12 +313,12 @@ def test_compose(arch: str) -> None:
         shutil.copytree(ROOT / "docker", folder, ignore=shutil.ignore_patterns("__pycache__", ".env", "backups"))
         run("sh", folder / "init.sh")
         assert (folder / ".env").stat().st_mode & 0o777 == 0o600 and "stays as it is" in run("sh", folder / "init.sh")
-        ports = free_port(), free_port()
+        port = free_port()
         postgres = small_image("crypto-rti-postgres:test", POSTGRES_IMAGE.format(base=base(arch)), POSTGRES)
         values = {
             "CRYPTO_RTI_IMAGE": build("service", arch), "TRAINER_IMAGE": build("trainer", arch), "POSTGRES_IMAGE": postgres,
             "CRYPTO_RTI_SOURCE": "sim", "CRYPTO_RTI_PRODUCTS": "BTC-USD", "CRYPTO_RTI_MODELS": "lasso",
-            "SERVICE_ADDRESS": f"127.0.0.1:{ports[0]}", "MLFLOW_ADDRESS": f"127.0.0.1:{ports[1]}",
+            "SERVICE_ADDRESS": f"127.0.0.1:{port}",
         }  # fmt: skip
         with open(folder / ".env", "a") as file:
             file.writelines(f"{name}={value}\n" for name, value in values.items())
@@ -320,7 +333,7 @@ def test_compose(arch: str) -> None:
             return compose("exec", "-T", "--env", f"PGPASSWORD={password}", "database", *command, quiet=True, **options)
 
         def served() -> dict[str, Any] | None:
-            answer = ask(f"http://127.0.0.1:{ports[0]}/api/predict?coin=BTC-USD")
+            answer = ask(f"http://127.0.0.1:{port}/api/predict?coin=BTC-USD")
             return answer and answer["prediction"]
 
         try:
@@ -341,6 +354,12 @@ def test_compose(arch: str) -> None:
             wait_for("the champion from the backup", lambda: (served() or {}).get("model_version") == champion, 60)
             listed = compose("exec", "-T", "trainer", "crypto-rti", "models")
             assert "lasso" in listed and "champion" in listed, listed
+            probe = "import socket; socket.create_connection(('{0}', {1}), 3)"
+            address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+            places = ["mlflow", *docker("inspect", "--format", address, compose("ps", "--quiet", "mlflow", quiet=True), quiet=True).split()]
+            reached = [place for place in places if "Error" not in compose("exec", "-T", "service", "python3", "-c", probe.format(place, 5000), check=False)]
+            assert not reached and len(places) == 3, f"the service reaches MLflow at {reached} of {places}"
+            compose("exec", "-T", "trainer", "python3", "-c", probe.format("mlflow", 5000))
         except BaseException:
             print(compose("logs", "--tail", "30", quiet=True, check=False))
             raise
@@ -438,10 +457,22 @@ def knock(url: str) -> None:
         ask(url, data=hook, headers={"Content-Type": "application/json"})
 
 
+def visitors(project: str, url: str) -> None:
+    """Through the published port, as the tunnel comes, a visitor is named; a container beside the service names nobody. A 404 is logged with its client."""
+    ask(f"{url}/api/predict?coin=NO-ONE", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
+    beside = "import urllib.request as r; r.urlopen(r.Request('http://service:8000/api/predict?coin=NO-ONE', headers={'X-Forwarded-For': '203.0.113.10'}))"
+    service = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}", quiet=True)
+    image = docker("inspect", "--format", "{{.Image}}", service, quiet=True)
+    said = docker("run", "--rm", "--network", f"{project}_edge", "--entrypoint", "python3", image, "-c", beside, check=False)
+    assert "HTTP Error 404" in said, said
+    log = docker("logs", service, quiet=True)
+    assert "203.0.113.9" in log and "198.51.100.1" not in log and "203.0.113.10" not in log, log[-2000:]
+
+
 def test_rollout(arch: str) -> None:
     """The webhook server with a real docker: a first installation, a rollout, two that are bad and come back, and a rollback."""
     release = make_release()
-    port, service_port, key, project = free_port(), free_port(), "k" * 43, "crypto-rti-rollout"
+    port, service_port, key, project = free_port(), free_port(), "deploy-key-of-the-rollout-test-0123456789", "crypto-rti-rollout"
     with tempfile.TemporaryDirectory() as scratch, published(arch) as (host, hub, digests):
         folder = Path(scratch)
         text = (ROOT / "deploy" / "compose.yml").read_text()
@@ -449,10 +480,13 @@ def test_rollout(arch: str) -> None:
         (folder / "compose.yml").write_text(text.replace("127.0.0.1:8000:8000", f"127.0.0.1:{service_port}:8000"))
         (folder / ".env").write_text("CRYPTO_RTI_SOURCE=sim\n")
         (folder / "key").write_text(key)
-        (folder / "key").chmod(0o600)
+        (folder / "admin").write_text(f"admin-{key}")
+        for name in ("key", "admin"):
+            (folder / name).chmod(0o600)
         (folder / "state").mkdir()
         settings = {
-            "REPOSITORY": "someone/crypto-rti", "DEPLOY_KEY_FILE": folder / "key", "COMPOSE_FILE": folder / "compose.yml", "STATE_DIR": folder / "state",
+            "REPOSITORY": "someone/crypto-rti", "DEPLOY_KEY_FILE": folder / "key", "ADMIN_KEY_FILE": folder / "admin",
+            "COMPOSE_FILE": folder / "compose.yml", "STATE_DIR": folder / "state",
             "IMAGE_ENV_FILE": folder / "state" / "image.env", "LISTEN": f"127.0.0.1:{port}", "SERVICE_URL": f"http://127.0.0.1:{service_port}",
             "REGISTRY": host, "HUB_URL": hub, "DEBOUNCE": "200ms", "UP_TIMEOUT": "45s", "SMOKE_TIMEOUT": "15s",
             "DOCKER": ENV["DOCKER"], "COMPOSE_PROJECT": project, "POLL_INTERVAL": "0",
@@ -486,6 +520,7 @@ def test_rollout(arch: str) -> None:
             roll("nonsense", "rolled_back")
             assert running(project, digests) == "two"
             assert ask(f"http://127.0.0.1:{service_port}/api/predict?coin=BTC-USD")["prediction"]["predicted_price"] > 0
+            visitors(project, f"http://127.0.0.1:{service_port}")
             run(program, "--rollback", env=environment)
             wait_for("the rollback that was asked for", lambda: last()["good"]["digest"] == digests["one"], 120)
             assert running(project, digests) == "one" and digests["one"] in (folder / "state" / "image.env").read_text()

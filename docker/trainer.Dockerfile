@@ -13,8 +13,8 @@ RUN apt-get update \
  && install -d -o crypto-rti -g crypto-rti -m 0750 /data /data/bundles /data/artifacts
 WORKDIR /opt/crypto-rti
 COPY .ci/environment.py .ci/
-COPY requirements/train.txt requirements/
-# Secrets as in service.Dockerfile. The same installer as `make` uses.
+COPY requirements/train.txt requirements/uv.txt requirements/
+# Secrets as in service.Dockerfile. The same installer as `make` uses: with --require-hashes, for uv as well.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 .ci/environment.py install .venv requirements/train.txt \

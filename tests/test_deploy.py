@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 COMPOSE = [ROOT / "docker" / "compose.yml", ROOT / "deploy" / "compose.yml"]
+OVERLAY = ROOT / "docker" / "mlflow.yml"
 SCRIPTS = sorted([*(ROOT / "docker").glob("*.sh"), *(ROOT / "deploy").glob("*.sh")])
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -39,6 +43,24 @@ def passes(*command: object) -> None:
     """The command succeeds; what it found is the message when it does not."""
     done = run(*command)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What the files require; everything else keeps its default.
+VARIABLES = {"CRYPTO_RTI_IMAGE": "image", "POSTGRES_PASSWORD": "a", "LEDGER_PASSWORD": "b", "MLFLOW_PASSWORD": "c"}
+
+
+def compose_config(path: Path, **variables: str) -> dict[str, Any]:
+    """A compose file with its variables filled in, the inner ones first, as Compose does it; `${NAME:-…}` and `${NAME-…}` have defaults."""
+    given, text = {**VARIABLES, **variables}, path.read_text(encoding="utf-8")
+
+    def value(found: re.Match[str]) -> str:
+        name, sign, default = found.groups()
+        return given[name] if given.get(name) or (name in given and sign == "-") else default if sign in (":-", "-") else ""
+
+    while (filled := re.sub(r"\$\{(\w+)(?:(:-|-|:\?)([^${}]*))?\}", value, text)) != text:
+        text = filled
+    assert "${" not in text, f"{path.name} has a variable that was not understood"
+    return yaml.safe_load(text)
 
 
 def test_there_is_something_to_check() -> None:
@@ -67,7 +89,7 @@ def test_workflows_are_what_github_understands() -> None:
 
 
 def test_compose_files_are_what_compose_understands() -> None:
-    passes(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *COMPOSE)
+    passes(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", *COMPOSE, OVERLAY)
 
 
 def test_workflows_are_safe() -> None:
@@ -216,12 +238,124 @@ def test_the_webhook_server_gets_what_it_asks_its_unit_for() -> None:
     stop = next(int(line.removeprefix("TimeoutStopSec=")) for line in unit if line.startswith("TimeoutStopSec="))
     assert stop >= 75
     assert any(line.startswith("After=") and "crypto-rti.service" in line for line in unit)
-    assert "Environment=WEBHOOK_DEPLOY_KEY_FILE=%d/deploy-key" in unit and "LoadCredential=deploy-key:/etc/crypto-rti/deploy-key" in unit
+    for name in ("deploy", "admin"):
+        assert f"Environment=WEBHOOK_{name.upper()}_KEY_FILE=%d/{name}-key" in unit and f"LoadCredential={name}-key:/etc/crypto-rti/{name}-key" in unit
 
 
 def test_compose_runs_the_image_that_it_is_given() -> None:
     text = COMPOSE[1].read_text(encoding="utf-8")
     assert re.search(r'^    image: "\$\{CRYPTO_RTI_IMAGE:\?', text, re.MULTILINE) and "127.0.0.1:8000:8000" in text and "read_only: true" in text
+
+
+def size(text: str) -> int:
+    """Bytes of `512m`, as compose and systemd write them."""
+    return int(text[:-1]) * 1024 ** ("kmg".index(text[-1].lower()) + 1)
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=["docker", "deploy"])
+def test_every_container_is_limited_and_started_again(path: Path) -> None:
+    for name, service in compose_config(path)["services"].items():
+        files, where = service.get("ulimits", {}).get("nofile", {}), f"{path.parent.name}/{path.name}: {name}"
+        assert files.get("soft") == files.get("hard") == 8192, f"{where} has no limit of open files"
+        assert 256 * 1024**2 <= size(str(service.get("mem_limit", "0k"))) <= 4 * 1024**3, f"{where} has no limit of memory"
+        assert service.get("pids_limit", 0) > 0, f"{where} has no limit of processes"
+        assert service.get("restart") == "unless-stopped", f"{where} stays down after it ended itself"
+        assert "no-new-privileges:true" in service["security_opt"], where
+        assert all(address.startswith("127.0.0.1:") for address in service.get("ports", [])), f"{where} is open to the network"
+
+
+def test_the_service_fits_a_small_machine() -> None:
+    """A Raspberry Pi with 1 GB keeps a quarter of it; without swap a process that grows ends, and the machine does not stall."""
+    for path in COMPOSE:
+        service = compose_config(path)["services"]["service"]
+        assert size(service["mem_limit"]) == size(service["memswap_limit"]) <= 768 * 1024**2
+
+
+@pytest.mark.parametrize("path", UNITS, **by_name)
+def test_units_are_limited_and_started_again_within_a_minute(path: Path) -> None:
+    unit = dict(line.split("=", 1) for line in settings_of(path.name) if "=" in line and not line.startswith("#"))
+    assert unit["Restart"] in ("always", "on-failure") and int(unit["RestartSec"]) <= 30 and unit["StartLimitIntervalSec"] == "0"
+    assert size(unit["MemoryMax"]) <= 512 * 1024**2 and int(unit["LimitNOFILE"]) >= 4096
+    pauses = re.findall(r"RestartMaxDelaySec=(\w+)", (ROOT / "deploy" / "install.sh").read_text(encoding="utf-8"))
+    assert pauses == ["30s"], "the pause before a restart grows beyond what a hang may cost"
+
+
+def networks(path: Path, **variables: str) -> dict[str, set[str]]:
+    """For each container, its networks; one without any would join `default`, with all the others."""
+    return {name: set(service.get("networks", ["default"])) for name, service in compose_config(path, **variables)["services"].items()}
+
+
+def test_only_the_trainer_reaches_mlflow() -> None:
+    """It has no accounts. The service shares no network with it, nor does what joins the service's, a tunnel for instance; and it has no port."""
+    config = compose_config(COMPOSE[0])
+    joined = networks(COMPOSE[0])
+    meet = {name for name, theirs in joined.items() if name != "mlflow" and theirs & joined["mlflow"]}
+    assert meet == {"trainer", "database"} and not joined["trainer"] & joined["database"]
+    assert "ports" not in config["services"]["mlflow"] and "network_mode" not in str(config)
+    assert all(config["networks"][name]["internal"] for name in joined["mlflow"]), "MLflow has a way out"
+    assert not joined["service"] & joined["trainer"]
+    assert networks(OVERLAY)["mlflow"] == {"mlflow"}, "the overlay opens a network that others are on"
+
+
+def test_the_tunnel_and_nobody_else_names_visitors() -> None:
+    """cloudflared runs on the machine, so Docker passes its connections on from the gateway of the service's network."""
+    for variables, gateway in (({}, "172.29.83.1"), ({"EDGE_NETWORK": "10.9.8"}, "10.9.8.1")):
+        config = compose_config(COMPOSE[1], **variables)
+        service = config["services"]["service"]
+        assert service["environment"]["CRYPTO_RTI_TRUSTED_PROXIES"] == gateway
+        (name,) = service["networks"]
+        (network,) = config["networks"][name]["ipam"]["config"]
+        assert network["gateway"] == gateway and ip_address(gateway) in ip_network(network["subnet"])
+        assert list(config["services"]) == ["service"] and service["ports"] == ["127.0.0.1:8000:8000"]
+    for closed in (compose_config(COMPOSE[1], CRYPTO_RTI_TRUSTED_PROXIES=""), compose_config(COMPOSE[0])):
+        assert not closed["services"]["service"]["environment"]["CRYPTO_RTI_TRUSTED_PROXIES"], "a port that may be open to the network"
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=["docker", "deploy"])
+def test_compose_reads_the_files_as_we_do(path: Path, tmp_path: Path) -> None:
+    """Where there is a Docker Compose 2: what it makes of the variables is what `compose_config` makes of them."""
+    if not shutil.which("docker") or run("docker", "compose", "version").returncode:
+        pytest.skip("no Docker Compose 2 here; make test-images runs the files")
+    shutil.copy(path, tmp_path / "compose.yml")
+    (tmp_path / ".env").write_text("")
+    given = {**os.environ, **VARIABLES}
+    theirs = json.loads(run("docker", "compose", "--file", tmp_path / "compose.yml", "config", "--format", "json", env=given).stdout)
+    ours = compose_config(path)
+    assert set(theirs["services"]) == set(ours["services"])
+    for name, service in theirs["services"].items():
+        assert set(service["networks"]) == set(ours["services"][name]["networks"])
+        assert int(service["mem_limit"]) == size(ours["services"][name]["mem_limit"])
+        assert service["ulimits"]["nofile"] == ours["services"][name]["ulimits"]["nofile"]
+
+
+def test_images_take_only_files_with_a_locked_hash() -> None:
+    service, trainer = ((ROOT / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8") for name in ("service", "trainer"))
+    for text in (service, trainer):
+        for command in re.findall(r"pip[^&\n]* install ([^&\n]*)", text):
+            assert "--require-hashes" in command or "--no-index" in command, f"unlocked: pip install {command}"
+    assert "--require-hashes --only-binary :all: --requirement runtime.txt" in service
+    assert ".ci/environment.py install .venv requirements/train.txt" in trainer and "requirements/uv.txt" in trainer
+
+
+def test_the_service_is_not_the_first_process_of_its_container() -> None:
+    """The kernel keeps signals without a handler from process 1: a watchdog's alarm would not end it."""
+    text = (ROOT / "docker" / "service.Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^ENTRYPOINT (.+)$", text, re.MULTILINE) == ['["tini", "--", "crypto-rti"]']
+
+
+def test_dependabot_watches_everything_that_is_locked() -> None:
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    watched = {(update["package-ecosystem"], folder) for update in updates for folder in update.get("directories", [update.get("directory")])}
+    assert watched == {
+        ("github-actions", "/"), ("docker", "/docker"), ("pip", "/requirements"), ("gomod", "/deploy/webhook"),
+        ("npm", "/frontend"), ("npm", "/frontend/bench"),
+    }  # fmt: skip
+    assert all((ROOT / folder.strip("/")).is_dir() for _, folder in watched)
+
+
+def test_ci_asks_for_every_kind_of_vulnerability() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    assert "make audit STRICT=1" in [step.get("run") for step in jobs["audit"]["steps"]]
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])

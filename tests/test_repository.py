@@ -1,9 +1,12 @@
 """The rules of the house that a program can check: notebooks, lock files, the wheel's description, the rendered site."""
 
 import ast
+import fcntl
+import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from configparser import ConfigParser
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,7 +27,7 @@ NBS = ROOT / "nbs"
 ROOMS = sorted(NBS.glob("*.ipynb"))
 PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
 EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
-LOCKS = ("runtime", "train", "dev")
+LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node")
 
 every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 every_notebook = pytest.mark.parametrize("path", ROOMS + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
@@ -156,11 +160,16 @@ def test_outputs_are_small_and_without_errors(path: Path) -> None:
             assert size < 150_000, f"{path.name} cell {number}: an output of {size // 1000} kB; show less"  # Pictures: test_figures.py
 
 
+def entries(name: str) -> list[str]:
+    """The entries of a lock file, each in one line with its hashes."""
+    return (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+
+
 def locked(name: str) -> dict[str, list[str]]:
-    """The lines of a lock file by package."""
+    """The requirements of a lock file by package, without their hashes."""
     found: dict[str, list[str]] = {}
-    for line in (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines():
-        found.setdefault(re.split(r"[=\[; ]", line)[0], []).append(line)
+    for line in entries(name):
+        found.setdefault(re.split(r"[=\[; ]", line)[0], []).append(line.partition(" --hash=")[0].strip())
     return found
 
 
@@ -171,11 +180,31 @@ def wanted(key: str) -> list[Requirement]:
     return [Requirement(line) for line in settings["DEFAULT"][key].split("\n") if line.strip()]
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *TOOLS])
 def test_lock_file_names_versions_and_no_host(name: str) -> None:
     for lines in locked(name).values():
         for line in lines:
             assert re.fullmatch(r"[a-z0-9-]+(\[[a-z,-]+\])?==[\w.+!]+( ; .+)?", line), f"requirements/{name}.txt: {line!r} is no pinned version"
+
+
+@pytest.mark.parametrize("name", [*LOCKS, *TOOLS])
+def test_lock_file_has_the_hashes_of_every_entry(name: str) -> None:
+    for entry in entries(name):
+        assert re.fullmatch(r"[^\\]+?(\s+--hash=sha256:[0-9a-f]{64})+\s*", entry), f"requirements/{name}.txt: {entry[:60]!r} has no hash; run `make lock`"
+
+
+@pytest.mark.parametrize("name", ["uvloop", "httptools", "numpy", "onnxruntime"])
+def test_lock_file_has_hashes_for_every_platform(name: str) -> None:
+    """A lock written from a folder with this machine's wheels alone would hold one or two: compiled packages have a wheel for each Python and platform."""
+    for entry in entries("runtime"):
+        if entry.startswith(f"{name}=="):
+            assert entry.count("--hash=") >= 12, f"{entry[:40]!r} has only {entry.count('--hash=')} hashes; run `make lock`"
+
+
+def test_lock_files_agree_on_hashes() -> None:
+    """Markers differ, since dev.txt's packages are wanted by more."""
+    runtime, train, dev = ({(entry.split()[0], hash_) for entry in entries(name) for hash_ in re.findall(r"--hash=(\S+)", entry)} for name in LOCKS)
+    assert runtime <= train <= dev, f"run `make lock`: {sorted((runtime - train) | (train - dev))[:3]}"
 
 
 def test_lock_files_agree() -> None:
@@ -209,6 +238,93 @@ def test_environment_is_the_locked_one() -> None:
         for requirement in map(Requirement, lines):
             if requirement.marker is None or requirement.marker.evaluate(environment):
                 assert have.get(requirement.name) in requirement.specifier, f"{requirement} is locked, {have.get(requirement.name)} installed; run `make env`"
+
+
+# In place of Node.js: writes down what it is asked, takes its time, and leaves what make looks for.
+NPM = """#!/bin/sh
+echo "begin $*" >>"$LOG"
+sleep 0.5
+mkdir -p node_modules out
+case $* in ci) touch node_modules/.package-lock.json ;; *) touch out/index.html ;; esac
+echo "end $*" >>"$LOG"
+"""
+
+
+def test_two_builds_of_the_page_at_once_are_one(tmp_path: Path) -> None:
+    """Side by side they would write the same folders. The second waits, and then finds everything up to date."""
+    for folder in (".ci", "frontend/app", "frontend/components", "frontend/lib", "frontend/scripts", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("Makefile", ".ci/environment.py", ".ci/node.py", "frontend/package-lock.json", "frontend/next.config.ts"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "frontend" / "app" / "page.tsx").touch()
+    for name, script in (("npm", NPM), ("node", "#!/bin/sh\necho v22.0.0\n")):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LOG": f"{tmp_path}/log", "PYTHON": sys.executable, "MAKEFLAGS": ""}
+    options = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    both = [subprocess.Popen(["make", "frontend"], **options) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert (tmp_path / "log").read_text().splitlines() == ["begin ci", "end ci", "begin run build", "end run build"]
+    assert sum("waiting for it" in text for text in said) == 1
+
+
+def test_a_command_that_runs_alone_hands_its_code_on(tmp_path: Path) -> None:
+    command = [sys.executable, ".ci/environment.py", "alone", str(tmp_path), "sh", "-c", "exit 3"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 3
+
+
+def test_a_second_installation_waits_and_finds_the_work_done(tmp_path: Path) -> None:
+    """Two `make env` at once. Installing again would take the package away for a moment from whoever uses the first one's work."""
+    stamp = tmp_path / ".venv" / ".dev"
+    stamp.parent.mkdir()
+    command = [sys.executable, ".ci/environment.py", "install", str(stamp.parent), "requirements/runtime.txt", "--editable", str(stamp)]
+    holder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        second = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert "waiting for it" in second.stdout.readline()
+        stamp.touch()
+    finally:
+        os.close(holder)
+    rest = second.communicate(timeout=120)[0]
+    assert second.returncode == 0 and not rest and os.listdir(stamp.parent) == [".dev"], "it installed once more"
+
+
+@pytest.fixture
+def audit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script behind `make audit`."""
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    return importlib.import_module("audit")
+
+
+def test_audit_asks_for_every_locked_version(audit: ModuleType) -> None:
+    asked = {f"{name}=={version}" for versions in audit.locked_versions(ROOT / "requirements" / "dev.txt") for name, version in versions.items()}
+    for name in LOCKS:
+        assert {re.sub(r"\[.*?\]", "", line.split(" ;")[0]) for lines in locked(name).values() for line in lines} <= asked
+
+
+def test_audit_tells_a_vulnerability_from_no_answer(audit: ModuleType) -> None:
+    """The documents are those of pip-audit 2.10 and npm 11; both end with code 1 for either."""
+    good, bad = {"name": "a", "version": "1.0", "vulns": []}, {"name": "b", "version": "2.0", "vulns": [{"id": "PYSEC-2026-1"}]}
+    assert audit.read_pip_audit(json.dumps({"dependencies": [good, bad]}), 2) == ["b 2.0: PYSEC-2026-1"]
+    assert audit.read_pip_audit(json.dumps({"dependencies": [good]}), 1) == []
+    for text in ("", "[]", json.dumps({"dependencies": [good]}), json.dumps({"dependencies": [good, {"name": "c", "skip_reason": "not found"}]})):
+        with pytest.raises(audit.NotAskedError):
+            audit.read_pip_audit(text, 2)
+    assert audit.read_npm_audit('{"vulnerabilities": {"next": {"severity": "high"}, "a": {"severity": "low"}}}') == ["next: high"]
+    assert audit.read_npm_audit('no Node.js here; pip installs node.txt\n{"vulnerabilities": {}}') == []
+    for text in ("", "npm error", '{"message": "405 Method Not Allowed"}', '{"vulnerabilities": []}'):
+        with pytest.raises(audit.NotAskedError):
+            audit.read_npm_audit(text)
+
+
+@pytest.mark.parametrize(("options", "code", "outcome"), [((), 0, "skipped"), (("--strict",), 1, "failed")])
+def test_audit_says_which_database_it_could_not_ask(options: tuple[str, ...], code: int, outcome: str) -> None:
+    """Behind a proxy that refuses every connection."""
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "GOPROXY": "off", "GOFLAGS": "-mod=mod"}
+    answer = subprocess.run([sys.executable, ".ci/audit.py", *options, "go"], cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+    assert answer.returncode == code and answer.stdout.startswith(f"{outcome}: go: could not be asked: "), answer.stdout + answer.stderr
 
 
 def test_make_help_lists_what_the_readme_promises() -> None:

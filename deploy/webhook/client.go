@@ -12,9 +12,12 @@ import (
 	"time"
 )
 
-// callServer asks the running server of this machine, for --status, --rollback and --retry. The key stays out of command lines,
-// where `ps` would show it.
+// callServer asks the running server of this machine, for --status, --rollback and --retry. The key comes from its file and
+// stays out of command lines, where `ps` would show it.
 func callServer(ctx context.Context, config *Config, method, action string, out io.Writer) error {
+	if config.AdminKey.value == "" {
+		return fmt.Errorf("WEBHOOK_ADMIN_KEY_FILE is not set, so the server answers no %s; make a key, name its file there for the server as well, and restart it: %s", action, makeKey)
+	}
 	host, port, err := net.SplitHostPort(config.Listen)
 	if err != nil {
 		return fmt.Errorf("WEBHOOK_LISTEN is %q: %w; write host:port", config.Listen, err)
@@ -22,15 +25,16 @@ func callServer(ctx context.Context, config *Config, method, action string, out 
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	address := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/infra/" + config.Key.value + "/" + action}
+	address := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: "/infra/" + action}
 	request, err := http.NewRequestWithContext(ctx, method, address.String(), nil)
 	if err != nil {
 		return fmt.Errorf("WEBHOOK_LISTEN is %q, which is no address; write host:port", config.Listen)
 	}
+	request.Header.Set("Authorization", "Bearer "+config.AdminKey.value)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}} // no proxy: it would see the key
 	response, err := client.Do(request)
 	if err != nil {
-		// A url.Error quotes the address, and the address holds the key.
+		// A url.Error quotes the address, which is named already.
 		var quoting *url.Error
 		if errors.As(err, &quoting) {
 			err = quoting.Err
@@ -55,7 +59,7 @@ func callServer(ctx context.Context, config *Config, method, action string, out 
 		_, err = fmt.Fprintln(out, string(text))
 		return err
 	case http.StatusNotFound:
-		return fmt.Errorf("the server at %s does not take the key in %s (404); restart it after changing the key", config.Listen, config.KeyFile)
+		return fmt.Errorf("the server at %s does not take the key in %s (404); restart it after changing the key, or wait a minute after wrong ones", config.Listen, config.AdminFile)
 	default:
 		return fmt.Errorf("the server at %s answers %d: %s", config.Listen, response.StatusCode, shorten(string(body), 300))
 	}

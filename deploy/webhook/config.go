@@ -24,8 +24,9 @@ const imageVariable = "CRYPTO_RTI_IMAGE"
 // Config is every setting, checked.
 type Config struct {
 	Listen     string
-	KeyFile    string
-	Key        Secret
+	Key        Secret // opens the hook
+	AdminFile  string
+	AdminKey   Secret // opens status, rollback and retry; without one they are closed
 	Repository string // namespace/name
 	Tags       []string
 	Registry   string // empty is Docker Hub
@@ -62,7 +63,7 @@ func (c *Config) imageName() string {
 	return c.Registry + "/" + c.Repository
 }
 
-// Secret is the deploy key. It prints as nothing, whichever way it is printed.
+// Secret is a key. It prints as nothing, whichever way it is printed.
 type Secret struct{ value string }
 
 func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, redacted) }
@@ -85,6 +86,7 @@ var settings = []setting{
 	{"WEBHOOK_REPOSITORY", "", "the one repository that is rolled out, namespace/name as on Docker Hub (required)", setRepository},
 	{"WEBHOOK_TAGS", "latest", "tags that are rolled out, separated by commas; the first is installed on a fresh machine", setTags},
 	{"WEBHOOK_DEPLOY_KEY_FILE", "", "file with the deploy key, readable by its owner alone (required)", setKeyFile},
+	{"WEBHOOK_ADMIN_KEY_FILE", "", "file with the admin key, for status, rollback and retry; they are closed without it", setAdminKeyFile},
 	{"WEBHOOK_COMPOSE_FILE", "", "compose file of the service (required)", setPath(func(c *Config) *string { return &c.ComposeFile })},
 	{"WEBHOOK_COMPOSE_PROJECT", "crypto-rti", "compose project", setName(func(c *Config) *string { return &c.ComposeProject })},
 	{"WEBHOOK_COMPOSE_SERVICE", "service", "compose service that runs the image", setName(func(c *Config) *string { return &c.ComposeService })},
@@ -122,6 +124,9 @@ func loadConfig(environ []string) (*Config, error) {
 	if config.ImageFile == "" && config.ComposeFile != "" {
 		config.ImageFile = filepath.Join(filepath.Dir(config.ComposeFile), "image.env")
 	}
+	if config.Key.value != "" && config.AdminKey.Matches(config.Key.value) {
+		faults = append(faults, errors.New("WEBHOOK_ADMIN_KEY_FILE holds the deploy key, which Docker Hub keeps; make another key for it: "+makeKey))
+	}
 	return config, errors.Join(faults...)
 }
 
@@ -135,8 +140,8 @@ func readEnviron(environ []string) (map[string]string, []error) {
 			continue
 		}
 		switch {
-		case name == "WEBHOOK_DEPLOY_KEY":
-			faults = append(faults, errors.New("WEBHOOK_DEPLOY_KEY is set, but every process of this user can read an environment; put the key into a file with mode 0600 and name that in WEBHOOK_DEPLOY_KEY_FILE"))
+		case name == "WEBHOOK_DEPLOY_KEY" || name == "WEBHOOK_ADMIN_KEY":
+			faults = append(faults, fmt.Errorf("%[1]s is set, but every process of this user can read an environment; put the key into a file with mode 0600 and name that in %[1]s_FILE", name))
 		case !slices.ContainsFunc(settings, func(s setting) bool { return s.name == name }):
 			faults = append(faults, fmt.Errorf("%s is no setting of this server; --help lists them", name))
 		default:
@@ -215,23 +220,35 @@ func words(value string, grammar *regexp.Regexp, rule, none string) ([]string, e
 
 var keyGrammar = regexp.MustCompile(`^[A-Za-z0-9._~-]{32,512}$`)
 
+// minVariety is how many different characters a key has at least. A random one of 32 characters has far more.
+const minVariety = 8
+
+const makeKey = "(umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' > FILE)"
+
 func setKeyFile(c *Config, value string) error {
 	if value == "" {
-		return errors.New("is not set, and without a key nobody may deploy; make one: (umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' > FILE)")
-	}
-	if !filepath.IsAbs(value) { // not repeated: it may be the key itself, put in the wrong place
-		return errors.New("is no absolute path; name the file with the key, not the key")
+		return errors.New("is not set, and without a key nobody may deploy; make one: " + makeKey)
 	}
 	key, err := readKey(value)
-	if err != nil {
-		return err
-	}
-	c.KeyFile, c.Key = value, Secret{key}
-	return nil
+	c.Key = Secret{key}
+	return err
 }
 
-// readKey reads the deploy key, and refuses one that others may have read.
+// setAdminKeyFile takes no file for an answer: a server that was installed before there was an admin key goes on rolling out.
+func setAdminKeyFile(c *Config, value string) error {
+	if value == "" {
+		return nil
+	}
+	key, err := readKey(value)
+	c.AdminFile, c.AdminKey = value, Secret{key}
+	return err
+}
+
+// readKey reads a key, and refuses one that others may have read or that is easily guessed.
 func readKey(path string) (string, error) {
+	if !filepath.IsAbs(path) { // not repeated: it may be the key itself, put in the wrong place
+		return "", errors.New("is no absolute path; name the file with the key, not the key")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w; create it for the server's user", err)
@@ -254,6 +271,13 @@ func readKey(path string) (string, error) {
 	key := strings.TrimSpace(string(text))
 	if !keyGrammar.MatchString(key) {
 		return "", fmt.Errorf("%s holds %d characters that are no key; it must be one line of 32 to 512 letters, digits, '-', '_', '.' or '~'", path, len(key))
+	}
+	different := map[rune]bool{}
+	for _, character := range key {
+		different[character] = true
+	}
+	if len(different) < minVariety {
+		return "", fmt.Errorf("%s holds a key of only %d different characters, which is soon guessed; make a random one: %s", path, len(different), makeKey)
 	}
 	return key, nil
 }

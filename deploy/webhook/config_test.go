@@ -23,35 +23,37 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		set  map[string]string
 		want string
 	}{
-		"no repository":       {map[string]string{"WEBHOOK_REPOSITORY": ""}, "WEBHOOK_REPOSITORY is not set"},
-		"repository with tag": {map[string]string{"WEBHOOK_REPOSITORY": "a/b:latest"}, `WEBHOOK_REPOSITORY is "a/b:latest"; write namespace/name`},
-		"bad tag":             {map[string]string{"WEBHOOK_TAGS": "latest,$(x)"}, `WEBHOOK_TAGS holds "$(x)"`},
-		"no tag":              {map[string]string{"WEBHOOK_TAGS": " , "}, "names no tag"},
-		"no key file":         {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": ""}, "without a key nobody may deploy"},
-		"missing key file":    {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": "/nowhere/key"}, "create it for the server's user"},
-		"key in environment":  {map[string]string{"WEBHOOK_DEPLOY_KEY": testKey}, "put the key into a file"},
-		"key instead of file": {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": testKey}, "not the key"},
-		"misspelt":            {map[string]string{"WEBHOOK_REPOSITRY": "a/b"}, "WEBHOOK_REPOSITRY is no setting"},
-		"listen":              {map[string]string{"WEBHOOK_LISTEN": "9000"}, "write host:port"},
-		"service":             {map[string]string{"WEBHOOK_SERVICE_URL": "localhost:8000"}, "WEBHOOK_SERVICE_URL is no plain http"},
-		"password":            {map[string]string{"WEBHOOK_SERVICE_URL": "http://user:" + testKey + "@x/"}, "leave them out"},
-		"hub without TLS":     {map[string]string{"WEBHOOK_HUB_URL": "http://hub.docker.com"}, "use https"},
-		"hub on another host": {map[string]string{"WEBHOOK_HUB_URL": "http://127.0.0.1.evil.example"}, "use https"},
-		"registry":            {map[string]string{"WEBHOOK_REGISTRY": "https://x"}, "without scheme and path"},
-		"relative path":       {map[string]string{"WEBHOOK_COMPOSE_FILE": "compose.yml"}, "write an absolute path"},
-		"climbing path":       {map[string]string{"WEBHOOK_STATE_DIR": "/var/../etc"}, "write an absolute path"},
-		"no compose file":     {map[string]string{"WEBHOOK_COMPOSE_FILE": "/nowhere/compose.yml"}, "name the compose file"},
-		"a folder":            {map[string]string{"WEBHOOK_COMPOSE_FILE": "/tmp"}, "is no file"},
-		"option as project":   {map[string]string{"WEBHOOK_COMPOSE_PROJECT": "--help"}, "WEBHOOK_COMPOSE_PROJECT is"},
-		"option as service":   {map[string]string{"WEBHOOK_COMPOSE_SERVICE": "-d"}, "WEBHOOK_COMPOSE_SERVICE is"},
-		"coins":               {map[string]string{"WEBHOOK_SMOKE_COINS": "BTC-USD&x=1"}, "write products as the exchange does"},
-		"poll too often":      {map[string]string{"WEBHOOK_POLL_INTERVAL": "1s"}, "must lie between 1m0s"},
-		"no duration":         {map[string]string{"WEBHOOK_UP_TIMEOUT": "180"}, `WEBHOOK_UP_TIMEOUT is "180"; write a duration`},
-		"negative":            {map[string]string{"WEBHOOK_SMOKE_TIMEOUT": "-1s"}, "must lie between"},
-		"no docker":           {map[string]string{"WEBHOOK_DOCKER": "/nowhere/docker"}, "install Docker"},
-		"state directory":     {map[string]string{"WEBHOOK_STATE_DIR": "/nowhere"}, "create it for the server's user"},
-		"level":               {map[string]string{"WEBHOOK_LOG_LEVEL": "loud"}, "write debug, info, warn or error"},
-		"two faults at once":  {map[string]string{"WEBHOOK_LISTEN": "x", "WEBHOOK_TAGS": "!"}, "WEBHOOK_LISTEN is"},
+		"no repository":        {map[string]string{"WEBHOOK_REPOSITORY": ""}, "WEBHOOK_REPOSITORY is not set"},
+		"repository with tag":  {map[string]string{"WEBHOOK_REPOSITORY": "a/b:latest"}, `WEBHOOK_REPOSITORY is "a/b:latest"; write namespace/name`},
+		"bad tag":              {map[string]string{"WEBHOOK_TAGS": "latest,$(x)"}, `WEBHOOK_TAGS holds "$(x)"`},
+		"no tag":               {map[string]string{"WEBHOOK_TAGS": " , "}, "names no tag"},
+		"no key file":          {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": ""}, "without a key nobody may deploy"},
+		"missing key file":     {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": "/nowhere/key"}, "create it for the server's user"},
+		"admin in environment": {map[string]string{"WEBHOOK_ADMIN_KEY": testAdminKey}, "name that in WEBHOOK_ADMIN_KEY_FILE"},
+		"missing admin file":   {map[string]string{"WEBHOOK_ADMIN_KEY_FILE": "/nowhere/key"}, "WEBHOOK_ADMIN_KEY_FILE cannot be read"},
+		"key in environment":   {map[string]string{"WEBHOOK_DEPLOY_KEY": testKey}, "put the key into a file"},
+		"key instead of file":  {map[string]string{"WEBHOOK_DEPLOY_KEY_FILE": testKey}, "not the key"},
+		"misspelt":             {map[string]string{"WEBHOOK_REPOSITRY": "a/b"}, "WEBHOOK_REPOSITRY is no setting"},
+		"listen":               {map[string]string{"WEBHOOK_LISTEN": "9000"}, "write host:port"},
+		"service":              {map[string]string{"WEBHOOK_SERVICE_URL": "localhost:8000"}, "WEBHOOK_SERVICE_URL is no plain http"},
+		"password":             {map[string]string{"WEBHOOK_SERVICE_URL": "http://user:" + testKey + "@x/"}, "leave them out"},
+		"hub without TLS":      {map[string]string{"WEBHOOK_HUB_URL": "http://hub.docker.com"}, "use https"},
+		"hub on another host":  {map[string]string{"WEBHOOK_HUB_URL": "http://127.0.0.1.evil.example"}, "use https"},
+		"registry":             {map[string]string{"WEBHOOK_REGISTRY": "https://x"}, "without scheme and path"},
+		"relative path":        {map[string]string{"WEBHOOK_COMPOSE_FILE": "compose.yml"}, "write an absolute path"},
+		"climbing path":        {map[string]string{"WEBHOOK_STATE_DIR": "/var/../etc"}, "write an absolute path"},
+		"no compose file":      {map[string]string{"WEBHOOK_COMPOSE_FILE": "/nowhere/compose.yml"}, "name the compose file"},
+		"a folder":             {map[string]string{"WEBHOOK_COMPOSE_FILE": "/tmp"}, "is no file"},
+		"option as project":    {map[string]string{"WEBHOOK_COMPOSE_PROJECT": "--help"}, "WEBHOOK_COMPOSE_PROJECT is"},
+		"option as service":    {map[string]string{"WEBHOOK_COMPOSE_SERVICE": "-d"}, "WEBHOOK_COMPOSE_SERVICE is"},
+		"coins":                {map[string]string{"WEBHOOK_SMOKE_COINS": "BTC-USD&x=1"}, "write products as the exchange does"},
+		"poll too often":       {map[string]string{"WEBHOOK_POLL_INTERVAL": "1s"}, "must lie between 1m0s"},
+		"no duration":          {map[string]string{"WEBHOOK_UP_TIMEOUT": "180"}, `WEBHOOK_UP_TIMEOUT is "180"; write a duration`},
+		"negative":             {map[string]string{"WEBHOOK_SMOKE_TIMEOUT": "-1s"}, "must lie between"},
+		"no docker":            {map[string]string{"WEBHOOK_DOCKER": "/nowhere/docker"}, "install Docker"},
+		"state directory":      {map[string]string{"WEBHOOK_STATE_DIR": "/nowhere"}, "create it for the server's user"},
+		"level":                {map[string]string{"WEBHOOK_LOG_LEVEL": "loud"}, "write debug, info, warn or error"},
+		"two faults at once":   {map[string]string{"WEBHOOK_LISTEN": "x", "WEBHOOK_TAGS": "!"}, "WEBHOOK_LISTEN is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,6 +92,8 @@ func TestKeyFiles(t *testing.T) {
 		"two lines":       {0o600, testKey + "\n" + testKey, "no key"},
 		"slash":           {0o600, strings.Repeat("a/", 20), "no key"},
 		"huge":            {0o600, strings.Repeat("a", 100_000), "no key"},
+		"one letter":      {0o600, strings.Repeat("k", 43), "1 different characters"},
+		"two letters":     {0o600, strings.Repeat("ab", 43), "2 different characters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,12 +181,12 @@ func TestSecretNeverPrints(t *testing.T) {
 	text, err := json.Marshal(config)
 	must(t, err)
 	var log bytes.Buffer
-	newLogger(&log, 0, config.Key).Info(testKey, "key", config.Key, "config", config, "path", "/infra/"+testKey)
+	newLogger(&log, 0, Secret{testAdminKey}, config.Key).Info(testKey+testAdminKey, "key", config.Key, "config", config, "path", "/infra/"+testKey)
 	printed := string(text) + log.String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x", "%q"} {
 		printed += fmt.Sprintf(verb+verb+verb, config, &config, config.Key)
 	}
-	if strings.Contains(printed, testKey) || strings.Contains(printed, fmt.Sprintf("%x", testKey)) {
+	if strings.Contains(printed, testKey) || strings.Contains(printed, testAdminKey) || strings.Contains(printed, fmt.Sprintf("%x", testKey)) {
 		t.Error(printed)
 	}
 }

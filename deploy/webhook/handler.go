@@ -19,7 +19,8 @@ import (
 // maxBody leaves room for the longest README that Docker Hub puts into its payload.
 const maxBody = 256 << 10
 
-// Handler answers /infra/{deploy_key}, …/status, …/rollback and …/retry. To whoever lacks the key, none of it exists.
+// Handler answers /infra/{deploy_key} to whoever has the deploy key, and /infra/status, /infra/rollback and /infra/retry to
+// whoever sends the admin key. To others, none of it exists.
 type Handler struct {
 	config  *Config
 	queue   *Queue
@@ -31,10 +32,11 @@ type Handler struct {
 
 	accepted, ignored, refused, strangers atomic.Int64
 	wrongKeys                             countedLog
+	guesses                               *Guesses
 }
 
 func newHandler(config *Config, queue *Queue, store *Store, rollout *Rollout, tag func() string, log *slog.Logger) *Handler {
-	return &Handler{config: config, queue: queue, store: store, rollout: rollout, tag: tag, log: log, started: time.Now().UTC()}
+	return &Handler{config: config, queue: queue, store: store, rollout: rollout, tag: tag, log: log, started: time.Now().UTC(), guesses: newGuesses()}
 }
 
 // ServeHTTP checks the key before anything else, so that a stranger learns nothing from method, type or size.
@@ -44,42 +46,51 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recoverPanic(recorder, &route)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	key, action, ok := splitPath(r.URL.Path)
-	if !ok || !h.config.Key.Matches(key) {
+	name, ok := h.admit(r)
+	if !ok {
 		h.strangers.Add(1)
 		h.wrongKeys.log(h.log)
 		notFound(recorder)
 		return
 	}
 	begun := time.Now()
-	switch action {
-	case "":
-		route = "hook"
+	route = name
+	switch route {
+	case "hook":
 		h.hook(recorder, r)
 	case "status":
-		route = action
 		h.status(recorder, r)
 	case "rollback":
-		route = action
 		h.rollback(recorder, r)
 	case "retry":
-		route = action
 		h.retry(recorder, r)
-	default:
-		notFound(recorder)
 	}
 	// The route's name, never the path: the path is the key.
 	h.log.Info("request", "route", route, "method", knownMethod(r.Method), "status", recorder.status, "seconds", time.Since(begun).Seconds())
 }
 
-// splitPath cuts /infra/{key}[/{action}].
-func splitPath(path string) (key, action string, ok bool) {
-	rest, ok := strings.CutPrefix(path, "/infra/")
-	if !ok {
-		return "", "", false
+// admit names the route that a request may take. Docker Hub can only keep an address, so the deploy key stands in the path
+// of the hook; the admin key comes in a header, which proxies do not log. Neither opens what the other does.
+func (h *Handler) admit(r *http.Request) (route string, ok bool) {
+	rest, known := strings.CutPrefix(r.URL.Path, "/infra/")
+	if !known {
+		return "", false
 	}
-	key, action, more := strings.Cut(rest, "/")
-	return key, action, !more || action != ""
+	ours, theirs := h.config.Key, rest
+	route = "hook"
+	if rest == "status" || rest == "rollback" || rest == "retry" {
+		route, ours, theirs = rest, h.config.AdminKey, bearer(r)
+	}
+	return route, h.guesses.Try(clientOf(r), func() bool { return ours.Matches(theirs) })
+}
+
+// bearer is the key of `Authorization: Bearer KEY`, empty without one.
+func bearer(r *http.Request) string {
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(key)
 }
 
 func (h *Handler) hook(w http.ResponseWriter, r *http.Request) {
@@ -254,8 +265,7 @@ func knownMethod(method string) string {
 	return "other"
 }
 
-// countedLog writes at most one line a minute: a flood of guesses must not fill the disk. Guesses are not slowed down
-// beyond that; a key of 32 random bytes is not found by guessing, and a limit would lock out the right caller as well.
+// countedLog writes at most one line a minute: a flood of guesses must not fill the disk.
 type countedLog struct {
 	mu    sync.Mutex
 	count int
@@ -269,6 +279,6 @@ func (c *countedLog) log(log *slog.Logger) {
 	if time.Since(c.last) < time.Minute {
 		return
 	}
-	log.Warn("requests without the deploy key", "count", c.count)
+	log.Warn("requests without a key", "count", c.count)
 	c.count, c.last = 0, time.Now()
 }

@@ -17,9 +17,9 @@ import (
 func (w *world) door() (*httptest.Server, *parts, *Handler) {
 	w.t.Helper()
 	p := w.open()
-	handler := newHandler(p.config, p.queue, p.store, p.rollout, p.worker.tag, newLogger(w.log, p.config.LogLevel, Secret{})) // no redaction: the handler itself must not log it
+	handler := newHandler(p.config, p.queue, p.store, p.rollout, p.worker.tag, newLogger(w.log, p.config.LogLevel)) // no redaction: the handler itself must not log it
 	listener := httptest.NewUnstartedServer(handler)
-	listener.Config = newServer(handler, newLogger(w.log, p.config.LogLevel, Secret{}))
+	listener.Config = newServer(handler, newLogger(w.log, p.config.LogLevel))
 	listener.Start()
 	w.t.Cleanup(listener.Close)
 	return listener, p, handler
@@ -48,6 +48,8 @@ func TestHookRequests(t *testing.T) {
 		"climbing":          {path: "/x/../infra/" + testKey, body: good, code: 404},
 		"slash behind":      {path: "/infra/" + testKey + "/", body: good, code: 404},
 		"unknown action":    {path: "/infra/" + testKey + "/reboot", body: good, code: 404},
+		"an old address":    {method: "GET", path: "/infra/" + testKey + "/status", code: 404},
+		"admin key in path": {path: "/infra/" + testAdminKey, body: good, code: 404},
 		"wrong key, GET":    {method: "GET", path: "/infra/wrong", code: 404},
 		"wrong key, status": {method: "GET", path: "/infra/wrong/status", code: 404},
 		"wrong key, 2 MB":   {path: "/infra/wrong", body: strings.Repeat("x", 2<<20), code: 404},
@@ -135,7 +137,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 	server, _, _ := w.door()
 	seen := map[string]bool{}
 	for _, method := range []string{"GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
-		for _, path := range []string{"/infra/wrong", "/infra/wrong/status", "/infra/wrong/rollback", "/infra/", "/infra", "/", "/favicon.ico", "/health"} {
+		for _, path := range []string{"/infra/wrong", "/infra/wrong/status", "/infra/wrong/rollback", "/infra/status", "/infra/rollback", "/infra/retry", "/infra/", "/infra", "/", "/favicon.ico", "/health"} {
 			request, _ := http.NewRequest(method, server.URL+path, strings.NewReader("{"))
 			response, err := http.DefaultClient.Do(request)
 			must(t, err)
@@ -168,7 +170,7 @@ func TestNoKeyFailsClosed(t *testing.T) {
 	w := newWorld(t)
 	server, p, handler := w.door()
 	handler.config = &Config{Repository: p.config.Repository, Tags: p.config.Tags}
-	for _, path := range []string{"/infra/", "/infra", "/infra//status", "/infra/" + testKey, "/infra//"} {
+	for _, path := range []string{"/infra/", "/infra", "/infra/status", "/infra/rollback", "/infra//status", "/infra/" + testKey, "/infra//"} {
 		response, err := http.Post(server.URL+path, "application/json", strings.NewReader(hookBody(testRepository, "latest")))
 		must(t, err)
 		response.Body.Close()
@@ -211,11 +213,14 @@ func TestWrongKeysDoNotFillTheLog(t *testing.T) {
 			t.Fatalf("got %d", response.StatusCode)
 		}
 	}
-	if lines := strings.Count(w.log.String(), "without the deploy key"); lines != 1 {
+	if lines := strings.Count(w.log.String(), "requests without a key"); lines != 1 {
 		t.Errorf("%d lines", lines)
 	}
-	if response, err := http.Post(server.URL+"/infra/"+testKey, "application/json", strings.NewReader(hookBody(testRepository, "latest"))); err != nil || response.StatusCode != 202 {
-		t.Error("the right key is locked out")
+	request, _ := http.NewRequest("POST", server.URL+"/infra/"+testKey, strings.NewReader(hookBody(testRepository, "latest")))
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Forwarded-For", "203.0.113.7")
+	if response, err := http.DefaultClient.Do(request); err != nil || response.StatusCode != 202 {
+		t.Error("the right key of another client is refused")
 	}
 }
 
@@ -225,7 +230,7 @@ func TestStatus(t *testing.T) {
 	w.installed(oldDigest)
 	server, p, _ := w.door()
 	p.deploy(TriggerHook)
-	response, err := http.Get(server.URL + "/infra/" + testKey + "/status")
+	response, err := admin("GET", server.URL, "status")
 	must(t, err)
 	defer response.Body.Close()
 	var status Status
@@ -236,7 +241,7 @@ func TestStatus(t *testing.T) {
 	if response.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("headers %v", response.Header)
 	}
-	post, err := http.Post(server.URL+"/infra/"+testKey+"/status", "", nil)
+	post, err := admin("POST", server.URL, "status")
 	must(t, err)
 	post.Body.Close()
 	if post.StatusCode != 405 || post.Header.Get("Allow") != "GET, HEAD" {
@@ -250,8 +255,7 @@ func TestRollbackRequests(t *testing.T) {
 	w.installed(oldDigest)
 	server, p, _ := w.door()
 	ask := func(method string) int {
-		request, _ := http.NewRequest(method, server.URL+"/infra/"+testKey+"/rollback", nil)
-		response, err := http.DefaultClient.Do(request)
+		response, err := admin(method, server.URL, "rollback")
 		must(t, err)
 		response.Body.Close()
 		return response.StatusCode
@@ -276,7 +280,7 @@ func TestRetryRequests(t *testing.T) {
 	server, p, _ := w.door()
 	p.deploy(TriggerHook)
 	w.answer(newDigest, nil)
-	response, err := http.Post(server.URL+"/infra/"+testKey+"/retry", "", nil)
+	response, err := admin("POST", server.URL, "retry")
 	must(t, err)
 	response.Body.Close()
 	if waiting := p.queue.Waiting(); response.StatusCode != 202 || len(waiting) != 1 || waiting[0].Trigger != TriggerRetry {

@@ -8,27 +8,34 @@ import (
 	"unicode"
 )
 
-const redacted = "[deploy key]"
+const redacted = "[key]"
 
-// redactor is the last line of defence: whatever a library or a command puts into a log line, the deploy key does not
-// pass. The key holds only characters that JSON leaves alone, and slog writes a record in one call.
+// redactor is the last line of defence: whatever a library or a command puts into a log line, no key passes.
+// A key holds only characters that JSON leaves alone, and slog writes a record in one call.
 type redactor struct {
-	out io.Writer
-	key []byte
+	out  io.Writer
+	keys [][]byte
 }
 
 func (r redactor) Write(line []byte) (int, error) {
-	if len(r.key) > 0 {
-		if _, err := r.out.Write(bytes.ReplaceAll(line, r.key, []byte(redacted))); err != nil {
-			return 0, err
-		}
-		return len(line), nil
+	clean := line
+	for _, key := range r.keys {
+		clean = bytes.ReplaceAll(clean, key, []byte(redacted))
 	}
-	return r.out.Write(line)
+	if _, err := r.out.Write(clean); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
-func newLogger(out io.Writer, level slog.Level, key Secret) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(redactor{out, []byte(key.value)}, &slog.HandlerOptions{Level: level}))
+func newLogger(out io.Writer, level slog.Level, secrets ...Secret) *slog.Logger {
+	r := redactor{out: out}
+	for _, secret := range secrets {
+		if secret.value != "" {
+			r.keys = append(r.keys, []byte(secret.value))
+		}
+	}
+	return slog.New(slog.NewJSONHandler(r, &slog.HandlerOptions{Level: level}))
 }
 
 // shorten makes foreign text fit for a log line or a history entry: printable, one line, bounded. The end is kept, since

@@ -84,7 +84,7 @@ func (m *Main) Run(ctx context.Context) error {
 
 // serve wires the parts together and runs them.
 func (m *Main) serve(stop context.Context, config *Config) error {
-	log := newLogger(m.Stderr, config.LogLevel, config.Key)
+	log := newLogger(m.Stderr, config.LogLevel, config.Key, config.AdminKey)
 	lock, err := lockFile(filepath.Join(config.StateDir, "lock"))
 	if err != nil {
 		return err
@@ -102,6 +102,9 @@ func (m *Main) serve(stop context.Context, config *Config) error {
 		if err := rollout.Adopt(); err != nil {
 			return err
 		}
+	}
+	if config.AdminKey.value == "" {
+		log.Warn("WEBHOOK_ADMIN_KEY_FILE is not set; status, rollback and retry are closed")
 	}
 	queue := newQueue(config.Debounce)
 	worker := newWorker(config, queue, rollout, store, log)
@@ -181,6 +184,9 @@ func (m *Main) printConfig(config *Config) error {
 	if host, _, _ := net.SplitHostPort(config.Listen); host != "localhost" && !net.ParseIP(host).IsLoopback() {
 		fmt.Fprintf(table, "Warning: WEBHOOK_LISTEN %s is open to the network, where the key travels unencrypted; 127.0.0.1 is enough for a tunnel.\n", config.Listen)
 	}
+	if config.AdminKey.value == "" {
+		fmt.Fprintln(table, "Warning: WEBHOOK_ADMIN_KEY_FILE is not set; --status, --rollback and --retry are closed.")
+	}
 	return table.Flush()
 }
 
@@ -194,18 +200,20 @@ Usage:
   crypto-rti-webhook --retry     ask it to forget which digests failed, and to look at the hub now
   crypto-rti-webhook --version   print the version
 
-A hook comes to POST /infra/{deploy_key}. The tag's digest is asked of the hub, pulled, started with
+A hook comes to POST /infra/{deploy_key}; status, rollback and retry need the admin key. The tag's digest is asked of the hub, pulled, started with
 'docker compose up --wait' and asked for a forecast. If any of that fails, the digest before comes back up and stays.
 That digest is not tried again, but by --retry, or by a hook that comes ten minutes later.
 
 To begin:
   install -d -m 0700 /etc/crypto-rti /var/lib/crypto-rti-webhook
-  (umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' > /etc/crypto-rti/deploy-key)
-  export WEBHOOK_REPOSITORY=someone/crypto-rti WEBHOOK_DEPLOY_KEY_FILE=/etc/crypto-rti/deploy-key
-  export WEBHOOK_COMPOSE_FILE=/opt/crypto-rti/compose.yml
+  for name in deploy admin; do
+    (umask 077; head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' > /etc/crypto-rti/$name-key)
+  done
+  export WEBHOOK_REPOSITORY=someone/crypto-rti WEBHOOK_COMPOSE_FILE=/opt/crypto-rti/compose.yml
+  export WEBHOOK_DEPLOY_KEY_FILE=/etc/crypto-rti/deploy-key WEBHOOK_ADMIN_KEY_FILE=/etc/crypto-rti/admin-key
   crypto-rti-webhook --check && crypto-rti-webhook
 The compose file must say  image: ${CRYPTO_RTI_IMAGE}  for the service. Give Docker Hub the address
-https://YOUR.HOST/infra/THE-KEY under the repository's webhooks.
+https://YOUR.HOST/infra/THE-DEPLOY-KEY under the repository's webhooks.
 
 Settings are environment variables:
 `

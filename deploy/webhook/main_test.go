@@ -307,14 +307,14 @@ func TestServerAndItsCommands(t *testing.T) {
 		t.Errorf("--retry: %v\n%s", err, out)
 	}
 	eventually(t, "the new digest once more", func() bool { return s.status(t).Good.Digest == newDigest })
-	w.file("key", strings.Repeat("another-key-", 4))
+	w.file("admin-key", strings.Repeat("another-key-", 4))
 	if _, err = run1(w, "--status"); err == nil || !strings.Contains(err.Error(), "restart it after changing the key") {
 		t.Errorf("another key: %v", err)
 	}
-	w.file("key", testKey)
+	w.file("admin-key", testAdminKey)
 	must(t, s.halt())
 	_, err = run1(w, "--status")
-	if err == nil || !strings.Contains(err.Error(), "no webhook server answers") || strings.Contains(err.Error(), testKey) {
+	if err == nil || !strings.Contains(err.Error(), "no webhook server answers") || strings.Contains(err.Error(), testAdminKey) {
 		t.Errorf("no server: %v", err)
 	}
 	w.env["WEBHOOK_STATE_DIR"] = filepath.Join(w.dir, "compose")

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 
 const (
 	testKey        = "correct-horse-battery-staple.0123456789~_"
+	testAdminKey   = "another-horse-and-another-staple.987654~_"
 	testRepository = "someone/crypto-rti"
 )
 
@@ -69,12 +70,14 @@ func newWorld(t *testing.T) *world {
 	must(t, os.Symlink(docker, filepath.Join(dir, "bin", "docker")))
 	w.file("compose/compose.yml", "services: {service: {image: \"${CRYPTO_RTI_IMAGE}\"}}\n")
 	w.file("key", testKey+"\n")
+	w.file("admin-key", testAdminKey+"\n")
 	hub := httptest.NewServer(http.HandlerFunc(w.serveHub))
 	service := httptest.NewServer(http.HandlerFunc(w.serveService))
 	t.Cleanup(func() { hub.CloseClientConnections(); hub.Close(); service.CloseClientConnections(); service.Close() })
 	w.env = map[string]string{
 		"WEBHOOK_LISTEN": "127.0.0.1:0", "WEBHOOK_REPOSITORY": testRepository, "WEBHOOK_DEPLOY_KEY_FILE": filepath.Join(dir, "key"),
-		"WEBHOOK_COMPOSE_FILE": filepath.Join(dir, "compose/compose.yml"), "WEBHOOK_STATE_DIR": filepath.Join(dir, "state"),
+		"WEBHOOK_ADMIN_KEY_FILE": filepath.Join(dir, "admin-key"),
+		"WEBHOOK_COMPOSE_FILE":   filepath.Join(dir, "compose/compose.yml"), "WEBHOOK_STATE_DIR": filepath.Join(dir, "state"),
 		"WEBHOOK_DOCKER": filepath.Join(dir, "bin/docker"), "WEBHOOK_HUB_URL": hub.URL, "WEBHOOK_SERVICE_URL": service.URL,
 		"WEBHOOK_DEBOUNCE": "50ms", "WEBHOOK_HUB_TIMEOUT": "10s", "WEBHOOK_UP_TIMEOUT": "20s", "WEBHOOK_PULL_TIMEOUT": "20s",
 		"WEBHOOK_SMOKE_TIMEOUT": "2s", "WEBHOOK_POLL_INTERVAL": "0", "WEBHOOK_LOG_LEVEL": "debug",
@@ -198,7 +201,7 @@ type parts struct {
 func (w *world) open() *parts {
 	w.t.Helper()
 	config := w.config()
-	log := newLogger(w.log, config.LogLevel, config.Key)
+	log := newLogger(w.log, config.LogLevel, config.Key, config.AdminKey)
 	store, fresh, corrupt, err := openStore(config.stateFile(), writeAtomic)
 	must(w.t, err)
 	if corrupt != nil {
@@ -298,12 +301,22 @@ func (s *server) post(t *testing.T, body string) int {
 
 func (s *server) status(t *testing.T) Status {
 	t.Helper()
-	response, err := http.Get(s.url + "/infra/" + testKey + "/status")
+	response, err := admin("GET", s.url, "status")
 	must(t, err)
 	defer response.Body.Close()
 	var status Status
 	must(t, json.NewDecoder(response.Body).Decode(&status))
 	return status
+}
+
+// admin sends a request with the admin key.
+func admin(method, url, action string) (*http.Response, error) {
+	request, err := http.NewRequest(method, url+"/infra/"+action, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+testAdminKey)
+	return http.DefaultClient.Do(request)
 }
 
 // hookBody is what Docker Hub sends, as its documentation shows it.
