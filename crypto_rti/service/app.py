@@ -696,7 +696,8 @@ def serve(
         if settings.service_workers > 1:
             _serve_together(settings, reachable, listener)
             return
-        app.state.watchdog_seconds = settings.watchdog_seconds
+        if threading.current_thread() is threading.main_thread():  # No other one can arm it
+            app.state.watchdog_seconds = settings.watchdog_seconds
         server = make_server(app, settings)
         with _ending_quietly(server):
             server.run(sockets=[listener])

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['log', 'OWN_FILES', 'MALFORMED', 'TOO_SLOW', 'BODY_TOO_LARGE', 'HEAD_TOO_LARGE', 'FULL', 'SILENT', 'UNREAD', 'EVICTED',
-           'BUFFERED', 'HELD', 'WRITE_BUFFER', 'open_files', 'raise_file_limit', 'Limits', 'plan_backlog',
-           'plan_limits', 'warn_of_limits', 'Refusal', 'Connections', 'make_room', 'refuse', 'account', 'feed', 'look',
-           'BoundedProtocol']
+           'BUFFERED', 'REASONS', 'SPARE', 'LINGER', 'HELD', 'WRITE_BUFFER', 'open_files', 'raise_file_limit', 'Limits',
+           'plan_backlog', 'plan_limits', 'warn_of_limits', 'Refusal', 'Connections', 'make_room', 'refuse', 'account',
+           'feed', 'look', 'BoundedProtocol']
 
 # %% ../../nbs/68a_service.connections.ipynb #5fdc7739
 import logging
@@ -61,7 +61,7 @@ class Limits:
 
     connections: int = 4096
     streams: int = 2000  # Of the connections
-    request_bytes: int = 16_384  # Of one request, head and body
+    request_bytes: int = 32_768  # Of one request, head and body
     headers: int = 100  # Of one request
     request_seconds: float = 10.0  # Until a request must have arrived in full
     unread_seconds: float = 30.0  # For which a client may take in nothing of an answer
@@ -123,6 +123,9 @@ HEAD_TOO_LARGE = _refusal("too large", 431, "The head of the request is too larg
 FULL = _refusal("full", 503, "All connections are in use; try again later.", retry_after="5")
 SILENT, UNREAD, EVICTED, BUFFERED = (Refusal(reason, b"") for reason in ("silent", "unread", "evicted", "buffered"))
 
+REASONS = ("malformed", "too slow", "too large", "full", "silent", "unread", "evicted", "buffered")
+"All reasons for which a connection is closed."
+
 # %% ../../nbs/68a_service.connections.ipynb #aa8a40f6
 @dataclass
 class Connections:
@@ -130,7 +133,7 @@ class Connections:
 
     limits: Limits = field(default_factory=Limits)
     open: "set[Any]" = field(default_factory=set, repr=False)  # Of `BoundedProtocol`, kept by uvicorn
-    refused: Counter[str] = field(default_factory=Counter)  # Closed because of a limit, by reason
+    refused: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))  # Closed because of a limit, by reason
     buffered: int = 0  # Bytes that clients have sent or left unread and that are held in memory
     told: dict[str, float] = field(default_factory=dict, repr=False)  # When a reason was last logged, on the monotonic clock
 
@@ -155,21 +158,26 @@ def make_room(
         refuse(one, EVICTED)
     return bool(waiting)
 
-# %% ../../nbs/68a_service.connections.ipynb #5922a7a6
+# %% ../../nbs/68a_service.connections.ipynb #b6704c71
+SPARE, LINGER = 65_536, 1.0
+"Bytes and seconds for which a client that is told why it is refused may go on sending; a connection that is closed at once could lose the answer."
+
+
 def refuse(
     one: "BoundedProtocol",
     why: Refusal,
 ) -> None:
     "Close a connection because of a limit."
-    newest = one.cycle is not None and one.cycle.scope is one.scope  # Whether the head of the newest request is complete
-    untouched = one.running is one.cycle and newest and not one.running.response_started if one.answering else not newest
+    own_body = one.head and one.running is one.cycle and not one.running.response_started
     one.door.note(why.reason)
     one.held, one.received = b"", 0
-    if one.answering:
-        one.running.disconnected = True  # It writes nothing any more
-    if why.answer and untouched:
+    if why.answer and one.spare is None and (own_body if one.answering else not one.head):
+        if one.answering:
+            one.running.disconnected = True  # It writes nothing any more
+        one.spare = SPARE
         one.transport.write(why.answer)
-        one.transport.close()
+        one.transport.write_eof()
+        one.loop.call_later(LINGER, one.transport.abort)
     else:
         one.transport.abort()
 
@@ -207,7 +215,7 @@ def feed(
             position = size
         one.received += position - start
         if one.received > limit:
-            refuse(one, BODY_TOO_LARGE if one.cycle is not None and one.cycle.scope is one.scope else HEAD_TOO_LARGE)
+            refuse(one, BODY_TOO_LARGE if one.head else HEAD_TOO_LARGE)
             return size
         try:
             one.parser.feed_data(data if position - start == size else memoryview(data)[start:position])
@@ -253,6 +261,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.door.open = self.connections
         self.opened = self.loop.time()
         self.received = 0  # Bytes of the request that has not arrived in full
+        self.head = False  # Whether the head of that request is complete
+        self.spare: int | None = None  # Bytes that are still read, and ignored, after a refusal
         self.held, self.position = b"", 0  # What arrived behind the request that is being answered, and how much of it is parsed
         self.fault = MALFORMED  # Why the parser stops
         self.running: Any = None  # The cycle that is being answered, or was last
@@ -298,6 +308,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        if self.spare is not None:
+            self.spare -= len(data)
+            if self.spare < 0:
+                self.transport.abort()
+            return
         position = feed(self, data) if not self.held else 0
         if position < len(data):
             self.held, self.position = self.held[self.position :] + data[position:], 0
@@ -311,9 +326,10 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many headers")
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
         super().on_headers_complete()
+        self.head = True
 
     def on_message_complete(self) -> None:
-        self.received = 0
+        self.received, self.head = 0, False
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:

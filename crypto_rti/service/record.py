@@ -303,7 +303,8 @@ async def measured_accuracy(
             record.scores.put(key, answer)
         return answer
 
-    return record.scores.get(key) or await record.scoring.share(key, score)
+    kept = record.scores.get(key)
+    return await record.scoring.share(key, score) if kept is None else kept
 
 # %% ../../nbs/65_service.record.ipynb #42367117
 def _measure(service: Service, coin: str, model: Model, days: int | None, mode: Any) -> bytes:
@@ -413,4 +414,5 @@ async def told_history(
             record.histories.put(key, answer)
         return answer
 
-    return record.histories.get(key) or await record.reading.share(key, tell)
+    kept = record.histories.get(key)
+    return await record.reading.share(key, tell) if kept is None else kept

@@ -91,7 +91,7 @@ class SharedWork:
         if flight is None:
             if len(self.flights) >= self.most:
                 raise BusyError(f"{self.most} other questions of this kind are being answered; try again in a moment")
-            flight = self.flights[key] = _Flight(asyncio.ensure_future(work()))  # type: ignore[arg-type]
+            flight = self.flights[key] = _Flight(asyncio.ensure_future(work()))
             flight.task.add_done_callback(partial(self._done, key, flight))
         flight.waiting += 1
         try:
