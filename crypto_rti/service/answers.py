@@ -287,7 +287,7 @@ def remember(
 # %% ../../nbs/64_service.answers.ipynb #adc3246d
 def _moved_on(service: Service, query: bytes) -> Answer | None:
     "Find an answer in the generation before, and take it into the new one."
-    answer = service.older.pop(query, None)
+    answer = service.older.get(query)
     if answer is not None and len(service.answers) < ANSWERS_KEPT:
         service.answers[query] = answer
     return answer
