@@ -128,7 +128,17 @@ class Watched:
 
     def __init__(self, before):
         self.before = self.peak = self.after = before
-        self.answers = []
+        self.answers, self.begun = [], time.monotonic()
+
+    @property
+    def enough(self):
+        """Whether there are as many answers as a percentile needs; a service that is gone gives none."""
+        return len(self.answers) >= 20 or self.peak > TOO_MUCH or time.monotonic() > self.begun + 60
+
+    def wait(self):
+        """Go on until there are enough."""
+        while not self.enough:
+            time.sleep(0.05)
 
     @property
     def p99(self):

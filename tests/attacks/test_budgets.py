@@ -65,7 +65,7 @@ def test_endless_headers(service, attack):
     def flood(name):
         begin, again = floods[name]
         end, taken[name] = time.monotonic() + 2, []
-        while time.monotonic() < end or not taken[name]:
+        while time.monotonic() < end or not seen.enough:
             with service.open() as line, contextlib.suppress(OSError):
                 line.sendall(begin)
                 taken[name].append(pour(line, again, max(1, end - time.monotonic()), 400_000_000))
@@ -83,6 +83,7 @@ def test_pipelined_requests_that_nobody_reads(service, attack):
         lines = [stack.enter_context(service.open()) for _ in range(20)]
         others = [GET.replace(b"/health/live", path) * 500 for path in (b"/metrics", b"/api/history?coin=BTC-USD&hours=720", b"/health/ready")]
         side_by_side(*(partial(pour, line, others[min(number, 2)], 3) for number, line in enumerate(lines)))
+        seen.wait()
         during = memory(service.pid)
         with service.open() as line:
             line.sendall(GET * 300 + GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
@@ -132,7 +133,7 @@ def test_streams_that_nobody_reads(service, attack):
             line = stack.enter_context(service.open())
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             line.sendall(b"GET /api/stream?coin=BTC-USD HTTP/1.1\r\nhost: x\r\n\r\n" + GET * (number % 50))
-        time.sleep(2)
+        seen.wait()
         assert service.get("/api/predict?coin=BTC-USD", patience=60)[0] == 200
     seen.check()
     attack("200 streams, never read", before="not measured", after=seen.told)
