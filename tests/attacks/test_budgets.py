@@ -161,7 +161,7 @@ def test_varied_days(service, attack):
         service.until(lambda: service.get(f"{ask}77", patience=60)[0] == 200)
         waited = service.clock() - begun
     assert waited < 2000 + 20 * alone, (waited, alone)
-    assert set(statuses) <= {200, 503} and statuses.count(200) > 8, statuses
+    assert set(statuses) <= {200, 503} and statuses.count(200) >= 4, statuses
     seen.check(growth=40)
     after = f"others wait {max(0, waited) / 1000:.1f} s; {seen.told}"
     attack("days= varied, then 400 requests abandoned", before="254 to 1,092 MB; others waited 25 s", after=after)
