@@ -146,7 +146,8 @@ def full(tmp_path: Path) -> Metrics:
     shot = Snapshot(
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
-        readers=4, slow_readers=1, recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, shelf=shelf,
+        readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
+        recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, shelf=shelf,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)
     asyncio.run(ask(Observe(answer, metrics, ["/api/predict"]), "/api/predict"))

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ERROR_TABLE', 'BUG', 'router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 'ModelName', 'Days', 'Mode', 'Hours',
            'StreamFrom', 'LastEventId', 'PAGE', 'DESCRIPTION', 'ServiceError', 'TooManyReadersError', 'ErrorRule',
-           'Problem', 'find_rule', 'on_error', 'get_service', 'on_http_error', 'on_invalid', 'FrontDoor',
-           'KnownTransport', 'pass_on', 'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText',
-           'get_stream', 'get_coins', 'get_models', 'describe_models', 'live', 'ready', 'find_problems',
-           'take_snapshot', 'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server',
-           'announce', 'check_offer', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
+           'Problem', 'find_rule', 'on_error', 'get_service', 'on_http_error', 'on_invalid', 'FrontDoor', 'pass_on',
+           'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText', 'check_readers', 'get_stream',
+           'get_coins', 'get_models', 'describe_models', 'live', 'ready', 'find_problems', 'take_snapshot',
+           'get_metrics', 'docs_page', 'get_docs', 'make_app', 'reach', 'open_socket', 'make_server', 'announce',
+           'check_offer', 'serve', 'make_worker', 'RunningService', 'running_service', 'predict_once']
 
 # %% ../../nbs/69_service.app.ipynb #af92d3cb
 import asyncio
@@ -49,6 +49,7 @@ from ..processes import end_with_parent
 from ..settings import CryptoRTIError, Settings, load_settings, settings_environment
 from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
+from .connections import BoundedProtocol, Connections, open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
 from .contract import ScoredForecast
 from .feed import ANY, CLOCK, doubted_products, doubts, follow_prices, keep_fresh, log
@@ -58,8 +59,10 @@ from .operations import secrets_of
 from .page import Page, find_page, missing_page, read_page
 from .predict import Shelf
 from .record import Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record, told_history
-from .stream import TRANSPORT, EventStream, Hub
+from .sharing import BusyError
+from .stream import EventStream, Hub
 from .stream import close_hub, keep_telling_forecasts, keep_telling_prices, open_stream
+from .watchdog import armed, keep_beating
 
 # %% ../../nbs/69_service.app.ipynb #d89e3da3
 class ServiceError(CryptoRTIError, RuntimeError):
@@ -93,6 +96,7 @@ ERROR_TABLE = (
     ErrorRule(BundleError, 503, "Model failed", "The model cannot answer; choose another model_name."),
     ErrorRule(LedgerError, 503, "Ledger not available", "What was forecast cannot be looked up now; try again later."),
     ErrorRule(TooManyReadersError, 503, "Too many readers"),
+    ErrorRule(BusyError, 503, "Too busy"),
     ErrorRule(IntervalError, 503, "Model failed", "The model's intervals cannot be computed; choose another model_name."),
 )
 "Every error a caller may cause or meet, most special first."
@@ -166,18 +170,6 @@ class FrontDoor:
             await send({"type": "http.response.body", "body": hit[1]})
         else:
             await pass_on(self.app, scope, receive, send)
-
-# %% ../../nbs/69_service.app.ipynb #43fb4a01
-class KnownTransport:
-    "ASGI middleware: lets a stream know the connection that it may have to drop."
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") == "/api/stream":
-            scope[TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
-        await self.app(scope, receive, send)
 
 # %% ../../nbs/69_service.app.ipynb #1d4f713f
 async def pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -258,8 +250,8 @@ Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any
 async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "all", mode: Mode = "hour") -> Response:
     "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest."
     check_query(request, "coin", "model_name", "days", "mode")
-    accuracy = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
-    return Response(AccuracyAnswer(accuracy=accuracy).model_dump_json(), media_type="application/json")
+    answer = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
+    return Response(answer, media_type="application/json")
 
 # %% ../../nbs/69_service.app.ipynb #9ce926a1
 Hours = Annotated[str, Query(description="How many hours back, 1 to 720", examples=["24"])]
@@ -283,18 +275,27 @@ class EventText(Response):
     media_type = EventStream.media_type
 
 # %% ../../nbs/69_service.app.ipynb #50f598e5
+def check_readers(
+    hub: Hub,
+    most: int,  # Readers at the same time
+) -> None:
+    "Raise `TooManyReadersError` where another reader is one too many."
+    if hub.closing or hub.readers >= most:
+        raise TooManyReadersError(f"{hub.readers} readers are all that this service takes; come back later")
+
+
 @router.get("/api/stream", response_class=EventText, responses=_problems, tags=["forecasts"])
 async def get_stream(
     request: Request, coin: Coin, model_name: ModelName = "champion", time_from: StreamFrom = "now", last_event_id: LastEventId = ""
 ) -> Response:
     "Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer) and scored (a ScoredForecast)."
     check_query(request, "coin", "model_name", "time_from", "last_event_id")
-    service, hub = get_service(request), request.app.state.hub
+    service, hub, most = get_service(request), request.app.state.hub, request.app.state.connections.limits.streams
     if time_from not in ("now", forecasting.ROLLING):
         raise forecasting.ParameterError(f"time_from={forecasting.shown(time_from)} is not allowed in a stream: give now or {forecasting.ROLLING}")
-    if hub.closing or hub.readers >= service.settings.stream_readers:
-        raise TooManyReadersError(f"{hub.readers} readers are all that this service takes; come back later")
+    check_readers(hub, most)
     result, _ = await predict_at(service, coin, time_from, model_name)
+    check_readers(hub, most)  # Many may have waited for the same candles
     if request.scope.get("head"):
         return EventText()
     return open_stream(service, hub, result, model_name, time_from, request.headers.get("last-event-id", last_event_id))
@@ -400,7 +401,8 @@ def take_snapshot(
         trades_refused=feed.trades_refused, times_doubted=feed.clock.doubted, clock_doubted=bool(feed.clock.odd),
         clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=record.removed,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
-        readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
+        readers=hub.readers, slow_readers=hub.cut_off,
+        connections=len(app.state.connections.open), connections_refused=app.state.connections.refused, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
     )  # fmt: skip
 
 # %% ../../nbs/69_service.app.ipynb #735dc181
@@ -475,6 +477,7 @@ def make_app(
         docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan,
     )  # fmt: skip
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
+    app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
     app.add_middleware(FrontDoor, service=service)
     app.state.page = read_page(find_page(settings.page))
@@ -482,7 +485,6 @@ def make_app(
         app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
     add_operations(app, app.state.metrics, settings)
-    app.add_middleware(KnownTransport)
     for error, handler in ((CryptoRTIError, on_error), (HTTPException, on_http_error), (RequestValidationError, on_invalid)):
         app.add_exception_handler(error, handler)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -490,10 +492,11 @@ def make_app(
 
 # %% ../../nbs/69_service.app.ipynb #90752dc9
 @contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the server hands to its protocol
     "Keep candles, prices, models, the record and the stream current while the application runs."
     service, record, hub = app.state.service, app.state.record, app.state.hub
     loop = app.state.loop = asyncio.get_running_loop()
+    warn_of_limits(app.state.connections.limits, service.settings, open_files())
     await open_record(service, record)
     work = {
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
@@ -503,16 +506,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         "price stream": lambda: keep_telling_prices(service, hub),
         "forecast stream": lambda: keep_telling_forecasts(service, hub, record),
         **({"metrics": lambda: keep_counting(app.state.metrics)} if app.state.metrics.shared else {}),
+        **({"watchdog": lambda: keep_beating(app.state.watchdog_seconds)} if app.state.watchdog_seconds else {}),
     }
     tasks = [asyncio.create_task(_supervise(name, one)) for name, one in work.items()]
     gc.freeze()  # What is there now stays; collecting it again and again would stop answers for a tenth of a second
     try:
-        with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)):
-            yield
+        with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)), armed(app.state.watchdog_seconds):
+            yield {"connections": app.state.connections}
     finally:
         for task in [*tasks, *service.feed.flights.values()]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        record.scoring.close()
+        record.reading.close()
         await asyncio.to_thread(close_record, service)
         await service.feed.client.__aexit__(None, None, None)
 
@@ -608,6 +614,8 @@ def open_socket(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for option, size in ((socket.SO_RCVBUF, 32_768), (socket.SO_SNDBUF, 131_072)):  # Of each connection; requests are small, and what nobody reads uses memory too
+        listener.setsockopt(socket.SOL_SOCKET, option, size)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a reader that is gone without a word, or takes nothing in, is dropped after so many milliseconds
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     try:
@@ -626,9 +634,10 @@ def make_server(
     settings: Settings,
     log_level: str | None = None,  # By default that of the settings
 ) -> uvicorn.Server:
-    "The server: uvloop and httptools, ten seconds to finish what it has begun."
+    "The server: uvloop and a bounded httptools, ten seconds to finish what it has begun. A hung worker ends by itself before uvicorn's supervisor ends it."
     return uvicorn.Server(uvicorn.Config(
-        app, factory=isinstance(app, str), loop="uvloop", http="httptools", ws="none", lifespan="on", log_level=(log_level or settings.log_level).lower(),
+        app, factory=isinstance(app, str), loop="uvloop", http=BoundedProtocol, ws="none", backlog=plan_backlog(open_files()),
+        timeout_worker_healthcheck=max(5, math.ceil(settings.watchdog_seconds) + 10), lifespan="on", log_level=(log_level or settings.log_level).lower(),
         access_log=False, log_config=None, server_header=False, proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies), timeout_graceful_shutdown=10, workers=settings.service_workers,
     ))  # fmt: skip
@@ -679,6 +688,7 @@ def serve(
     "Run the service until SIGINT or SIGTERM; raise `ServiceError` when it cannot start."
     check_offer(settings, source or parse_source(settings.source))
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
+    raise_file_limit()
     listener = open_socket(settings.host, settings.port, any_port)
     with contextlib.closing(listener), reach(settings, source) as reachable:
         app = make_app(settings, reachable)
@@ -689,6 +699,8 @@ def serve(
         if settings.service_workers > 1:
             _serve_together(settings, reachable, listener)
             return
+        if threading.current_thread() is threading.main_thread():  # No other one can arm it
+            app.state.watchdog_seconds = settings.watchdog_seconds
         server = make_server(app, settings)
         with _ending_quietly(server):
             server.run(sockets=[listener])
@@ -702,7 +714,10 @@ def make_worker() -> FastAPI:
     if (supervisor := multiprocessing.parent_process()) is not None and supervisor.pid is not None:
         end_with_parent(supervisor.pid, patience=2.0)
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
-    return make_app(settings, parse_source(settings.source))
+    raise_file_limit()
+    app = make_app(settings, parse_source(settings.source))
+    app.state.watchdog_seconds = settings.watchdog_seconds
+    return app
 
 
 def _serve_together(settings: Settings, source: Source, listener: socket.socket) -> None:

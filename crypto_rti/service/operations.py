@@ -53,6 +53,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..data.candles import TimeError, to_unix
 from .ledger import Recorder
 from .predict import Shelf, choose_model, model_names
+from .stream import TRANSPORT
 from ..settings import CryptoRTIError, Settings
 
 # %% ../../nbs/67_service.operations.ipynb #5046d63f
@@ -307,6 +308,8 @@ class Snapshot:
     lookups: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # By memory (`answers`, `forecasts`): found and not found, in total
     readers: int = 0  # Of the stream
     slow_readers: int = 0  # Dropped because they did not keep up, in total
+    connections: int = 0  # That are open
+    connections_refused: Mapping[str, int] = field(default_factory=dict)  # Closed because of a limit, by reason, in total
     recorder: Recorder | None = None  # What writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, as `ledger.accuracy` gives them
     shelf: Shelf | None = None  # The models
@@ -324,6 +327,7 @@ TOTALS = {
     "cache_hits": ("Look-ups that found what they wanted in memory", ("cache",)),
     "cache_misses": ("Look-ups that did not", ("cache",)),
     "stream_slow_readers": ("Stream readers dropped because they did not keep up", ()),
+    "connections_refused": ("Connections that were closed because of a limit", ("reason",)),
     "ledger_forecasts": ("Forecasts handed to the ledger, by what became of them", ("outcome",)),
 }
 "Name -> help and labels of what only rises."
@@ -331,6 +335,7 @@ TOTALS = {
 LEVELS = {
     "http_requests_in_progress": ("Requests that are being answered, streams among them", (), "livesum"),
     "stream_readers": ("Readers of the stream", (), "livesum"),
+    "connections": ("Connections that are open", (), "livesum"),
     "upstream_away": ("1 while the exchange cannot be reached", (), "livemax"),
     "clock_doubted": ("1 while the exchange's clock contradicts what was known", (), "livemax"),
     "clock_offset_seconds": ("Seconds by which the exchange's clock is ahead of this machine's", (), "livemax"),
@@ -376,6 +381,8 @@ def read_totals(
         yield "cache_hits", (cache,), found
         yield "cache_misses", (cache,), missed
     yield "stream_slow_readers", (), shot.slow_readers
+    for reason, count in shot.connections_refused.items():
+        yield "connections_refused", (reason,), count
     if shot.recorder is not None:
         for outcome in ("written", "repeated", "refused", "dropped"):
             yield "ledger_forecasts", (outcome,), getattr(shot.recorder, outcome)
@@ -386,6 +393,7 @@ def read_levels(
 ) -> Iterator[Sample]:
     "Read what rises and falls; a coin served without any candles or forecast is infinitely late, so that an alert sees it."
     yield "stream_readers", (), shot.readers
+    yield "connections", (), shot.connections
     yield "upstream_away", (), shot.away
     yield "clock_doubted", (), shot.clock_doubted
     yield "clock_offset_seconds", (), shot.clock_offset
@@ -623,6 +631,11 @@ class Observe:
             await self.app(scope, receive, sending)
         except ClientDisconnect:
             pass
+        except asyncio.CancelledError:
+            transport = scope.get(TRANSPORT)
+            if transport is None or not transport.is_closing():
+                raise
+            # The client has left, so the server has cancelled the work for it; there is nobody to tell.
         except Exception:
             if begun:
                 self.metrics.cut.labels(self.route(scope)).inc()
