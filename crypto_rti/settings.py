@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Words', 'SECRETS', 'Folder', 'Database', 'ADDRESSES', 'CryptoRTIError', 'SettingsError', 'sqlite_url', 'sqlite_path',
-           'split_address', 'add_credentials', 'Settings', 'load_settings', 'mask_credentials', 'describe_settings',
-           'settings_environment', 'secrets_of', 'mask', 'is_special', 'atomic_file', 'write_atomic', 'write_json']
+           'split_address', 'add_credentials', 'login_options', 'Settings', 'load_settings', 'mask_credentials',
+           'describe_settings', 'settings_environment', 'secrets_in', 'secrets_of', 'mask', 'is_special', 'atomic_file',
+           'write_atomic', 'write_json']
 
 # %% ../nbs/00_settings.ipynb #cee33a3b
 import base64
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -146,6 +147,15 @@ def add_credentials(
     hidden, (scheme, _, target) = rest.partition("?")[2], address.partition("://")
     joined = f"{target}{'&' if '?' in target else '?'}{hidden}" if hidden else target
     return f"{scheme}://{login}{'@' if login else ''}{joined}"
+
+# %% ../nbs/00_settings.ipynb #8e622a9d
+def login_options(
+    complete: str,  # An address, perhaps with credentials
+) -> dict[str, Any]:  # `auth` and `params` of httpx's clients
+    "Write the credentials of an address as options of an HTTP client."
+    login, rest = _split_login(split_address(complete)[1].partition("://")[2])
+    user, _, password = login.partition(":")
+    return {"auth": (unquote(user), unquote(password)) if login else None, "params": parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
 
 # %% ../nbs/00_settings.ipynb #6e1e5e65
 ADDRESSES = ("source", "registry_uri", "coinbase_url", "coinbase_feed_url", "ledger_url")
@@ -298,17 +308,22 @@ def _plain(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 # %% ../nbs/00_settings.ipynb #83b50ca6
+def secrets_in(
+    complete: str,  # An address with credentials, or any other
+) -> set[str]:
+    "Collect user and password, token and secret options of an address, each as it is written there and as it is sent."
+    login, rest = _split_login(split_address(complete)[1].partition("://")[2])
+    password = login.partition(":")[2] or login  # A token may stand where others write the user
+    values = [option.partition("=")[2] or option for option in rest.partition("?")[2].split("&")]
+    found = {form for value in (login if ":" in login else "", password, *values) for form in (value, unquote(value))}
+    return (found | {base64.b64encode(unquote(login).encode()).decode()} if login else found) - {""}
+
+
 def secrets_of(
     settings: Settings,
 ) -> list[str]:  # Longest first
     "Collect what must not appear in a text: the keys of the API, and the credentials of addresses."
-    found = {key.get_secret_value() for key in settings.api_keys}
-    for complete in (word.get_secret_value() for word in settings.credentials):
-        login, rest = _split_login(complete.partition("://")[2])
-        password = login.partition(":")[2] or login  # A token may stand where others write the user
-        values = [option.partition("=")[2] or option for option in rest.partition("?")[2].split("&")]
-        found |= {form for value in (login if ":" in login else "", password, *values) for form in (value, unquote(value))}
-        found |= {base64.b64encode(unquote(login).encode()).decode()} if login else set()
+    found = {key.get_secret_value() for key in settings.api_keys}.union(*(secrets_in(word.get_secret_value()) for word in settings.credentials))
     return sorted(found - {""}, key=len, reverse=True)
 
 

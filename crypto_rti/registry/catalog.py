@@ -36,6 +36,7 @@ from ..data.candles import HOUR, to_iso, to_unix
 from ..features import MEDIAN, QUANTILES, Dataset, to_prices
 from ..numbers import format_price
 from ..errors import named_errors, suggest
+from ..parsing import ParseError, parse_json
 from ..settings import CryptoRTIError, Settings, mask_credentials, sqlite_path
 from ..evaluation.drift import Bins, fit_bins, judge_drift
 from ..evaluation.intervals import ConformalState, follow, known_at, state_at
@@ -295,8 +296,8 @@ def _to_tag(
 def _from_tag(text: str | None) -> Any:
     "Read facts back; `None` where there are none, or where an earlier release cut the text."
     try:
-        return json.loads(text or "null")
-    except ValueError:
+        return parse_json(text or "null")
+    except ParseError:
         return None
 
 # %% ../../nbs/51_registry.catalog.ipynb #191bb4e5
