@@ -61,20 +61,29 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise PipelineError(f"there is no notebook {notebook}") from None
     except (ParseError, KeyError, TypeError):
-        raise PipelineError(f"{notebook} is not a notebook that can be read; restore it from git") from None
+        cells = [{}]
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) and "source" in cell for cell in cells):
+        raise PipelineError(f"{notebook} is not a notebook that can be read; restore it from git")
     return cells
 
 
 def _source(cell: dict[str, Any]) -> str:
     "The text of a cell, which a file may hold as one string or as lines."
-    return "".join(cell["source"])
+    return "".join(map(str, cell["source"]))
+
+
+def _tags(cell: dict[str, Any]) -> list[Any]:
+    "The tags of a cell."
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return tags if isinstance(tags, list) else []
 
 # %% ../nbs/70_pipeline.ipynb #bb757b4d
 def read_parameters(
     notebook: Path,  # An .ipynb file
 ) -> dict[str, Any]:  # Default by name, in the order of the cell
     "Read what a notebook can be given; raise `ParameterError` unless one cell says so in plain assignments."
-    tagged = [cell for cell in _cells(notebook) if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    tagged = [cell for cell in _cells(notebook) if "parameters" in _tags(cell)]
     name = Path(notebook).name
     if len(tagged) != 1:
         raise ParameterError(f"{name} has {len(tagged)} cells tagged `parameters`, not one; tag the cell that holds the defaults, and no other")

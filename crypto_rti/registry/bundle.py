@@ -31,7 +31,7 @@ from ..evaluation.intervals import ConformalState, IntervalError
 from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, computations, features_signature, shrink_quantiles
 from ..errors import check_folder, explain_os, named_errors, suggest
 from ..processes import hold_lock
-from ..parsing import parse_json
+from ..parsing import check_finite, parse_json
 from ..settings import CryptoRTIError, login_options, split_address, write_atomic, write_json
 
 # %% ../../nbs/50_registry.bundle.ipynb #82e59f32
@@ -123,7 +123,7 @@ def _parse_manifest(
 ) -> Manifest:
     "Read a manifest; refuse a newer format before looking at anything else."
     try:
-        values = parse_json(text)
+        values = check_finite(parse_json(text))
         newer = int(values.get("format", 0)) > FORMAT
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise BundleCorruptError(f"{where}: manifest.json cannot be read; write or pull the bundle again") from None
@@ -366,7 +366,7 @@ class Index(BaseModel):
 def _parse_index(text: bytes, name: str) -> Index:
     "Read the index of one model."
     try:
-        index = Index(**parse_json(text))
+        index = Index(**check_finite(parse_json(text)))
     except (ValueError, TypeError):
         raise BundleCorruptError(f"{name}/index.json cannot be read; promote or pull again") from None
     if index.name != name:

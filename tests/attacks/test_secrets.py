@@ -1,7 +1,6 @@
 """A password in an address: it reaches the server that demands it, and nothing else. The retraining is in `tests/test_pipeline.py`."""
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from demanding import FORMS, CommandLines, demanding, leaks
 from harness import NOW
 from toys import export_toy
 
+from crypto_rti import cli
 from crypto_rti.data.exchange import running_exchange
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,30 @@ COMMAND = [sys.executable, "-c", "from crypto_rti.cli import main; main()"]
 
 def environment(home, **values):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_RTI_")}
-    given = {"home": home, "products": "BTC-USD", "port": 0, "page": home / "none", **values}
+    given = {"home": home, "products": "BTC-USD", "port": 0, "page": home / "none", "retries": 0, **values}
     return {**kept, **{f"CRYPTO_RTI_{name.upper()}": str(value) for name, value in given.items()}}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run the command line in this process: its exit code, and all that it printed."""
+
+    def run(*arguments, **values):
+        wanted = environment(values.pop("home", tmp_path / "home"), **values)
+        for name in os.environ.keys() - wanted.keys():
+            monkeypatch.delenv(name)
+        for name, value in wanted.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["crypto-rti", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        return code, "".join(capsys.readouterr())
+
+    return run
 
 
 def told(text):
@@ -47,7 +69,7 @@ def serving(home, **values):
     with log.open("w") as file:
         process = subprocess.Popen([*COMMAND, "serve"], stdout=file, stderr=file, env=environment(home, **values), cwd=home)
     try:
-        end = time.monotonic() + 40
+        end = time.monotonic() + 150
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())) or not is_up(found[0]):
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.1)
@@ -64,13 +86,13 @@ def is_up(url):
     return False
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_service_uses_the_password_of_its_source_and_shows_it_nowhere(workers, exchange, tmp_path, attack):
+def test_a_service_uses_the_password_of_its_source_and_shows_it_nowhere(exchange, tmp_path, attack):
+    "Two workers, which get their settings from the first process."
     export_toy(tmp_path / "bundles")
     before = exchange.admitted
-    with CommandLines() as lines, serving(tmp_path, source=f"sim={exchange.url}", service_workers=workers, log_level="debug") as (url, said):
-        with httpx.Client(base_url=url, timeout=20) as client:
-            end = time.monotonic() + 20
+    with CommandLines() as lines, serving(tmp_path, source=f"sim={exchange.url}", service_workers=2, log_level="debug") as (url, said):
+        with httpx.Client(base_url=url, timeout=60) as client:
+            end = time.monotonic() + 60
             while client.get("/health/ready").status_code != 200 and time.monotonic() < end:
                 time.sleep(0.2)
             paths = [
@@ -85,31 +107,29 @@ def test_a_service_uses_the_password_of_its_source_and_shows_it_nowhere(workers,
             ]
             answers = [client.get(path) for path in paths]
         assert answers[0].status_code == 200, answers[0].text
-        assert any(b"/proc" not in line and b"serve" in line for line in lines.seen)
+        assert any(b"spawn_main" in line for line in lines.seen)
     assert exchange.admitted > before and any(b"upgrade: websocket" in head.lower() for head in exchange.heads)
     shown = [*told(said[0]), *(form for answer in answers for form in told(answer.text + str(answer.headers))), *leaks(tmp_path)]
     assert not shown and not lines.found
     attack(
-        f"password in CRYPTO_RTI_SOURCE, serve, {workers} worker(s)",
-        before="in sources.json as ***, in workers' settings",
-        after=f"{len(shown)} places show it",
+        "password in CRYPTO_RTI_SOURCE, serve with two workers",
+        before="in the environment alone, and in every error of a wrong address",
+        after=f"{len(shown)} places",
     )
 
 
-@pytest.mark.parametrize("form", ["plain", "unencoded", "wrong"])
-def test_errors_of_an_exchange_that_refuses_do_not_show_the_password(form, exchange, tmp_path, attack):
+@pytest.mark.parametrize("form", ["wrong user", "unencoded", "wrong password"])
+def test_errors_of_an_exchange_that_refuses_do_not_show_the_password(form, exchange, tmp_path, call, attack):
     "The server repeats the header that it was sent."
     address = {
-        "plain": exchange.url.replace("ann:", "bob:"),
+        "wrong user": exchange.url.replace("ann:", "bob:"),
         "unencoded": f"http://bob:c4n4ry/@7f3a@127.0.0.1:{exchange.port}",
-        "wrong": exchange.url.replace("7f3a", "wrong"),
+        "wrong password": exchange.url.replace("7f3a", "wrong"),
     }[form]
-    done = subprocess.run(
-        [*COMMAND, "fetch", "--traceback"], capture_output=True, text=True, env=environment(tmp_path, source=address, retries=0), cwd=tmp_path, timeout=60
-    )
-    assert done.returncode == 1 and "401" in done.stderr and "CRYPTO_RTI_CREDENTIALS" in done.stderr, done.stderr
-    assert not told(done.stdout + done.stderr) and not leaks(tmp_path)
-    attack(f"exchange that repeats a {form} password", before="printed", after=f"{len(told(done.stdout + done.stderr))} times printed")
+    code, said = call("fetch", "--traceback", source=address)
+    assert code == 1 and "401" in said and "CRYPTO_RTI_CREDENTIALS" in said, said
+    assert not told(said) and not leaks(tmp_path)
+    attack(f"exchange that repeats the password ({form})", before="printed, and logged", after=f"printed {len(told(said))} times")
 
 
 ADDRESSES = {
@@ -124,28 +144,11 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: ADDRESSES[address].replace(" ", "_"))
-def test_no_command_prints_the_password_of_an_address_that_does_not_work(address, tmp_path, capsys, monkeypatch):
-    from crypto_rti import cli
-
-    for name in [name for name in os.environ if name.startswith("CRYPTO_RTI_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    for variable in ("SOURCE", "REGISTRY_URI", "LEDGER_URL", "COINBASE_URL"):
-        monkeypatch.setenv(f"CRYPTO_RTI_{variable}", address.removeprefix("sim=") if variable != "SOURCE" else address)
-    monkeypatch.setenv("CRYPTO_RTI_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for arguments in (
-        ["fetch"],
-        ["settings"],
-        ["pull", address.removeprefix("sim=")],
-        ["predict"],
-        ["ledger", "export", "x.csv"],
-        ["replay", "--source", address],
-    ):
-        monkeypatch.setattr(sys, "argv", ["crypto-rti", *arguments])
-        with contextlib.suppress(SystemExit):
-            cli.main()
-        said = "".join(capsys.readouterr())
+def test_no_command_prints_the_password_of_an_address_that_does_not_work(address, tmp_path, call, monkeypatch):
+    bare = address.removeprefix("sim=")
+    given = {"source": address, "registry_uri": bare, "ledger_url": bare, "coinbase_url": bare}
+    for arguments in (["fetch"], ["settings"], ["pull", bare], ["predict"], ["ledger", "export", "x.csv"], ["replay", "--source", address]):
+        _, said = call(*arguments, **given)
         assert said and "c4n4ry" not in said, (arguments, said)
     assert not leaks(tmp_path)
 
@@ -155,33 +158,29 @@ class Listing(SimpleHTTPRequestHandler):
         pass
 
 
-def test_pull_sends_a_password_and_a_token_and_prints_neither(tmp_path, attack):
+def test_pull_sends_a_password_and_a_token_and_prints_neither(tmp_path, call, attack):
     export_toy(tmp_path / "there")
     handler = type("Handler", (Listing,), {"__init__": lambda self, *given, **more: Listing.__init__(self, *given, directory=str(tmp_path / "there"), **more)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
     with contextlib.closing(server), demanding(f"http://127.0.0.1:{server.server_address[1]}") as proxy:
-        given = environment(tmp_path / "home", credentials=f"{proxy.url}?token=c4n4ry-token")
-        plain = f"http://127.0.0.1:{proxy.port}"
-        done = subprocess.run([*COMMAND, "pull", plain], capture_output=True, text=True, env=given, cwd=tmp_path, timeout=60)
-        assert done.returncode == 0, done.stderr
+        plain, known = f"http://127.0.0.1:{proxy.port}", f"{proxy.url}?token=c4n4ry-token"
+        code, said = call("pull", plain, credentials=known)
+        assert code == 0 and "copied version 1" in said, said
         assert all(b"?token=c4n4ry-token" in head.splitlines()[0] for head in proxy.heads)
-        missing = subprocess.run([*COMMAND, "pull", f"{proxy.url}/nowhere"], capture_output=True, text=True, env=given, cwd=tmp_path, timeout=60)
-        assert missing.returncode == 2 and plain in missing.stderr
+        missing, more = call("pull", f"{proxy.url}/nowhere", credentials=known)
+        assert missing == 2 and plain in more, more
     server.shutdown()
-    said = done.stdout + done.stderr + missing.stdout + missing.stderr
-    assert not told(said) and not leaks(tmp_path / "home")
-    attack("password in the address of pull", before="in the text of every error", after=f"{len(told(said))} times printed")
+    assert not told(said + more) and not leaks(tmp_path / "home")
+    attack("password in the address of pull", before="in the text of every error", after=f"printed {len(told(said + more))} times")
 
 
-def test_names_from_settings_and_options_are_names(tmp_path, capsys, monkeypatch):
+HOSTILE = ["../../x", "x;id", "$(id)", "x\ny", "-x", "x/y", "\u202ex", "x" * 300]
+
+
+def test_names_from_settings_and_options_are_names(tmp_path, call, attack):
     "What becomes part of a path, a query or a command is refused by its form."
-    from crypto_rti import cli
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CRYPTO_RTI_HOME", str(tmp_path / "home"))
-    hostile = ["../../x", "a b", "x;id", "$(id)", "x\ny", "-x", "x/y", "\u202ex", "x" * 300]
-    for word in hostile:
+    for word in HOSTILE:
         for arguments in (
             ["retrain", "--source", "sim", f"--product={word}"],
             ["retrain", "--source", "sim", f"--model={word}"],
@@ -190,12 +189,10 @@ def test_names_from_settings_and_options_are_names(tmp_path, capsys, monkeypatch
             ["promote", "coinbase.BTC-USD", "--", word],
             ["rollback", "--", word],
         ):
-            monkeypatch.setattr(sys, "argv", ["crypto-rti", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-            assert ended.value.code, arguments
-            assert "not foreseen" not in capsys.readouterr().err, arguments
-    assert not list(tmp_path.rglob("*id*")) and not (tmp_path.parent / "x").exists()
+            code, said = call(*arguments)
+            assert code and "not foreseen" not in said, (arguments, said)
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("home", "registry.lock")] and not (tmp_path.parent / "x").exists()
+    attack("names such as $(id) and ../../x", before="refused", after=f"{len(HOSTILE)} names refused in 6 places")
 
 
 @pytest.mark.parametrize(
@@ -210,9 +207,6 @@ def test_the_version_of_a_release_is_a_name(version, tmp_path, attack):
     attack(f"make release VERSION={version!r}", before="read by the shell", after=f"exit code {done.returncode}")
 
 
-def test_the_settings_of_a_compose_file_show_no_password(tmp_path):
-    done = subprocess.run(
-        [*COMMAND, "settings"], capture_output=True, text=True, env=environment(tmp_path, source="https://ann:c4n4ry@host/?key=c4n4ry"), timeout=60
-    )
-    assert done.returncode == 0 and not told(done.stdout + done.stderr)
-    assert "https://host/" in done.stdout and json.dumps("***") not in done.stdout
+def test_the_table_of_settings_shows_no_password(call):
+    code, said = call("settings", source="https://ann:c4n4ry@host/?key=c4n4ry")
+    assert code == 0 and not told(said) and "https://host/" in said
