@@ -88,7 +88,7 @@ class CommandLines(threading.Thread):
         self.forms, self.found, self.seen, self.done = [form.encode() for form in forms], set(), set(), threading.Event()
 
     def run(self):
-        while not self.done.wait(0.02):
+        while not self.done.wait(0.1):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
                     line = path.read_bytes()

@@ -125,7 +125,7 @@ def _from_numbers(column: pd.Series) -> Times:
     "Unix times of any unit."
     values = pd.to_numeric(column, errors="coerce")
     known = values.notna().to_numpy() & np.isfinite(values.fillna(0).to_numpy(float))
-    exact = values.to_numpy() if pd.api.types.is_integer_dtype(values) else np.where(known, values.fillna(0), 0)
+    exact = values.to_numpy() if pd.api.types.is_integer_dtype(values) else np.where(known, values.fillna(0), 0).clip(-(2.0**62), 2.0**62)
     numbers = np.asarray(exact).astype("int64")
     units = time_units(numbers)
     factors = np.array(list(UNITS.values()))[units]
