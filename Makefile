@@ -4,6 +4,16 @@ SOURCE   ?= auto
 PRODUCTS ?= BTC-USD ETH-USD
 MODELS   ?=
 PORT     ?=
+VERSION  ?=
+
+# What a person gives is text: make does not expand it, and the shell gets it in quotes.
+override SOURCE   := $(value SOURCE)
+override PRODUCTS := $(value PRODUCTS)
+override MODELS   := $(value MODELS)
+override PORT     := $(value PORT)
+override VERSION  := $(value VERSION)
+quoted = '$(subst ','\'',$(1))'
+options = $(foreach word,$(2),$(1) $(call quoted,$(word)))
 
 # The first of these that runs and is not empty-handed; .ci/environment.py says so when its version does not fit.
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do $$name -c pass 2>/dev/null && echo $$name && break; done)
@@ -29,7 +39,7 @@ SYSTEM_PACKAGES := libgomp1 $(if $(shell command -v chromium || command -v googl
 .PHONY: run frontend lab docs
 run: $(VENV)/.train ## Fetch, train, promote and serve with the page; SOURCE=auto|coinbase|sim|URL|folder PRODUCTS="BTC-USD ETH-USD" MODELS="lasso lightgbm ensemble" PORT=8000
 	@$(MAKE) --no-print-directory frontend || echo "make run: the page could not be built (above); the service starts without it"
-	$(BIN)/crypto-rti run --source "$(or $(SOURCE),auto)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %) $(PORT:%=--port %)
+	$(BIN)/crypto-rti run --source $(call quoted,$(or $(SOURCE),auto)) $(call options,--product,$(PRODUCTS)) $(call options,--model,$(MODELS)) $(call options,--port,$(PORT))
 
 # Two builds at once would write the same folders: the second waits, and the inner make then finds the page up to date.
 frontend: ## Build the page with Node 20 or newer, or the Node wheel; the service then shows it at /
@@ -79,8 +89,9 @@ bench-page: $(VENV)/.dev frontend ## Lighthouse on the built page, served by the
 
 ##@ Deliver it
 .PHONY: pipeline images test-images release
+pipeline: export CRYPTO_RTI_SOURCE := $(or $(filter-out auto,$(SOURCE)),coinbase)
 pipeline: $(VENV)/.train ## Fetch, train and put forward, without the service: what CI and the schedule run; SOURCE=coinbase|sim|URL|folder
-	$(BIN)/crypto-rti retrain --source "$(or $(filter-out auto,$(SOURCE)),coinbase)" $(PRODUCTS:%=--product %) $(MODELS:%=--model %)
+	$(BIN)/crypto-rti retrain $(call options,--product,$(PRODUCTS)) $(call options,--model,$(MODELS))
 
 images: ## Build both images with Docker; the service holds the champions in var/bundles
 	$(LOCAL) docker/images.py build service $(if $(wildcard var/bundles/index.json),--bundles var/bundles)
@@ -90,7 +101,7 @@ test-images: $(VENV)/.dev ## As root, without a registry: build and run images, 
 	$(BIN)/python docker/test_images.py $(PARTS) $(ARCH:%=--arch %)
 
 release: $(VENV)/.dev ## Pack installer, units and webhook servers into dist/; VERSION=v0.1.0
-	GO="$(abspath $(BIN))/go" sh deploy/package.sh $(or $(VERSION),$(error name the version: make release VERSION=v0.1.0))
+	GO="$(abspath $(BIN))/go" sh deploy/package.sh $(call quoted,$(or $(VERSION),$(error name the version: make release VERSION=v0.1.0)))
 
 ##@ Change it
 .PHONY: prepare notebooks experiments hooks lock env

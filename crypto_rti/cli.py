@@ -30,7 +30,7 @@ from rich.text import Text
 from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
 from .numbers import format_number
 from .processes import shared_folder, stopping_on_signals
-from .settings import CryptoRTIError, Settings, describe_settings, load_settings, write_atomic, write_json
+from .settings import CryptoRTIError, Settings, SettingsError, describe_settings, load_settings, mask, secrets_of, split_address, write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def backtest(
     from crypto_rti.evaluation.backtest import backtest_report
 
     settings = _settings(source, product, model)
-    learned = train_source or settings.source, tuple(train_product or settings.products)
+    learned = split_address(train_source)[0] if train_source else settings.source, tuple(train_product or settings.products)
     span = _check_backtest(settings, learned, (start, end, refit), {"--rows": rows, "--json": json, "--report": report})
     fixed = _load_fixed(settings, bundle)
     models: dict[str, dict[str, Any]] = {"persistence": {}, **{kind: {} for kind in (settings.models if model or not fixed else ())}}
@@ -407,11 +407,15 @@ def pull(
     """Copy bundles from an export folder or URL; each is verified before it becomes visible.
 
     $ crypto-rti pull https://models.example.org/bundles --alias champion
+
+    A server that demands a password gets it from CRYPTO_RTI_CREDENTIALS, where no list of processes shows it:
+
+    $ CRYPTO_RTI_CREDENTIALS=https://user:password@models.example.org crypto-rti pull https://models.example.org/bundles
     """
     from crypto_rti.registry.bundle import pull_bundles
 
     settings = load_settings()
-    for model, versions in pull_bundles(origin, settings.bundles_dir, name, alias).items():
+    for model, versions in pull_bundles(settings.reveal(origin), settings.bundles_dir, name, alias).items():
         typer.echo(f"{model}: " + (f"copied version {', '.join(versions)}" if versions else "up to date"))
 
 # %% ../nbs/80_cli.ipynb #8170823a
@@ -553,7 +557,7 @@ def run(
     from crypto_rti.service.app import serve as run_service
 
     source = source or "auto"
-    chosen, banner = choose_source(source)
+    chosen, banner = choose_source(source if source == "auto" else asked.source, asked)
     if banner:
         typer.secho(banner, fg="black", bg="yellow", err=True)
     given = source if source != "auto" else chosen.name
@@ -677,12 +681,21 @@ def _describe(error: Exception) -> tuple[str, int]:
 def _report(error: Exception, traceback: bool) -> int:
     "Print an error for a person, or with its traceback where that was asked for; the exit code."
     text, code = _describe(error)
+    hidden = _secrets()
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if traceback or os.environ.get("CRYPTO_RTI_LOG_LEVEL", "").lower() == "debug":
-        print("".join(format_exception(error)), file=sys.stderr)
-    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)  # Names may hold what a terminal obeys
+        print(mask("".join(format_exception(error)), hidden), file=sys.stderr)
+    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], mask(text, hidden))  # Names may hold what a terminal obeys
     console.print(Text.assemble(("error: ", "bold red"), shown.encode(errors="backslashreplace").decode()))
     return code
+
+
+def _secrets() -> list[str]:
+    "Secrets of the settings in force, which no text on the terminal may show."
+    try:
+        return secrets_of(load_settings())
+    except SettingsError:  # Perhaps the error that is reported
+        return []
 
 # %% ../nbs/80_cli.ipynb #397ddef0
 def main() -> None:

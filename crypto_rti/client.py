@@ -12,17 +12,14 @@ __all__ = ['ERRORS', 'MAX_WAIT', 'LONGEST_LINE', 'EVENTS', 'log', 'SILENCE', 'Cl
 
 # %% ../nbs/81_client.ipynb #0fae551a
 import asyncio
-import json
 import logging
 import random
 import re
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import httpx
@@ -31,6 +28,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models
 from .service.contract import PredictionAnswer, PredictionResult, PriceTick, ScoredForecast
+from .parsing import ParseError, check_finite, parse_json, parse_wait, shorten
 from .settings import CryptoRTIError, mask_credentials
 
 # %% ../nbs/81_client.ipynb #9026ee73
@@ -88,13 +86,7 @@ def asked_wait(
     response: httpx.Response,
 ) -> float:  # Seconds; 0 when it does not say
     "Read `Retry-After`, which may hold a number or a date."
-    text = response.headers.get("retry-after", "")
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", text):
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return 0.0
+    return parse_wait(response.headers.get("retry-after", ""))
 
 # %% ../nbs/81_client.ipynb #b825a38e
 def to_error(
@@ -102,18 +94,26 @@ def to_error(
 ) -> ClientError:  # Of the class that its status means
     "Turn problem details, or whatever else a proxy sends, into an error."
     try:
-        body = response.json()
-    except ValueError:
+        body = parse_json(response.content)
+    except ParseError:
         body = None
     said = body if isinstance(body, dict) else {}
-    detail = str(said.get("detail") or f"{mask_credentials(str(response.url.copy_with(query=None)))} answers {response.status_code} and gives no reason")
+    detail = _text(said.get("detail")) or f"{mask_credentials(str(response.url.copy_with(query=None)))} answers {response.status_code} and gives no reason"
     kind = ERRORS.get(response.status_code, ClientError)
-    return kind(detail[:1000], str(said.get("title") or httpx.codes.get_reason_phrase(response.status_code))[:100], response.status_code, asked_wait(response))
+    return kind(detail[:1000], (_text(said.get("title")) or httpx.codes.get_reason_phrase(response.status_code))[:100], response.status_code, asked_wait(response))
+
+
+def _text(value: Any) -> str:
+    "A member of problem details as text."
+    return value if isinstance(value, str) else shorten(value) if value else ""
 
 # %% ../nbs/81_client.ipynb #f16f13a6
 _Read = TypeVar("_Read", bound=BaseModel)
 
 # %% ../nbs/81_client.ipynb #e13fd8d6
+_NO_NUMBER = re.compile(r"NaN|Infinity|[0-9]{19}|[eE]\+?[0-9]{3}")
+
+
 def read_json(
     kind: type[_Read],  # What it should be
     body: bytes | str,  # JSON
@@ -121,7 +121,11 @@ def read_json(
 ) -> _Read:
     "Read JSON into a class; raise `BadAnswerError` naming the first field that does not fit."
     try:
+        if _NO_NUMBER.search(body if isinstance(body, str) else body.decode(errors="replace")):
+            check_finite(parse_json(body, where))
         return kind.model_validate_json(body)
+    except ParseError as error:
+        raise BadAnswerError(f"{error}; is this a crypto_rti service?") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
@@ -188,7 +192,7 @@ def about_health(
     "Ask whether the service lives, or is ready; that it is not ready is an answer, not an error."
     def read(body: bytes) -> Health:
         with suppress(ValueError):
-            said = json.loads(body)
+            said = parse_json(body)
             if isinstance(said, dict) and said.get("status") == 503:
                 return Health(status="not ready", problems=str(said.get("detail", "")).split("; "))
         return read_json(Health, body, f"/health/{what}")
@@ -229,7 +233,7 @@ def retry_policy(
 class Address:
     "Where a service is and how it is spoken to; what both clients share."
 
-    url: str
+    url: str = field(repr=False)  # May hold a user and a password
     api_key: str | None = field(repr=False)
     timeout: float
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .settings import CryptoRTIError, is_special
+from .settings import CryptoRTIError, is_special, mask_credentials
 
 # %% ../nbs/04_errors.ipynb #223d59a5
 class NoSuchNameError(CryptoRTIError, ValueError):
@@ -111,6 +111,7 @@ RULES: list[tuple[str, str, str]] = [
     (r"builtins\.RecursionError", "", "the input is nested too deeply: simplify it"),
     (r"builtins\.UnicodeDecodeError", "", "the file or setting is not UTF-8 text: save it as UTF-8"),
     (r"builtins\.UnicodeEncodeError", "", "these characters cannot be written here: set PYTHONUTF8=1, or use other names"),
+    (r"builtins\.OverflowError", "", "a number is larger than any that can be used: correct the input"),
     (r"json\.decoder\.", "", "the file is not JSON, perhaps cut off: restore it, or delete it and run again"),
     (r"builtins\.ValueError", r"null (byte|character)", "leave the zero byte out of the name"),
 ]
@@ -126,7 +127,7 @@ def _said(error: BaseException) -> str:
     "The first line of an error's message, without credentials, and for SQLAlchemy without the statement."
     origin = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(origin).splitlines() if line.strip()] or [type(error).__name__]
-    return re.sub(r"(://)[^/\s@]+@", r"\1***@", lines[0][:300])
+    return mask_credentials(lines[0][:2000])[:300]
 
 # %% ../nbs/04_errors.ipynb #e7189880
 def explain(

@@ -32,6 +32,7 @@ from .data.candles import HOUR, Source, TimeError, check_product, parse_source, 
 from .features import reference_product
 from .errors import check_folder
 from .processes import Family, die_with_parent, hold_lock
+from .parsing import ParseError, parse_json
 from .settings import CryptoRTIError, Settings, SettingsError, settings_environment, write_atomic, write_json
 
 # %% ../nbs/70_pipeline.ipynb #04486e99
@@ -56,24 +57,33 @@ class LockedError(PipelineError):
 def _cells(notebook: Path) -> list[dict[str, Any]]:
     "The cells of a notebook file, as they are on disk."
     try:
-        cells: list[dict[str, Any]] = json.loads(Path(notebook).read_text())["cells"]
+        cells: list[dict[str, Any]] = parse_json(Path(notebook).read_bytes())["cells"]
     except FileNotFoundError:
         raise PipelineError(f"there is no notebook {notebook}") from None
-    except (ValueError, KeyError, TypeError):
-        raise PipelineError(f"{notebook} is not a notebook that can be read; restore it from git") from None
+    except (ParseError, KeyError, TypeError):
+        cells = [{}]
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) and "source" in cell for cell in cells):
+        raise PipelineError(f"{notebook} is not a notebook that can be read; restore it from git")
     return cells
 
 
 def _source(cell: dict[str, Any]) -> str:
     "The text of a cell, which a file may hold as one string or as lines."
-    return "".join(cell["source"])
+    return "".join(map(str, cell["source"]))
+
+
+def _tags(cell: dict[str, Any]) -> list[Any]:
+    "The tags of a cell."
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return tags if isinstance(tags, list) else []
 
 # %% ../nbs/70_pipeline.ipynb #bb757b4d
 def read_parameters(
     notebook: Path,  # An .ipynb file
 ) -> dict[str, Any]:  # Default by name, in the order of the cell
     "Read what a notebook can be given; raise `ParameterError` unless one cell says so in plain assignments."
-    tagged = [cell for cell in _cells(notebook) if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    tagged = [cell for cell in _cells(notebook) if "parameters" in _tags(cell)]
     name = Path(notebook).name
     if len(tagged) != 1:
         raise ParameterError(f"{name} has {len(tagged)} cells tagged `parameters`, not one; tag the cell that holds the defaults, and no other")
@@ -200,7 +210,8 @@ def _start(
     "Run `_execute` in a process of its own and wait until it and everything below it has ended."
     command = [sys.executable, "-c", "import sys; from crypto_rti.pipeline import _execute; _execute(*sys.argv[1:])"]
     arguments = [str(notebook), str(report), json.dumps(parameters), " ".join(map(str, family.keep))]
-    variables = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # A report without figures is no report
+    inherited = {name: value for name, value in os.environ.items() if name != "CRYPTO_RTI_API_KEYS"}  # No notebook needs them
+    variables = {**inherited, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # A report without figures is no report
     process = family.start([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
     try:
         said, _ = process.communicate(timeout=timeout)
@@ -262,7 +273,7 @@ def run_notebook(
         raise CellFailedError(f"{Path(notebook).stem} failed in {failed}; the report is {report}")
     if not result.exists():
         return {"parameters": checked}
-    recorded = {**json.loads(result.read_text()), "parameters": checked}
+    recorded = {**parse_json(result.read_bytes(), str(result)), "parameters": checked}
     write_json(result, recorded)
     return recorded
 
@@ -394,10 +405,11 @@ def _state_path(settings: Settings) -> Path:
 def _read_state(settings: Settings) -> dict[str, Any]:
     "What was trained before; nothing where the file is missing or damaged, which costs a training and no more."
     try:
-        state = json.loads(_state_path(settings).read_text())
-        return state if isinstance(state, dict) else {}
-    except (OSError, ValueError):
+        state = parse_json(_state_path(settings).read_bytes())
+    except (OSError, ParseError):
         return {}
+    found = state.items() if isinstance(state, dict) else ()
+    return {name: {kind: entry for kind, entry in kinds.items() if isinstance(entry, dict)} for name, kinds in found if isinstance(kinds, dict)}
 
 
 def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], marks: dict[str, Any], until: int, patience: int) -> bool:
@@ -405,7 +417,7 @@ def _is_fresh(settings: Settings, name: str, kind: str, state: dict[str, Any], m
     from crypto_rti.registry.bundle import BundleError, bundle_folder, read_manifest, resolve_alias
 
     known = state.get(name, {}).get(kind, {})
-    if known.get("marks") != marks or until - known.get("until", 0) >= patience * HOUR:
+    if known.get("marks") != marks or not isinstance(known.get("until"), int) or until - known["until"] >= patience * HOUR:
         return False
     try:
         return bool(read_manifest(bundle_folder(settings.bundles_dir, name, resolve_alias(settings.bundles_dir, name, kind))))
@@ -443,7 +455,7 @@ def make_plan(
     from crypto_rti.data.origin import claim_name
 
     check_request(settings, start)
-    source = run_sync(learn_source(parse_source(settings.source)))
+    source = run_sync(learn_source(parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, refused = _last_hours(settings, source, products)

@@ -3,7 +3,12 @@
 # server for amd64 and arm64, each server by itself as well, and the checksums of all three.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-version=${1:?usage: package.sh VERSION [FOLDER]}
+version=${1:?usage: package.sh VERSION [FOLDER]; name the version, like v0.1.0}
+# It becomes a file name and a linker flag.
+if ! printf %s "$version" | LC_ALL=C awk 'NR > 1 || !/^[0-9A-Za-z][0-9A-Za-z.+-]*$/ || length > 64 { exit 1 }'; then
+    echo "package.sh: the version must be a word like v0.1.0 or v1.2.0-rc.1" >&2
+    exit 2
+fi
 mkdir -p "${2:-$here/../dist}"
 out=$(cd "${2:-$here/../dist}" && pwd)
 work=$(mktemp -d)

@@ -458,11 +458,11 @@ def test_several_workers_share_port_ledger_and_counters(tmp_path):
 
 
 def test_with_keys_a_limit_and_an_origin(tmp_path):
-    given = {"api_keys": "key-of-a-friend another-key", "rate_limit": 0.5, "rate_burst": 5, "cors_origins": "https://page.example"}
+    given = {"api_keys": "key-of-a-good-friend another-key-of-mine", "rate_limit": 0.5, "rate_burst": 5, "cors_origins": "https://page.example"}
     with bench(tmp_path, options=given) as up:
-        question, key = "/api/predict?coin=BTC-USD", {"x-api-key": "another-key"}
+        question, key = "/api/predict?coin=BTC-USD", {"x-api-key": "another-key-of-mine"}
         assert [up.http.get(path).status_code for path in (question, "/metrics", "/api/stream?coin=BTC-USD", "/health/live", "/docs")] == [401] * 3 + [200] * 2
-        answer = up.http.get(question, headers={"authorization": "Bearer key-of-a-friend", "origin": "https://page.example"})
+        answer = up.http.get(question, headers={"authorization": "Bearer key-of-a-good-friend", "origin": "https://page.example"})
         assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == "https://page.example" and answer.headers["x-request-id"]
         statuses = [up.http.get(question, headers=key).status_code for _ in range(8)]
         assert statuses[0] == 200 and statuses[-1] == 429

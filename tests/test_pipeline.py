@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from demanding import CommandLines, demanding, leaks
 from filelock import FileLock
 
 from crypto_rti.data.candles import HOUR, Source, final_until, to_iso
+from crypto_rti.data.exchange import running_exchange
 from crypto_rti.pipeline import (
     EXIT_FAILED,
     EXIT_LOCKED,
@@ -176,10 +178,35 @@ def test_a_kernel_that_dies_at_work_is_not_tried_again_and_its_report_is_kept(tm
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    "A hundred days of the simulated market, one product, one model: the settings, and the report of the first run."
-    settings = load_settings(home=tmp_path_factory.mktemp("var"), registry_uri="", source="sim", products="ETH-USD", models="lasso", keep_runs=2)
-    return settings, retrain(settings, START, progress=False, every_hours=12)
+def command_lines():
+    "Command lines of all processes while the first run goes on that hold the password of its exchange."
+    return CommandLines()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, command_lines):
+    """A hundred days of the simulated market, one product, one model: the settings, and the report of the first run.
+
+    The market is a replay exchange that demands a password, which stands in the address of the source.
+    """
+    with running_exchange("sim", rate_limit=False) as exchange, demanding(exchange.url) as proxy:
+        given = {"home": tmp_path_factory.mktemp("var"), "registry_uri": "", "source": f"sim={proxy.url}", "products": "ETH-USD", "models": "lasso"}
+        settings = load_settings(**given, keep_runs=2, requests_per_second=10)
+        with command_lines:
+            report = retrain(settings, START, progress=False, every_hours=12)
+        assert proxy.admitted and not proxy.refused
+        yield settings, report
+
+
+def test_the_password_of_the_source_is_in_no_process_list_record_report_or_artifact(trained, command_lines):
+    settings, report = trained
+    assert report.exit_code == EXIT_OK, report.failures
+    assert any(b"ipykernel_launcher" in line for line in command_lines.seen) and any(b"_execute" in line for line in command_lines.seen)
+    assert command_lines.found == set()
+    held = {path.name for path in settings.home.rglob("*") if path.is_file()}
+    assert {"pipeline.json", "sources.json", "run.json", "mlflow.db", "3_train.ipynb", "3_train.html", "manifest.json", "index.json"} <= held
+    assert leaks(settings.home) == []
+    assert "127.0.0.1" in (settings.home / "pipeline.json").read_text(), "the address itself is recorded"
 
 
 def test_a_run_leaves_reports_results_a_champion_and_its_reasons(trained):
@@ -234,7 +261,9 @@ def test_what_makes_a_model_out_of_date(trained):
     assert stale(force=True) == {"ETH-USD": ("lasso",)}
     assert stale(start="2026-01-01") == {"ETH-USD": ("lasso",)}
     assert stale(params={"lasso": {"clip": 0.5}}) == {"ETH-USD": ("lasso",)}
-    assert stale(settings.model_copy(update={"sim_seed": 1})) == {"ETH-USD": ("lasso",)}
+    elsewhere = settings.model_copy(update={"source": "sim", "home": settings.home / "elsewhere"})
+    marks = [make_plan(elsewhere.model_copy(update={"sim_seed": seed}), PIPELINE, START).marks for seed in (0, 1)]
+    assert marks[0] != marks[1], "another seed is another market"
     assert stale(settings.model_copy(update={"models": ("lasso", "lightgbm")})) == {"ETH-USD": ("lightgbm",)}
     assert stale(settings.model_copy(update={"products": ("ETH-USD", "BTC-USD")})) == {"ETH-USD": ("lasso",), "BTC-USD": ("lasso",)}, "another pool"
     hidden = settings.bundles_dir.rename(settings.home / "hidden")

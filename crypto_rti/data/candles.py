@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import suggest
-from ..settings import CryptoRTIError
+from ..parsing import shorten
+from ..settings import CryptoRTIError, mask_credentials, split_address
 
 # %% ../../nbs/10_data.candles.ipynb #e0e12560
 # Columns of a candle table, in the order the exchange sends them.
@@ -61,7 +62,7 @@ def to_unix(
             raise TimeError(f"{moment!r} is not a time; write it like 2024-01-31T15:00Z") from None
     if isinstance(moment, datetime):
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    if not math.isfinite(moment) or not 0 <= moment < 5e9:
+    if not 0 <= moment < 5e9:
         raise TimeError(f"{moment!r} is not a Unix time in seconds between 1970 and 2128; were these milliseconds?")
     return int(moment)
 
@@ -255,7 +256,8 @@ def sift_candles(
     step: int = HOUR,  # Width of a candle in seconds
 ) -> tuple[pd.DataFrame, list[Refusal]]:  # A checked candle table, and what is not in it
     "Separate the rows that can be candles from those that cannot; of repeated hours the first one given stays."
-    times, values = np.nan_to_num(table["time"].to_numpy(float), nan=-1.0, posinf=-1.0, neginf=-1.0).astype("int64"), table[COLUMNS[1:]].to_numpy(float)
+    times = np.nan_to_num(table["time"].to_numpy(float), nan=-1.0, posinf=-1.0, neginf=-1.0).clip(-1.0, 1e12).astype("int64")
+    values = table[COLUMNS[1:]].to_numpy(float)
     faults = _row_faults(times, values, step)
     places, bad = [wrong for wrong, _ in faults[:3]], np.any([wrong for wrong, _ in faults], axis=0)
     refused = []
@@ -275,12 +277,12 @@ def sift_rows(
     numbers, refused = [], list[Refusal]()
     try:
         numbers = np.array(rows, dtype=float).reshape(len(rows), len(COLUMNS)).tolist() if rows else []
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         for row in rows:
             try:
                 numbers.append(np.array(row, dtype=float).reshape(len(COLUMNS)).tolist())
-            except (TypeError, ValueError):
-                refused.append(Refusal(_time_of(row, step), f"is not six numbers ({str(row)[:100]})"))
+            except (TypeError, ValueError, OverflowError):
+                refused.append(Refusal(_time_of(row, step), f"is not six numbers ({shorten(row)})"))
     candles, others = sift_candles(pd.DataFrame(np.array(numbers, dtype=float).reshape(-1, len(COLUMNS)), columns=COLUMNS), step)
     return candles, refused + others
 
@@ -288,7 +290,7 @@ def sift_rows(
 def _time_of(row: object, step: int) -> int | None:
     "The hour that a broken row belongs to, where it says so."
     first = row[0] if isinstance(row, list) and row else None
-    usable = isinstance(first, (int, float)) and math.isfinite(first) and 0 <= first < 10**11 and first % step == 0
+    usable = isinstance(first, (int, float)) and 0 <= first < 10**11 and first % step == 0
     return int(first) if usable and first is not None else None
 
 # %% ../../nbs/10_data.candles.ipynb #4dcc1d80
@@ -300,7 +302,7 @@ def from_rows(
     "Build a candle table from the rows that an exchange sent; of repeated hours the first one given stays."
     try:
         values = np.array(rows, dtype=float).reshape(len(rows), len(COLUMNS))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CandleError(f"{where}: a row is not six numbers {COLUMNS}") from None
     if not np.isfinite(values[:, 0]).all():
         raise CandleError(f"{where}: a row has no finite time")
@@ -412,6 +414,8 @@ def parse_source(
         return Source(text, text)
     name, address = _split_name(text)
     if address.lower().startswith(("http://", "https://")):
+        if split_address(address)[1]:
+            raise SourceError(f"{mask_credentials(text)[:200]!r} holds a password or a query; give it in CRYPTO_RTI_SOURCE or --source, where credentials are taken out")
         scheme, _, rest = address.partition("://")
         return Source(_checked_name(name) if name else "", "http", f"{scheme.lower()}://{rest.rstrip('/')}")
     folder = expand_path(address)
@@ -421,7 +425,7 @@ def parse_source(
     if len(folder.name) < 256 and _is_folder(folder.parent) and folder.is_file():
         raise SourceError(f"{address!r} is a file, and a source is a folder of PRODUCT.parquet files; make one with {_mend(str(folder))}")
     meant = suggest(text, ("coinbase", "sim"))
-    raise SourceError(f"{text[:200]!r} is no source{meant or ':'} give coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files")
+    raise SourceError(f"{mask_credentials(text)[:200]!r} is no source{meant or ':'} give coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files")
 
 # %% ../../nbs/10_data.candles.ipynb #4d8a36ad
 def _split_name(text: str) -> tuple[str, str]:

@@ -11,13 +11,11 @@ __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'SYSTEMATIC', 'Exc
 # %% ../../nbs/11_data.coinbase.ipynb #afc930b3
 import asyncio
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -27,7 +25,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from ..settings import CryptoRTIError, Settings, SettingsError, mask_credentials
+from ..parsing import ParseError, parse_json, parse_wait, shorten
+from ..settings import CryptoRTIError, Settings, SettingsError, login_options, mask, mask_credentials, secrets_in, split_address
 from .candles import HOUR, Refusal, Source, SourceError, TimeError, check_product, from_rows, merge_candles, parse_source, sift_rows, to_iso
 from .plausibility import AGREEING, ExchangeClock, near, observe, sift_doubtful
 
@@ -82,21 +81,17 @@ class ClockDoubtedError(ExchangeUnavailableError):
 def _said(response: httpx.Response) -> str:
     "What the exchange says about an error, cut to a readable length."
     try:
-        body = response.json()
-    except ValueError:
-        body = response.text
+        body = parse_json(response.content)
+    except ParseError:
+        body = response.content[:1000].decode(errors="replace")
     message = body.get("message", body) if isinstance(body, dict) else body
-    return f"{response.status_code} {str(message).strip()[:200]}".strip()
+    said = message.strip()[:200] if isinstance(message, str) else shorten(message)
+    return f"{response.status_code} {said}".strip()
 
 # %% ../../nbs/11_data.coinbase.ipynb #a8f0446b
 def _asked_wait(response: httpx.Response) -> float:
-    "Seconds that a `Retry-After` header asks for; it may hold a number or a date."
-    text = response.headers.get("retry-after", "")
-    try:
-        seconds = float(text) if text.replace(".", "", 1).isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
-        return 0.0
-    return max(0.0, seconds)
+    "Seconds that a `Retry-After` header asks for."
+    return parse_wait(response.headers.get("retry-after", ""))
 
 # %% ../../nbs/11_data.coinbase.ipynb #446b29c7
 def read_answer(
@@ -107,9 +102,10 @@ def read_answer(
     status = response.status_code
     if status == 200:
         try:
-            return response.json()
-        except ValueError:
-            raise ExchangeUnavailableError(f"{where}: the answer is cut off or no JSON: {response.text[:60]!r}") from None
+            return parse_json(response.content, "the answer")
+        except ParseError as error:
+            start = response.content[:60].decode(errors="replace")
+            raise ExchangeUnavailableError(f"{where}: the answer is cut off or no JSON: {start!r} ({error})") from None
     said = _said(response)
     if status in (408, 425, 429) or status >= 500:
         raise ExchangeUnavailableError(f"{where}: {said}", _asked_wait(response))
@@ -119,6 +115,8 @@ def read_answer(
         raise UnknownProductError(f"{where}: {said}; the exchange lists no such product, see /products for those it has")
     if status == 400:
         raise BadRangeError(f"{where}: {said}; ask for another range or width of candle")
+    if status in (401, 407):
+        raise ExchangeError(f"{where}: {said}; give user and password in the address of the source, or in CRYPTO_RTI_CREDENTIALS")
     raise ExchangeError(f"{where}: the exchange refuses with {said}; is the base URL that of an exchange?")
 
 # %% ../../nbs/11_data.coinbase.ipynb #76408304
@@ -149,7 +147,7 @@ class ExchangeConnection:
 
     def __init__(
         self,
-        base_url: str,  # For example `https://api.exchange.coinbase.com`
+        base_url: str,  # For example `https://api.exchange.coinbase.com`; may hold credentials, which are sent and never shown
         requests_per_second: float = 5.0,  # Above 0, at most `MAX_RATE`
         timeout_seconds: float = 10.0,  # For one whole request, from connecting to the last byte
         retries: int = 5,  # Further attempts after a failure that passes with time
@@ -157,7 +155,8 @@ class ExchangeConnection:
     ) -> None:
         if not 0 < requests_per_second <= MAX_RATE:
             raise SettingsError(f"requests_per_second={requests_per_second}: choose a rate above 0 and at most {MAX_RATE:g}")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = split_address(base_url)[0].rstrip("/")
+        self._hidden = sorted(secrets_in(base_url), key=len, reverse=True)
         self._refused: set[tuple[str, int, int | None]] = set()  # Product, width and start of candles that were refused twice
         self.requests_per_second = requests_per_second
         self.timeout_seconds = timeout_seconds
@@ -165,7 +164,7 @@ class ExchangeConnection:
         self.source_name = ""  # what the server calls its candles, once it has answered
         self._limiter = AsyncLimiter(1, 1 / requests_per_second)
         self._retry = _retry_policy(retries, backoff_seconds)
-        self._http = httpx.AsyncClient(timeout=timeout_seconds, headers={"user-agent": "crypto-rti", "accept": "application/json"})
+        self._http = httpx.AsyncClient(timeout=timeout_seconds, headers={"user-agent": "crypto-rti", "accept": "application/json"}, **login_options(base_url))
 
     @property
     def requests(self) -> int:
@@ -185,7 +184,7 @@ class ExchangeConnection:
             return await retry(self._send, path, params)
         except ExchangeUnavailableError as error:
             tries = retry.statistics["attempt_number"]
-            text = f"{error} (asked {tries} times); the exchange {mask_credentials(self.base_url)} is away or overloaded, try again later"
+            text = f"{error} (asked {tries} times); the exchange {self.base_url} is away or overloaded, try again later"
             raise ExchangeUnavailableError(text, error.retry_after) from error.__cause__
 
     async def _send(self, path: str, params: dict[str, str | int]) -> Any:
@@ -196,11 +195,15 @@ class ExchangeConnection:
             async with asyncio.timeout(self.timeout_seconds):
                 response = await self._http.get(_join(self.base_url, path), params=params)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ExchangeError(f"{mask_credentials(self.base_url)!r} is no base URL ({error}); write it like http://localhost:9000") from None
+            raise ExchangeError(f"{self.base_url!r} is no base URL ({error}); write it like http://localhost:9000") from None
         except (httpx.RequestError, TimeoutError) as error:
             raise ExchangeUnavailableError(f"{path}: no whole answer, {type(error).__name__} {error}".rstrip()) from error
         self.source_name = response.headers.get("x-candle-source", self.source_name)
-        return read_answer(response, path)
+        try:
+            return read_answer(response, path)
+        except ExchangeError as error:  # An answer may repeat the credentials that it was sent
+            error.args = (mask(str(error), self._hidden),)
+            raise
 
 # %% ../../nbs/11_data.coinbase.ipynb #926d32c6
 def window_edges(
@@ -239,7 +242,7 @@ class Answer:
 def _to_answer(rows: Any, where: str, step: int) -> Answer:
     "Read the rows of an answer; `BadAnswerError` when it is no list of candles, or none of many rows can be one."
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise BadAnswerError(f"{where}: the answer is no list of candles but {str(rows)[:100]!r}; is the base URL that of an exchange?")
+        raise BadAnswerError(f"{where}: the answer is no list of candles but {shorten(rows)}; is the base URL that of an exchange?")
     candles, refused = sift_rows(rows, step)
     believed, doubted, waiting = sift_doubtful(candles)
     if len(rows) >= SYSTEMATIC and not len(believed):
@@ -253,7 +256,7 @@ _Kind = TypeVar("_Kind")
 def _expect(answer: Any, kind: type[_Kind], where: str) -> _Kind:
     "Refuse an answer of another type than the protocol promises."
     if not isinstance(answer, kind):
-        raise BadAnswerError(f"{where}: the answer is no {kind.__name__} but {str(answer)[:100]!r}; is the base URL that of an exchange?")
+        raise BadAnswerError(f"{where}: the answer is no {kind.__name__} but {shorten(answer)}; is the base URL that of an exchange?")
     return answer
 
 # %% ../../nbs/11_data.coinbase.ipynb #7c65bd16
@@ -346,8 +349,8 @@ class CoinbaseClient(CandleClient):
         "The exchange's own clock in Unix seconds: the one that decides which hour is final."
         answer = _expect(await self.get("/time"), dict, "/time")
         epoch = answer.get("epoch")
-        if not isinstance(epoch, (int, float)) or not math.isfinite(epoch) or not 0 < epoch < 5e9:
-            raise BadAnswerError(f"/time: `epoch` is {epoch!r}, not Unix seconds; is the base URL that of an exchange?")
+        if not isinstance(epoch, (int, float)) or not 0 < epoch < 5e9:
+            raise BadAnswerError(f"/time: `epoch` is {shorten(epoch)}, not Unix seconds; is the base URL that of an exchange?")
         return float(epoch)
 
 # %% ../../nbs/11_data.coinbase.ipynb #60a69c1f
@@ -393,17 +396,19 @@ def make_client(
         remedy = f"start one with `crypto-rti replay --source {source.location or source.name}`"
         raise SourceError(f"{source.name!r} is a {source.kind} source without a server; {remedy}")
     url = settings.coinbase_url if source.kind == "coinbase" else source.location
-    return CoinbaseClient(url, settings.requests_per_second, settings.timeout_seconds, settings.retries)
+    return CoinbaseClient(settings.reveal(url), settings.requests_per_second, settings.timeout_seconds, settings.retries)
 
 # %% ../../nbs/11_data.coinbase.ipynb #410d0507
 async def learn_source(
     source: Source,  # From `parse_source`
     timeout_seconds: float = 5.0,  # For the one question
+    settings: Settings | None = None,  # Hold the credentials that the server may demand
 ) -> Source:  # The same, with a name
     "Ask the server behind a bare URL for the name of its candles; any other source is returned as it is."
     if source.name:
         return source
-    async with CoinbaseClient(source.location, timeout_seconds=timeout_seconds, retries=1) as client:
+    location = source.location if settings is None else settings.reveal(source.location)
+    async with CoinbaseClient(location, timeout_seconds=timeout_seconds, retries=1) as client:
         await client.server_time()
     address = httpx.URL(source.location)
     by_address = f"{address.host}-{address.port or address.scheme}".replace(".", "-").replace(":", "-")
@@ -416,18 +421,18 @@ _KNOWN = {"ticker", "heartbeat", "match", "last_match", "status"}
 def _read_message(raw: str | bytes) -> dict[str, Any] | None:
     "One frame of the feed; `None` for what a consumer has no use for, which includes a frame that cannot be read."
     try:
-        message = json.loads(raw)
-    except (ValueError, RecursionError):
+        message = parse_json(raw)
+    except ParseError:
         return None
     kind = message.get("type") if isinstance(message, dict) else None
     if kind == "error":
-        text = f"{message.get('message', '')}: {message.get('reason', '')}"[:200]
+        text = ": ".join(said if isinstance(said, str) else shorten(said) for said in (message.get("message", ""), message.get("reason", "")))[:200]
         raise (UnknownProductError if "product" in text.lower() else ExchangeError)(f"the feed refuses: {text}; correct the products or channels")
     return message if isinstance(kind, str) and kind in _KNOWN else None
 
 # %% ../../nbs/11_data.coinbase.ipynb #0c0991a5
 async def stream_messages(
-    feed_url: str,  # `wss://…`
+    feed_url: str,  # `wss://…`; may hold credentials, which are sent and never shown
     products: Iterable[str],  # For example `["BTC-USD"]`
     channels: Iterable[str] = ("ticker", "heartbeat"),  # Channels that need no key
     timeout_seconds: float = 10.0,  # Silence after which the connection counts as dead
@@ -443,17 +448,19 @@ async def stream_messages(
                         pass  # A line that carries nothing of use is as dead as a silent one
                 yield message
     except (OSError, WebSocketException) as error:
-        raise ExchangeUnavailableError(f"the feed {mask_credentials(feed_url)} ended: {type(error).__name__} {error}".rstrip()) from error
+        public = split_address(feed_url)[0]
+        said = mask_credentials(str(error).replace(feed_url, public))
+        raise ExchangeUnavailableError(f"the feed {public} ended: {type(error).__name__} {said}".rstrip()) from None
 
 # %% ../../nbs/11_data.coinbase.ipynb #8a0e2e28
 def feed_url(
     settings: Settings,  # From `load_settings`
     source: Source,  # From `parse_source`
-) -> str | None:  # A websocket URL; `None` where there is no feed, or none is wanted
+) -> str | None:  # A websocket URL, with its credentials; `None` where there is no feed, or none is wanted
     "Tell where a source's ticker feed is."
     if not settings.live_feed or source.kind not in ("coinbase", "http"):
         return None
-    return settings.coinbase_feed_url if source.kind == "coinbase" else "ws" + source.location.removeprefix("http")
+    return settings.reveal(settings.coinbase_feed_url if source.kind == "coinbase" else "ws" + source.location.removeprefix("http"))
 
 # %% ../../nbs/11_data.coinbase.ipynb #0506a4a2
 _Result = TypeVar("_Result")

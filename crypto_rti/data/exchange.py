@@ -14,7 +14,6 @@ __all__ = ['GRANULARITIES', 'Damage', 'Kind', 'SIM_PRODUCTS', 'log', 'ReplayErro
 # %% ../../nbs/15_data.exchange.ipynb #9feb7571
 import asyncio
 import fnmatch
-import json
 import logging
 import math
 import random
@@ -44,6 +43,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..numbers import quote_decimals
+from ..parsing import parse_json
 from ..settings import CryptoRTIError
 from .candles import COLUMNS, FINAL_AFTER, HOUR, CandleError, Source, TimeError, is_product
 from .candles import check_candles, floor_time, parse_source, resample_candles, to_iso, to_unix
@@ -801,11 +801,11 @@ def read_subscription(
 ) -> tuple[str, set[tuple[str, str]]]:  # `subscribe` or `unsubscribe`, and pairs of channel and product
     "Understand a subscription; raise `Refusal` with the reason when it cannot be served."
     try:
-        order = json.loads(message)
+        order = parse_json(message)
         channels = [channel if isinstance(channel, dict) else {"name": channel} for channel in order["channels"]]
         pairs = {(channel["name"], product) for channel in channels for product in channel.get("product_ids", order.get("product_ids", []))}
         names, action = [channel["name"] for channel in channels], order["type"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise Refusal(400, "a message needs a type, channels and product_ids") from None
     if action not in ("subscribe", "unsubscribe"):
         raise Refusal(400, f"Type {action!r} is not known")

@@ -390,7 +390,7 @@ async def fetch_products(
     "Bring several products up to date side by side, under one rate limit."
     wanted = list(dict.fromkeys(check_product(product) for product in products))
     check_range(start, end)
-    source = await learn_source(parse_source(settings.source))
+    source = await learn_source(parse_source(settings.source), settings=settings)
     await claim_name(settings, source)
     if source.kind == "folder":
         return _all_or_error(wanted, [_survey_or_error(source, product, start, end) for product in wanted], show)
@@ -491,12 +491,13 @@ async def _why_silent(url: str, patience_seconds: float) -> str:
 
 # %% ../../nbs/14_data.fetch.ipynb #5a55d480
 def choose_source(
-    text: str,  # `auto`, or anything that `parse_source` reads
-    settings: Settings | None = None,  # For the address of the exchange; by default from the environment
+    text: str,  # `auto`, or anything that `parse_source` reads, without credentials
+    settings: Settings | None = None,  # For the address of the exchange and credentials; by default from the environment
     patience_seconds: float = 3.0,  # How long `auto` waits for an answer, twice at most
 ) -> tuple[Source, str]:  # The source with its name, and a banner to print, empty when there is nothing to warn of
     "Find a source that works; only `auto` ever falls back to the simulator."
+    settings = settings or load_settings()
     if text != "auto":
-        return run_sync(learn_source(parse_source(text))), ""
-    why = run_sync(_why_silent((settings or load_settings()).coinbase_url, patience_seconds))
+        return run_sync(learn_source(parse_source(text), settings=settings)), ""
+    why = run_sync(_why_silent(settings.reveal(settings.coinbase_url), patience_seconds))
     return (parse_source("sim"), _framed(_BANNER.format(reason=why.partition(";")[0]))) if why else (parse_source("coinbase"), "")

@@ -57,8 +57,9 @@ def read_table(
         first = head[skip].split(separator)[0].strip().strip('"')
         named = not re.fullmatch(r"[-+.\d: TZ/e]+", first) if first else True
         return pd.read_csv(path, sep=separator, skiprows=skip, header=0 if named else None, skipinitialspace=True, low_memory=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise FilesError(f"{path} cannot be read ({str(error).splitlines()[0][:120]}); it must be a CSV or a Parquet file") from None
+    except Exception as error:  # Of pandas, Arrow, the csv module and five packers; each has classes of its own
+        fault = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise FilesError(f"{path} cannot be read ({fault}); it must be a CSV or a Parquet file") from None
 
 # %% ../../nbs/16_data.files.ipynb #58008211
 ALIASES = {
@@ -124,7 +125,7 @@ def _from_numbers(column: pd.Series) -> Times:
     "Unix times of any unit."
     values = pd.to_numeric(column, errors="coerce")
     known = values.notna().to_numpy() & np.isfinite(values.fillna(0).to_numpy(float))
-    exact = values.to_numpy() if pd.api.types.is_integer_dtype(values) else np.where(known, values.fillna(0), 0)
+    exact = values.to_numpy() if pd.api.types.is_integer_dtype(values) else np.where(known, values.fillna(0), 0).clip(-(2.0**62), 2.0**62)
     numbers = np.asarray(exact).astype("int64")
     units = time_units(numbers)
     factors = np.array(list(UNITS.values()))[units]
@@ -264,11 +265,14 @@ def read_file(
         times = read_times(table[columns["time"]])
         seconds, zone = to_utc(times, timezone)
         starts, step = to_starts(seconds, stamps)
+        numbers = {ours: pd.to_numeric(table[columns[ours]], errors="coerce").astype("float64") for ours in COLUMNS[1:]}
+        rows = pd.DataFrame({"time": starts, **numbers})
+        candles, refused, repeated = _sift(rows, step)
     except FilesError as error:
         raise error if str(path) in str(error) else FilesError(f"{path}: {error}") from None
-    numbers = {ours: pd.to_numeric(table[columns[ours]], errors="coerce").astype("float64") for ours in COLUMNS[1:]}
-    rows = pd.DataFrame({"time": starts, **numbers})
-    candles, refused, repeated = _sift(rows, step)
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError) as error:  # Values that pandas cannot hold
+        fault = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise FilesError(f"{path} holds values that cannot be read as candles ({type(error).__name__}: {fault}); look at its first lines") from None
     how = f"{times.unit}, {zone}" + (", stamped at the end" if stamps == "end" else "")
     return ImportedFile(path, name, candles, step, len(rows), how, columns, refused, repeated)
 

@@ -8,7 +8,6 @@ __all__ = ['log', 'Closes', 'SAMPLE_ROWS', 'SAMPLE_FILES', 'NameTakenError', 're
 
 # %% ../../nbs/12a_data.origin.ipynb #b46b7661
 import asyncio
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 
 from .candles import HOUR, Source, SourceError, is_product
 from .coinbase import ExchangeError, make_client
-from ..settings import Settings, mask_credentials, write_json
+from ..parsing import parse_json
+from ..settings import Settings, write_json
 
 # %% ../../nbs/12a_data.origin.ipynb #8b57a5fe
 class NameTakenError(SourceError):
@@ -42,7 +42,7 @@ def read_closes(
 
         table = pq.read_table(path, columns=["time", "close"])
         return dict(zip(map(int, table["time"].to_pylist()), map(float, table["close"].to_pylist()), strict=True))
-    except (ImportError, OSError, ValueError, TypeError, KeyError):
+    except Exception:  # Arrow has a dozen classes of errors; a file that cannot be read has no candles to compare
         return {}
 
 
@@ -98,7 +98,7 @@ async def _is_same(settings: Settings, source: Source, sample: dict[str, Closes]
 def _place(settings: Settings, source: Source) -> str:
     "Where a source is, for the record."
     if source.kind != "folder":
-        return mask_credentials(source.location) or source.kind
+        return source.location or source.kind
     folder, home = Path(source.location).resolve(), settings.home.resolve()
     return f"HOME/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
@@ -108,15 +108,15 @@ def read_origins(
 ) -> dict[str, dict[str, Any]]:  # By name: `places`, the latest last, and `sample`
     "Read what the names of sources stand for; nothing where the file is missing or damaged."
     try:
-        record = json.loads((settings.home / "sources.json").read_text())
+        record = parse_json((settings.home / "sources.json").read_bytes())
         return {
             str(name): {
-                "places": [str(place) for place in entry["places"]],
+                "places": [str(place).replace("://***@", "://") for place in entry["places"]],
                 "sample": {product: {int(time): float(close) for time, close in closes.items()} for product, closes in entry["sample"].items()},
             }
             for name, entry in record.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 # %% ../../nbs/12a_data.origin.ipynb #52fe5b0d

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import named_errors, suggest
+from ..parsing import ParseError, parse_json
 from ..settings import CryptoRTIError, write_atomic
 from .candles import COLUMNS, HOUR, Gap, Source, check_candles, check_product, find_gaps, from_rows, is_product, merge_candles
 from .candles import parse_source, to_iso, to_unix
@@ -150,17 +152,20 @@ class Series:
         return [(gap.start, gap.end) for gap in self.gaps if gap.verdict == PENDING]
 
 # %% ../../nbs/12_data.store.ipynb #3deb3827
-def _read_table(path: Path) -> pa.Table:
-    "The Parquet table at `path`; every way in which it cannot be read becomes a named error."
+def _read_table(path: Path) -> tuple[pa.Table, pd.DataFrame]:
+    "The Parquet table at `path`, twice; every way in which it cannot be read becomes a named error."
     try:
         if path.stat().st_size == 0:
             raise StoreError(f"{path} is empty; delete it and fetch or copy it again")
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(use_threads=False)
+            table = file.read(use_threads=False)
+            return table, table.to_pandas(ignore_metadata=True, use_threads=False)
     except FileNotFoundError:
         raise NoCandlesError(f"{path} does not exist; {_what_is_there(path)}") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        fault = str(error).splitlines()[0][:120]
+    except StoreError:
+        raise
+    except Exception as error:  # Arrow has a dozen classes of errors, and pandas adds its own for values that it cannot hold
+        fault = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise StoreError(f"{path} is no readable Parquet file, perhaps cut off ({fault}); restore it, or delete it and fetch again") from None
 
 
@@ -182,15 +187,22 @@ def _read_record(path: Path, table: pa.Table, step: int) -> Series | None:
     if raw is None:
         return None
     try:
-        record = json.loads(raw)
+        record = parse_json(raw)
         if record["format"] > FORMAT:
             raise StoreError(f"{path} was written by a newer crypto_rti (format {record['format']}, this one reads {FORMAT}); upgrade crypto_rti")
-        covered = [(int(start), int(end)) for start, end in record["covered"]]
+        covered = [_stored_range(start, end) for start, end in record["covered"]]
         rows = {int(start): (str(why), int(tries)) for start, why, tries in record.get("refused", [])}
-        gaps = [JudgedGap(int(start), int(end), str(verdict), step, *rows.get(int(start), ())) for start, end, verdict in record["gaps"]]
+        gaps = [JudgedGap(*_stored_range(start, end), str(verdict), step, *rows.get(int(start), ())) for start, end, verdict in record["gaps"]]
         return Series(from_rows([]), covered, gaps, str(record["origin"]))
-    except (ValueError, KeyError, TypeError):
+    except (ParseError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise StoreError(f"{path}: the record beside the candles is damaged; restore the file, or delete it and fetch again") from None
+
+
+def _stored_range(start: Any, end: Any) -> Range:
+    "A range of a record; `ValueError` for one that no candles can have, which would take all memory to go through."
+    if not 0 <= int(start) <= int(end) <= 5_000_000_000:
+        raise ValueError(f"{start} .. {end} is no range of Unix seconds")
+    return int(start), int(end)
 
 # %% ../../nbs/12_data.store.ipynb #ae31b7b6
 def read_series(
@@ -199,9 +211,9 @@ def read_series(
 ) -> Series:  # Checked
     "Read one file; raise `StoreError` or `CandleError` naming the file, the row and the remedy."
     path = Path(path)
-    table = _read_table(path)
+    table, rows = _read_table(path)
     record = _read_record(path, table, step)
-    candles = check_candles(table.to_pandas(ignore_metadata=True, use_threads=False), str(path), step)
+    candles = check_candles(rows, str(path), step)
     candles = candles.astype({"time": "int64", **dict.fromkeys(COLUMNS[1:], "float64")})
     if record:
         return replace(record, candles=candles)

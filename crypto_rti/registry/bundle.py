@@ -31,7 +31,8 @@ from ..evaluation.intervals import ConformalState, IntervalError
 from ..features import INPUTS, QUANTILES, REFERENCE, Scaler, computations, features_signature, shrink_quantiles
 from ..errors import check_folder, explain_os, named_errors, suggest
 from ..processes import hold_lock
-from ..settings import CryptoRTIError, write_atomic, write_json
+from ..parsing import check_finite, parse_json
+from ..settings import CryptoRTIError, login_options, split_address, write_atomic, write_json
 
 # %% ../../nbs/50_registry.bundle.ipynb #82e59f32
 class BundleError(CryptoRTIError):
@@ -122,9 +123,9 @@ def _parse_manifest(
 ) -> Manifest:
     "Read a manifest; refuse a newer format before looking at anything else."
     try:
-        values = json.loads(text)
+        values = check_finite(parse_json(text))
         newer = int(values.get("format", 0)) > FORMAT
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise BundleCorruptError(f"{where}: manifest.json cannot be read; write or pull the bundle again") from None
     if newer:
         raise BundleMismatchError(f"{where} has format {values['format']}, this code reads up to {FORMAT}; upgrade crypto_rti")
@@ -365,7 +366,7 @@ class Index(BaseModel):
 def _parse_index(text: bytes, name: str) -> Index:
     "Read the index of one model."
     try:
-        index = Index(**json.loads(text))
+        index = Index(**check_finite(parse_json(text)))
     except (ValueError, TypeError):
         raise BundleCorruptError(f"{name}/index.json cannot be read; promote or pull again") from None
     if index.name != name:
@@ -376,7 +377,7 @@ def _parse_index(text: bytes, name: str) -> Index:
 def _parse_names(text: bytes) -> list[str]:
     "Read the list of models."
     try:
-        return sorted({Index(name=name).name for name in json.loads(text)["models"]})
+        return sorted({Index(name=name).name for name in parse_json(text)["models"]})
     except (ValueError, TypeError, KeyError):
         raise BundleCorruptError("index.json of the export folder cannot be read; promote or pull again") from None
 
@@ -483,15 +484,15 @@ def _url_reader(
 # %% ../../nbs/50_registry.bundle.ipynb #f674f081
 @contextmanager
 def _reader(
-    origin: str | Path,  # A folder or an http(s) URL
+    origin: str | Path,  # A folder or an http(s) URL, perhaps with credentials
     timeout: float,  # Seconds one request may take
 ) -> Iterator[Callable[[str], bytes]]:
     "Read files of an export folder, wherever it is."
     if str(origin).startswith(("http://", "https://")):
         try:
-            client = httpx.Client(base_url=str(origin), timeout=timeout, follow_redirects=True)
+            client = httpx.Client(base_url=split_address(str(origin))[0], timeout=timeout, follow_redirects=True, **login_options(str(origin)))
         except httpx.InvalidURL as error:
-            raise BundleMissingError(f"{origin} is no URL of an export folder ({error}); write it like https://models.example.org/bundles") from None
+            raise BundleMissingError(f"{split_address(str(origin))[0]} is no URL of an export folder ({error}); write it like https://models.example.org/bundles") from None
         with client:
             yield _url_reader(client)
     else:
@@ -559,7 +560,7 @@ def _move_in(gathered: Path, folder: Path) -> None:
 
 # %% ../../nbs/50_registry.bundle.ipynb #de103204
 def pull_bundles(
-    origin: str | Path,  # Export folder, or the http(s) URL of one
+    origin: str | Path,  # Export folder, or the http(s) URL of one; credentials in it are sent and never shown
     bundles_dir: Path,  # Export folder to write to
     names: Sequence[str] | None = None,  # Registered names; all when not given
     aliases: Sequence[str] | None = None,  # Aliases to follow, e.g. only `champion`; all when not given
@@ -568,16 +569,17 @@ def pull_bundles(
     "Copy bundles; verify and load each before it becomes visible, and move the aliases last."
     copied: dict[str, list[str]] = {}
     check_folder(Path(bundles_dir), "the folder of bundles in CRYPTO_RTI_HOME,")
-    with named_errors(BundleError, f"{origin} cannot be pulled"), _reader(origin, timeout) as read:
+    shown = split_address(str(origin))[0]
+    with named_errors(BundleError, f"{shown} cannot be pulled"), _reader(origin, timeout) as read:
         there = _parse_names(read("index.json"))
         if unknown := sorted(set(names or ()) - set(there)):
-            raise BundleMissingError(f"there is no model {unknown} at {origin}{suggest(unknown[0], there) or ';'} there are {there}")
+            raise BundleMissingError(f"there is no model {unknown} at {shown}{suggest(unknown[0], there) or ';'} there are {there}")
         for name in names or there:
             index = _parse_index(read(f"{name}/index.json"), name)
             followed = {alias: version for alias, version in index.aliases.items() if aliases is None or alias in aliases}
             if missing := sorted(set(aliases or ()) - set(followed)):
                 meant = suggest(missing[0], index.aliases) or ";"
-                raise BundleMissingError(f"{name} has no alias {missing} at {origin}{meant} choose one of {sorted(index.aliases)}")
+                raise BundleMissingError(f"{name} has no alias {missing} at {shown}{meant} choose one of {sorted(index.aliases)}")
             wanted = sorted(set(followed.values()), key=int)
             copied[name] = [version for version in wanted if _pull_version(read, Path(bundles_dir), name, version)]
             versions = {version: index.versions.get(version, {}) for version in wanted}

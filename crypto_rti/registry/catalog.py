@@ -36,6 +36,7 @@ from ..data.candles import HOUR, to_iso, to_unix
 from ..features import MEDIAN, QUANTILES, Dataset, to_prices
 from ..numbers import format_price
 from ..errors import named_errors, suggest
+from ..parsing import ParseError, check_finite, parse_json
 from ..settings import CryptoRTIError, Settings, mask_credentials, sqlite_path
 from ..evaluation.drift import Bins, fit_bins, judge_drift
 from ..evaluation.intervals import ConformalState, follow, known_at, state_at
@@ -106,7 +107,7 @@ def _explain(error: Exception, uri: str) -> Exception:
     "Translate an error of MLflow or of what it builds on; one that the table does not know is a bug and stays what it is."
     place, known = f"the registry at {mask_credentials(uri)}", explain(error)
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-        text = str(error).splitlines()[0].rstrip(".")
+        text = mask_credentials(str(error).splitlines()[0]).rstrip(".")
         return GoneError(f"{place} does not have it any more ({text}); train again with crypto-rti retrain --force, or restore a backup")
     return CatalogError(f"{place}: {known}") if known else error
 
@@ -134,7 +135,7 @@ class _Client:
 # %% ../../nbs/51_registry.catalog.ipynb #ca004c48
 def _cannot_open(error: Exception, uri: str) -> CatalogError:
     "Say why a registry cannot be opened, and what to do."
-    fault = (str(error).splitlines() or [type(error).__name__])[0][:200].replace(uri, mask_credentials(uri))
+    fault = mask_credentials((str(error).splitlines() or [type(error).__name__])[0].replace(uri, mask_credentials(uri)))[:200]
     place = f"the registry at {mask_credentials(uri)} cannot be opened"
     if "database schema" in str(error):
         newer = "was written by a newer MLflow; install that release (pip install --upgrade mlflow), or restore the backup from before its upgrade"
@@ -293,11 +294,17 @@ def _to_tag(
 
 
 def _from_tag(text: str | None) -> Any:
-    "Read facts back; `None` where there are none, or where an earlier release cut the text."
+    "Read facts back; `None` where there are none, or where an earlier release or somebody else wrote something that cannot be read."
     try:
-        return json.loads(text or "null")
-    except ValueError:
+        return check_finite(parse_json(text or "null"))
+    except ParseError:
         return None
+
+
+def _facts_of(text: str | None) -> dict[str, Any]:
+    "The same for an object; empty where the text is anything else."
+    found = _from_tag(text)
+    return found if isinstance(found, dict) else {}
 
 # %% ../../nbs/51_registry.catalog.ipynb #191bb4e5
 def _log_run(
@@ -378,7 +385,7 @@ def _to_version(found: Any, aliases: dict[str, str]) -> Version:
     tags, number = dict(found.tags), str(found.version)
     named = tuple(sorted(alias for alias, version in aliases.items() if version == number))
     span = (tags.get("train_start", ""), tags.get("train_end", ""))
-    metrics = _from_tag(tags.get("metrics")) or {}
+    metrics = _facts_of(tags.get("metrics"))
     return Version(found.name, number, tags.get("kind", ""), named, tags.get("created", ""), span, metrics, found.run_id, tags)
 
 # %% ../../nbs/51_registry.catalog.ipynb #176f0b37
@@ -489,8 +496,8 @@ def _last_event(
     champion: str | None,  # Who answers now
 ) -> dict[str, Any] | None:
     "Read what happened last; nothing where the record contradicts the alias."
-    event: dict[str, Any] | None = _from_tag(tags.get("last_event"))
-    return event if event and (event["event"] == "refused" or event["version"] == champion) else None
+    event = _facts_of(tags.get("last_event"))
+    return event if event and (event.get("event") == "refused" or event.get("version") == champion) else None
 
 # %% ../../nbs/51_registry.catalog.ipynb #35767dc9
 def export_models(
@@ -507,7 +514,7 @@ def export_models(
         listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
         aliases = {alias: item.version for item in versions for alias in item.aliases}
         tags = client.get_registered_model(name).tags
-        decision, event = _from_tag(tags.get("last_decision")), _last_event(tags, aliases.get("champion"))
+        decision, event = _facts_of(tags.get("last_decision")) or None, _last_event(tags, aliases.get("champion"))
         newest = max(item.created for item in versions)
         index = Index(name=name, aliases=aliases, versions=listed, last_retrained=newest, last_decision=decision, last_event=event)
         write_index(settings.bundles_dir, index)
@@ -529,7 +536,8 @@ def _exports(client: "MlflowClient", settings: Settings, item: Version) -> bool:
 def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
     "Versions that have been champion and still exist, oldest first, up to the present one."
     there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
-    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
+    known = _from_tag(client.get_registered_model(name).tags.get("champions"))
+    past = [version for version in known if isinstance(version, str) and version in there] if isinstance(known, list) else []
     if champion is None:
         return past
     if champion not in past:

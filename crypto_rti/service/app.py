@@ -46,7 +46,7 @@ from ..features import FeatureError
 from ..registry.bundle import BundleError
 from ..errors import check_known
 from ..processes import end_with_parent
-from ..settings import CryptoRTIError, Settings, load_settings, settings_environment
+from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
 from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
 from .connections import BoundedProtocol, Connections, open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
@@ -55,7 +55,6 @@ from .contract import ScoredForecast
 from .feed import ANY, CLOCK, doubted_products, doubts, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
-from .operations import secrets_of
 from .page import Page, find_page, missing_page, read_page
 from .predict import Shelf
 from .record import Record, check_days, check_hours, close_record, keep_record, measured_accuracy, open_record, told_history
@@ -588,7 +587,7 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = run_sync(learn_source(source or parse_source(settings.source)))
+    source = run_sync(learn_source(source or parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     for product in settings.products:
         check_product(product)

@@ -116,6 +116,11 @@ async def _attempt(feed: Feed, key: Hashable, ask: Callable[[], Awaitable[Any]],
         feed.requests_failed[type(error).__name__] += 1
         _remember(feed, ANY if away and key != CLOCK else key, known)
         raise known from None
+    except Exception as error:  # A bug; asking again at once would only repeat it
+        feed.requests_failed[type(error).__name__] += 1
+        log.exception("the answer of the exchange to %s could not be read", key)
+        _remember(feed, key, broken := ExchangeError(f"the exchange's answer could not be read ({type(error).__name__}); the log says more"))
+        raise broken from error
     feed.failures.pop(key, None)
     if key != CLOCK and ANY in feed.failures:
         del feed.failures[ANY]
@@ -866,7 +871,7 @@ async def _unlisted(feed: Feed, products: list[str], error: UnknownProductError)
     named = {product for product in products if re.search(rf"(?<![\w-]){re.escape(product)}(?![\w-])", str(error))}
     if named:
         return named
-    listed = {row.get("id") for row in await feed.client.products() if isinstance(row, dict)}
+    listed = {row["id"] for row in await feed.client.products() if isinstance(row, dict) and isinstance(row.get("id"), str)}
     return set(products) - listed
 
 # %% ../../nbs/61_service.feed.ipynb #7f259895

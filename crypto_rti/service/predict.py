@@ -26,6 +26,7 @@ from ..features import HISTORY, INPUTS, LAGS, QUANTILES, NotEnoughHistoryError, 
 from ..registry.bundle import Bundle, BundleCorruptError, Index, bundle_folder, load_bundle
 from ..screen import unusual_hours
 from ..errors import suggest
+from ..parsing import check_finite, parse_json
 from ..settings import CryptoRTIError
 from .contract import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
 
@@ -420,7 +421,7 @@ def read_models(
     path = root / old.name / "index.json"
     mark = _mark(path)
     try:
-        index = Index.model_validate_json(path.read_bytes())
+        index = Index.model_validate(check_finite(parse_json(path.read_bytes())))
     except (OSError, ValueError) as error:
         log.error("the index of %s cannot be read (%s); what was served is served on", old.name, type(error).__name__)
         return replace(old, mark=mark, faults={**old.faults, "index": f"cannot be read ({type(error).__name__}); promote or pull again"})
