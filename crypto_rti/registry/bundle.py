@@ -398,7 +398,7 @@ def note_failure(
     fault: str,  # Why
 ) -> None:
     "Remember that a model failed, so that it is not loaded again; `retry_bundle` lets it be tried anew."
-    note_trial(folder, trial_key(bundle.manifest.files, bundle.manifest.scaler), f"it failed in service: {fault}")
+    note_trial(folder, trial_key(bundle.manifest.files, bundle.manifest.scaler), f"it failed in service: {fault}", later=True)
 
 
 def retry_bundle(
@@ -433,6 +433,7 @@ class Index(BaseModel):
     name: Name
     aliases: dict[Word, Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]] = Field({}, max_length=100)  # Version by alias
     versions: dict[str, dict[str, Any]] = {}  # Kind, training span and metrics by version
+    champions: list[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]] = []  # Versions that have been champion and are exported, oldest first
     last_retrained: str | None = None  # ISO 8601, UTC
     last_decision: dict[str, Any] | None = None  # Whether the last challenger was promoted, and why not
     last_event: dict[str, Any] | None = None  # What happened last: `event` is `promoted`, `refused` or `rolled_back`; with reasons and time

@@ -135,14 +135,13 @@ def check_tensor(
     return name
 
 # %% ../../nbs/47_registry.graphs.ipynb #5270acfe
-OPERATORS = {
-    "": frozenset(
-        "Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Div Elu Exp Expand Flatten Gather Gemm GlobalAveragePool"
-        " GlobalMaxPool HardSigmoid Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool Mean Min Mul Neg Pow ReduceMax ReduceMean ReduceMin"
-        " ReduceSum Relu Reshape Selu Shape Sigmoid Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
-    ),
-    "ai.onnx.ml": frozenset({"TreeEnsembleRegressor"}),
-}  # fmt: skip
+_PLAIN = (
+    "Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Div Elu Exp Expand Flatten Gather Gemm GlobalAveragePool"
+    " GlobalMaxPool HardSigmoid Identity LSTM LayerNormalization LeakyRelu Log MatMul Max MaxPool Mean Min Mul Neg Pow ReduceMax ReduceMean ReduceMin"
+    " ReduceSum Relu Reshape Selu Shape Sigmoid Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where"
+)
+
+OPERATORS = {"": frozenset(_PLAIN.split()), "ai.onnx.ml": frozenset({"TreeEnsembleRegressor"})}
 "Operators that a model may use, by domain."
 
 _SIZES = {

@@ -9,7 +9,10 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'Answer', 'Se
 
 # %% ../../nbs/64_service.answers.ipynb #184fe6da
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from typing import NamedTuple
 
 import pandas as pd
@@ -183,6 +186,32 @@ async def reference_candles(
         return None, False
     return window.candles, window.end >= data_until
 
+# %% ../../nbs/64_service.answers.ipynb #20358418
+async def _computed(service: Service, coin: str, model: Model, work: Callable[[], Forecast]) -> Forecast:
+    "Compute a forecast; set a model aside that fails."
+    try:
+        return await forecasting.compute(model, work)
+    except forecasting.FAILED as error:
+        forecasting.set_aside(service.shelf, coin, model, error)
+        raise
+
+
+_Said = tuple[PredictionResult, float]
+
+
+def _by_the_last_good_one(answer: Callable[..., Awaitable[_Said]]) -> Callable[..., Awaitable[_Said]]:
+    "Ask once more when the model has failed; the first error stays where there is no other model."
+    @wraps(answer)
+    async def ask(service: Service, coin: str, time_from: str = "now", model_name: str = "champion") -> _Said:
+        try:
+            return await answer(service, coin, time_from, model_name)
+        except forecasting.FAILED as error:
+            with suppress(forecasting.UnknownModelError):
+                return await answer(service, coin, time_from, model_name)
+            raise error
+
+    return ask
+
 # %% ../../nbs/64_service.answers.ipynb #74fa84ae
 async def forecast_hour(
     service: Service,
@@ -197,12 +226,14 @@ async def forecast_hour(
         return forecast, True
     reference, whole = await reference_candles(service, model, data_until)
     state = state_for(service, coin, model, data_until)
-    forecast = forecasting.make_forecast(candles, data_until, model, coin, service.source.name, reference, state)
+    work = partial(forecasting.make_forecast, candles, data_until, model, coin, service.source.name, reference, state)
+    forecast = await _computed(service, coin, model, work)
     if whole:
         keep_forecast(service, forecast, generation)
     return forecast, whole
 
 # %% ../../nbs/64_service.answers.ipynb #de037d56
+@_by_the_last_good_one
 async def predict_at(
     service: Service,
     coin: str,  # Any product served
@@ -238,9 +269,9 @@ async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> 
     if forecast is None:
         other, other_hours, whole = await _reference_minutes(service, model, data_until)
         state = state_for(service, coin, model, data_until)
-        forecast = forecasting.make_rolling_forecast(
-            minutes.candles, hours.candles, data_until, model, coin, service.source.name, other, other_hours, state
-        )
+        here = (data_until, model, coin, service.source.name)
+        work = partial(forecasting.make_rolling_forecast, minutes.candles, hours.candles, *here, other, other_hours, state)
+        forecast = await _computed(service, coin, model, work)
         if whole:
             keep_forecast(service, forecast, generation)
     stale = minutes.end < wanted or hours.end < final_until(now)

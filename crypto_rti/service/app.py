@@ -52,6 +52,7 @@ from .answers import Service, followed, make_service, predict_at, recall, rememb
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
 from .contract import ScoredForecast
 from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
+from ..registry.trials import stop_trials
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
@@ -507,6 +508,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)):
             yield
     finally:
+        stop_trials()
         for task in [*tasks, *service.feed.flights.values()]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
