@@ -404,10 +404,12 @@ def note_failure(
 def retry_bundle(
     folder: Path,  # A bundle
 ) -> None:
-    "Let a bundle be tried again, whatever was found before."
+    "Let a bundle be tried again that has failed."
     with suppress(BundleError):
         manifest = read_manifest(folder)
-        forget_trial(folder, trial_key(manifest.files, manifest.scaler))
+        key = trial_key(manifest.files, manifest.scaler)
+        if recall_trial(folder, key):
+            forget_trial(folder, key)
 
 # %% ../../nbs/50_registry.bundle.ipynb #29f7fb2a
 def load_bundle(
