@@ -27,7 +27,12 @@ func callServer(ctx context.Context, config *Config, method, action string, out 
 	if err != nil {
 		return fmt.Errorf("WEBHOOK_LISTEN is %q, which is no address; write host:port", config.Listen)
 	}
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}} // no proxy: it would see the key
+	client := &http.Client{
+		Timeout:   10 * time.Second,  // covers the body too
+		Transport: &http.Transport{}, // no proxy: it would see the key
+		// A redirect would send the key to another host, in the Referer header.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		// A url.Error quotes the address, and the address holds the key.
