@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -20,6 +21,7 @@ import pandas as pd
 from ..data.candles import FINAL_AFTER, HOUR, Source, check_product, final_until, floor_time, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, make_client
 from ..evaluation.intervals import ConformalState
+from ..disk import DiskWatch
 from ..errors import suggest
 from ..settings import Settings
 from . import predict as forecasting
@@ -58,6 +60,7 @@ class Service:
     answers: dict[bytes, Answer] = field(default_factory=dict)  # By query string, exactly as it was sent
     hits: int = 0  # Requests answered from there
     misses: int = 0  # Requests that were not
+    disk: DiskWatch = field(default_factory=lambda: DiskWatch(Path(".")))  # That of the home folder
     windows: dict[str, Window] = field(default_factory=dict)  # The candles that answers were made from, by product
     second: int = -1  # The last request time, and its text
     second_text: bytes = b""
@@ -72,6 +75,7 @@ def make_service(
         check_product(product)
     hasty = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
     service = Service(settings, source, Feed(make_client(hasty, source)), Shelf(settings.bundles_dir, source.name))
+    service.disk.folder = settings.home
     forecasting.refresh(service.shelf)
     return service
 

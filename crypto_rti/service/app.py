@@ -52,6 +52,7 @@ from .answers import Service, followed, make_service, predict_at, recall, rememb
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
 from .contract import ScoredForecast
 from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
+from ..disk import keep_looking
 from ..registry.trials import stop_trials
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
@@ -370,6 +371,8 @@ def find_problems(
         found.append("live prices come over REST, since the websocket is away")
     if record.fault or (service.recorder is not None and service.recorder.fault):
         found.append("the ledger is away: forecasts wait to be recorded, nothing is scored")
+    if service.disk.note:
+        found.append("the disk is nearly full")
     final = final_until(feed.clock.now())
     for coin in served(service):
         window, models = feed.live.get(coin), service.shelf.coins.get(coin)
@@ -398,7 +401,7 @@ def take_snapshot(
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
         away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
-        readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
+        readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf, disk_free=service.disk.free,
     )  # fmt: skip
 
 # %% ../../nbs/69_service.app.ipynb #735dc181
@@ -497,6 +500,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _watch(service.shelf),
+        "disk": lambda: keep_looking(service.disk),
         "record": lambda: keep_record(service, record),
         "price stream": lambda: keep_telling_prices(service, hub),
         "forecast stream": lambda: keep_telling_forecasts(service, hub, record),

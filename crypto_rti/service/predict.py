@@ -572,11 +572,12 @@ class _Computation:
 async def compute(
     model: Model,  # That is asked
     work: Callable[[], _Result],  # What asks it
-    seconds: float = INFERENCE_SECONDS,  # After which nobody waits any more, or four times as long where the machine is to blame
+    seconds: float | None = None,  # After which nobody waits any more, or four times as long where the machine is to blame
 ) -> _Result:
     "Compute beside the event loop; raise `ModelLateError` when the model takes too long, `MachineBusyError` when the machine does."
     if isinstance(model, Persistence):  # Constants
         return work()
+    seconds = INFERENCE_SECONDS if seconds is None else seconds
     async with _seats.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)):
         job = _Computation(work)
         try:
