@@ -10,6 +10,7 @@ import asyncio
 import threading
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -110,9 +111,8 @@ class Fetcher:
         **options: Any,  # Of `httpx.AsyncClient`
     ) -> None:
         self._client = httpx.AsyncClient(**options)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fetcher", daemon=True)
-        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # Made with the first request
+        self._lock, self._closed = threading.Lock(), False
 
     @property
     def base_url(self) -> httpx.URL:
@@ -122,26 +122,29 @@ class Fetcher:
     def get(self, address: str | httpx.URL, limits: Limits, params: Mapping[str, str | int] | None = None) -> httpx.Response:
         "GET an address within limits, as `fetch` does."
         with self._lock:
-            if self._loop.is_closed():
+            if self._closed:
                 raise RuntimeError("this fetcher was closed")
-            if not self._thread.is_alive():
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="fetcher", daemon=True)
                 self._thread.start()
             work = asyncio.run_coroutine_threadsafe(fetch(self._client, address, limits, params), self._loop)
         try:
             return work.result()
+        except CancelledError:
+            raise RuntimeError("this fetcher was closed") from None
         finally:
             work.cancel()  # After an interrupt; one that is done is not changed
 
     def close(self) -> None:
         "Close all connections; requests in other threads end."
         with self._lock:
-            if self._loop.is_closed():
-                return
-            if self._thread.is_alive():
-                asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-                self._loop.call_soon_threadsafe(self._loop.stop)
-                self._thread.join()
-            self._loop.close()
+            loop, self._loop, self._closed = self._loop, None, True
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
+            loop.close()
 
     async def _stop(self) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

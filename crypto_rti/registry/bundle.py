@@ -270,12 +270,13 @@ _run: ContextVar[onnxruntime.RunOptions | None] = ContextVar("run", default=None
 
 
 @contextmanager
-def stoppable() -> Iterator[onnxruntime.RunOptions]:
+def stoppable(
+    options: onnxruntime.RunOptions,
+) -> Iterator[None]:
     "What bundles compute in this block ends with an error when another thread sets `terminate` of the options."
-    options = onnxruntime.RunOptions()
     token = _run.set(options)
     try:
-        yield options
+        yield
     finally:
         _run.reset(token)
 

@@ -6,7 +6,7 @@
 __all__ = ['LIBRARIES', 'LEAST_HOURS', 'Plain', 'Check', 'BEST_T', 'COVERAGE_TOLERANCE', 'GATE', 'CatalogError',
            'UnknownVersionError', 'TooFewHoursError', 'GoneError', 'connect', 'has_registry', 'digest_dataset',
            'describe_dataset', 'pack_forecaster', 'describe_code', 'register_bundle', 'Version', 'read_aliases',
-           'list_versions', 'check_registered', 'get_version', 'export_models', 'finish_change', 'promote', 'rollback',
+           'list_versions', 'check_registered', 'get_version', 'finish_change', 'export_models', 'promote', 'rollback',
            'Trial', 'hold_trial', 'no_worse_than_persistence', 'no_worse_than_champion', 'no_worse_than_best',
            'honest_interval', 'Decision', 'judge', 'leads', 'put_forward', 'ensure_champion', 'attach_report']
 
@@ -492,6 +492,65 @@ def _last_event(
     event: dict[str, Any] | None = _from_tag(tags.get("last_event"))
     return event if event and (event["event"] == "refused" or event["version"] == champion) else None
 
+# %% ../../nbs/51_registry.catalog.ipynb #e788686c
+def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
+    "Versions that have been champion and still exist, oldest first, up to the present one."
+    there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
+    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
+    if champion is None:
+        return past
+    if champion not in past:
+        return [*past, champion]
+    return past[: len(past) - past[::-1].index(champion)]
+
+# %% ../../nbs/51_registry.catalog.ipynb #1a487574
+def _change(
+    client: "MlflowClient",
+    settings: Settings,
+    item: Version,  # Who is to be champion
+    past: Sequence[str],  # Champions before this one, oldest first
+    **facts: Any,  # `event`, `previous`, `reasons`, `best`; with `left` and `decided` as `finish_change` reads them
+) -> None:
+    "Make a version champion; from the first write on it is decided, and whatever interrupts the rest, `finish_change` completes it."
+    event = json.loads(_to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
+    others = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
+    change = {"version": item.version, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
+    client.set_registered_model_tag(item.name, "change", json.dumps(change))
+    finish_change(client, settings, item.name)
+
+# %% ../../nbs/51_registry.catalog.ipynb #5fd0258b
+def finish_change(
+    client: "MlflowClient",
+    settings: Settings,
+    name: str,  # Registered name
+) -> bool:  # Whether there was a change to finish
+    "Complete a change of champion that was decided, from whatever point it has reached."
+    models = client.search_registered_models(filter_string=f"name='{name}'")
+    change = _from_tag(models[0].tags.get("change")) if models else None
+    if not change:
+        return False
+    version, rolled_back, aliases = change["version"], change["event"] == "rolled_back", read_aliases(client, name)
+    try:
+        client.set_registered_model_alias(name, "champion", version)
+    except GoneError:  # Deleted meanwhile with MLflow's own tools
+        client.delete_registered_model_tag(name, "change")
+        return False
+    client.set_registered_model_tag(name, "champions", json.dumps([*change["past"], version]))
+    client.set_model_version_tag(name, version, "rolled_back_to" if rolled_back else "promoted", change["time"])
+    if "left" in change:
+        client.set_model_version_tag(name, change["left"], "rolled_back_from", change["time"])
+    if change.get("decided"):
+        decision = client.get_model_version(name, version).tags.get("decision", "null")
+        client.set_registered_model_tag(name, "last_decision", decision)
+    event = {"event": change["event"], "kind": change["facts"].get("kind"), "version": version, **change["facts"], "time": change["time"]}
+    client.set_registered_model_tag(name, "last_event", _to_tag(event))
+    client.set_registered_model_tag(name, "best_of_chain", change["best"])
+    if aliases.get("challenger") == version and not rolled_back:
+        client.delete_registered_model_alias(name, "challenger")
+    _export(client, settings, name)
+    client.delete_registered_model_tag(name, "change")
+    return True
+
 # %% ../../nbs/51_registry.catalog.ipynb #35767dc9
 def export_models(
     settings: Settings,  # Names the registry and the export folder
@@ -533,66 +592,7 @@ def _exports(client: "MlflowClient", settings: Settings, item: Version) -> bool:
         return False
     return True
 
-# %% ../../nbs/51_registry.catalog.ipynb #e788686c
-def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
-    "Versions that have been champion and still exist, oldest first, up to the present one."
-    there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
-    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
-    if champion is None:
-        return past
-    if champion not in past:
-        return [*past, champion]
-    return past[: len(past) - past[::-1].index(champion)]
-
 # %% ../../nbs/51_registry.catalog.ipynb #5a2bac29
-def _change(
-    client: "MlflowClient",
-    settings: Settings,
-    item: Version,  # Who is to be champion
-    past: Sequence[str],  # Champions before this one, oldest first
-    **facts: Any,  # `event`, `previous`, `reasons`, `best`; with `left` and `decided` as `finish_change` reads them
-) -> None:
-    "Make a version champion; from the first write on it is decided, and whatever interrupts the rest, `finish_change` completes it."
-    event = json.loads(_to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
-    others = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
-    change = {"version": item.version, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
-    client.set_registered_model_tag(item.name, "change", json.dumps(change))
-    finish_change(client, settings, item.name)
-
-
-def finish_change(
-    client: "MlflowClient",
-    settings: Settings,
-    name: str,  # Registered name
-) -> bool:  # Whether there was a change to finish
-    "Complete a change of champion that was decided, from whatever point it has reached."
-    models = client.search_registered_models(filter_string=f"name='{name}'")
-    change = _from_tag(models[0].tags.get("change")) if models else None
-    if not change:
-        return False
-    version, rolled_back, aliases = change["version"], change["event"] == "rolled_back", read_aliases(client, name)
-    try:
-        client.set_registered_model_alias(name, "champion", version)
-    except GoneError:  # Deleted meanwhile with MLflow's own tools
-        client.delete_registered_model_tag(name, "change")
-        return False
-    client.set_registered_model_tag(name, "champions", json.dumps([*change["past"], version]))
-    client.set_model_version_tag(name, version, "rolled_back_to" if rolled_back else "promoted", change["time"])
-    if "left" in change:
-        client.set_model_version_tag(name, change["left"], "rolled_back_from", change["time"])
-    if change.get("decided"):
-        decision = client.get_model_version(name, version).tags.get("decision", "null")
-        client.set_registered_model_tag(name, "last_decision", decision)
-    event = {"event": change["event"], "kind": change["facts"].get("kind"), "version": version, **change["facts"], "time": change["time"]}
-    client.set_registered_model_tag(name, "last_event", _to_tag(event))
-    client.set_registered_model_tag(name, "best_of_chain", change["best"])
-    if aliases.get("challenger") == version and not rolled_back:
-        client.delete_registered_model_alias(name, "challenger")
-    _export(client, settings, name)
-    client.delete_registered_model_tag(name, "change")
-    return True
-
-
 def promote(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`

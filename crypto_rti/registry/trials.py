@@ -44,7 +44,8 @@ def _limit(kind: int, value: int) -> None:
 
 def _serve() -> None:
     "Try one model after the other until standard input ends; what the helper process runs."
-    with suppress(OSError):  # Not Linux: there is no such file, and the limit on time has to do
+    with suppress(OSError):  # Not Linux: there are no such files, and the limit on time has to do
+        Path("/proc/self/oom_score_adj").write_text("1000")  # Should memory run out all the same, this process goes first
         _limit(resource.RLIMIT_AS, int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY)
     for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         _limit(kind, 0)

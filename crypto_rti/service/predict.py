@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 
 from ..data.candles import HOUR, TimeError, final_until, find_gaps, floor_time, forecastable_share, resample_candles, to_iso, to_unix
@@ -542,8 +543,7 @@ class _Computation:
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work, self.loop = work, asyncio.get_running_loop()
         self.done: asyncio.Future[Any] = self.loop.create_future()
-        with stoppable() as self.options:
-            pass
+        self.options = onnxruntime.RunOptions()
         self.thread = threading.Thread(target=self._run, name="forecast", daemon=True)
         self.thread.start()
 

@@ -69,7 +69,7 @@ def test_pull_onto_a_full_disk_keeps_the_champion(disk, call, tmp_path, attack):
 
 
 def test_a_retraining_is_not_begun_on_a_full_disk(disk, call, attack):
-    (disk / "filler").write_bytes(bytes(1_980_000))
+    (disk / "filler").write_bytes(bytes(2_040_000))
     before = sorted(disk.rglob("*"))
     code, said = call(disk, "retrain", "--quiet")
     assert code == 74 and "too little to begin" in said and sorted(disk.rglob("*")) == before, said
