@@ -434,7 +434,7 @@ class Index(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: Name
-    aliases: dict[Word, Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]] = Field({}, max_length=100)  # Version by alias
+    aliases: dict[Word, Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]] = Field(default={}, max_length=100)  # Version by alias
     versions: dict[str, dict[str, Any]] = {}  # Kind, training span and metrics by version
     champions: list[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]] = []  # Versions that have been champion and are exported, oldest first
     last_retrained: str | None = None  # ISO 8601, UTC

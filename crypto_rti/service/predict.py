@@ -476,9 +476,9 @@ def read_models(
         new, past = by_version.get(version), _served_before(old, alias, aside)
         if new is None and not past and alias == "champion":
             past = _earlier_champion(root, old.name, index, faults)
-        chosen, *past = ([new] if new is not None else []) + [model for model in past if model is not new] or [None]
-        if chosen is not None:
-            aliases[alias], before[alias] = chosen, tuple(past[:BEFORE])
+        served = ([new] if new is not None else []) + [model for model in past if model is not new]
+        if served:
+            aliases[alias], before[alias] = served[0], tuple(served[1 : 1 + BEFORE])
     return CoinModels(old.name, index, mark, loaded, aliases, faults, before)
 
 # %% ../../nbs/60_service.predict.ipynb #14c8f4a0
