@@ -185,11 +185,11 @@ def test_files_changed_at_random_are_refused_or_load(tmp_path):
 
 
 def heavy():
-    """A model of allowed operators that computes for minutes: 400 products with one large matrix. As a slow machine would meet a large network."""
-    size = 1800
-    chain = [node("MatMul", [f"h{n}", "V"], [f"h{n + 1}"]) for n in range(400)]
-    constants = {"U": np.zeros((WIDTH, size), np.float32), "V": np.zeros((size, size), np.float32), "Y": np.zeros((size, 5), np.float32)}
-    return model([node("MatMul", ["X", "U"], ["h0"]), *chain, node("Gemm", ["h400", "Y", "b"], ["y"])], constants)
+    """A model of allowed operators that computes for half a minute, as a slow machine would meet a large network."""
+    chain = [node("Tanh", [f"h{n}"], [f"h{n + 1}"]) for n in range(300)]
+    ends = [node("ReduceMean", ["h300"], ["m"], axes=[2], keepdims=0), node("Gemm", ["m", "W", "b"], ["y"])]
+    constants = {"two": np.array([2]), "wide": np.ones((1, 1, 3000), np.float32)}
+    return model([node("Unsqueeze", ["X", "two"], ["x"]), node("Mul", ["x", "wide"], ["h0"]), *chain, *ends], constants)
 
 
 def export_untried(bundles, content, version="2", champions=("1", "2")):
