@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from .disk import DiskFullError, is_full
 from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
 from .numbers import format_number
 from .processes import shared_folder, stopping_on_signals
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="crypto-rti", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="Hourly crypto forecasts that beat 'no change', from candles to a web service. Start with [bold]crypto-rti run[/bold].",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a name that does not exist, 75 another process holds the lock, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a name that does not exist, 74 the disk is full, 75 another process holds the lock, 130 interrupted.",
 )  # fmt: skip
 
 Products = Annotated[list[str] | None, typer.Option("--product", "-p", help="Product such as BTC-USD; repeat for several")]
@@ -670,6 +671,9 @@ def _options(
 # %% ../nbs/80_cli.ipynb #5eba8654
 def _describe(error: Exception) -> tuple[str, int]:
     "What to print of an error, and the exit code."
+    if is_full(error) and not isinstance(error, DiskFullError):
+        said = str(error) if isinstance(error, CryptoRTIError) else explain(error) or str(error)
+        return f"DiskFullError: {said}; what was there is as it was", DiskFullError.exit_code
     if isinstance(error, CryptoRTIError):
         return f"{type(error).__name__}: {error}", error.exit_code
     if text := explain(error):

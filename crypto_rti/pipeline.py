@@ -30,6 +30,7 @@ import crypto_rti
 
 from .data.candles import HOUR, Source, TimeError, check_product, parse_source, to_iso, to_unix
 from .features import reference_product
+from .disk import DiskFullError, check_room, is_full
 from .errors import check_folder
 from .processes import Family, die_with_parent, hold_lock
 from .parsing import ParseError, parse_json
@@ -617,8 +618,9 @@ class RetrainReport:
 
     @property
     def exit_code(self) -> int:
-        "0 when all is well, 1 when a file could not be read or a notebook failed."
-        return EXIT_FAILED if self.failures else EXIT_OK
+        "0 when all is well, 1 when a file could not be read or a notebook failed, 74 when that is because the disk is full."
+        full = any(is_full(PipelineError(text)) for text in self.failures)
+        return DiskFullError.exit_code if full else EXIT_FAILED if self.failures else EXIT_OK
 
 # %% ../nbs/70_pipeline.ipynb #27eaac08
 @contextmanager
@@ -655,6 +657,7 @@ def retrain(
     check_request(settings, start)
     check_kernel()
     check_folder(settings.home, "CRYPTO_RTI_HOME")
+    check_room(settings.home)
     with _only_one(settings) as lock:
         plan = make_plan(settings, pipeline, start, params, every_hours, force)
         if not plan.stale:

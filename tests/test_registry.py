@@ -49,6 +49,7 @@ from crypto_rti.registry.catalog import (
     attach_report,
     connect,
     ensure_champion,
+    export_models,
     get_version,
     list_versions,
     pack_forecaster,
@@ -698,3 +699,47 @@ def test_a_server_by_url_serves_as_well(server, tmp_path):
     pruned = prune_registry(settings.model_copy(update={"keep_versions": 1}), NAME)
     assert pruned.versions == ("2 (lasso)", "3 (lasso)") and "mlflow gc" in pruned.note
     assert len(list(stored.rglob("manifest.json"))) == 2 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"
+
+
+# --- a promotion that is killed --------------------------------------------------------------------------------------------
+
+
+def test_a_promotion_killed_at_any_moment_is_finished_by_the_next_command(own):
+    """The service sees the old champion or the new one, whole; after the next command the registry and the export folder agree on every mark."""
+    name, generator, halved = "sim.OWN-USD", random.Random(0), 0
+    began = time.monotonic()
+    promote(own, name, "2")
+    lasts = time.monotonic() - began
+    for number in range(12):
+        version = "12"[number % 2]
+        child = os.fork()
+        if child == 0:
+            try:
+                promote(own, name, version)
+            finally:
+                os._exit(0)
+        time.sleep(lasts * generator.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        seen = read_index(own.bundles_dir, name)
+        assert load_bundle(bundle_folder(own.bundles_dir, name, seen.aliases["champion"])).version == seen.aliases["champion"]
+        model = connect(own).get_registered_model(name)
+        halved += "change" in model.tags
+        export_models(own, name)
+        model, index = connect(own).get_registered_model(name), read_index(own.bundles_dir, name)
+        champion = str(model.aliases["champion"])
+        assert "change" not in model.tags and index.aliases["champion"] == champion == model.tags["best_of_chain"]
+        assert json.loads(model.tags["champions"])[-1] == champion == index.champions[-1]
+        assert index.last_event["event"] == "promoted" and index.last_event["version"] == champion
+    assert halved, "no kill hit a change in progress; the test proves nothing"
+
+
+def test_a_model_that_cannot_be_loaded_is_not_promoted(own):
+    name, version = "sim.OWN-USD", "2"
+    folder = bundle_folder(own.bundles_dir, name, version)
+    export_models(own, name)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    write_bundle(folder, {**manifest, "scaler": {**manifest["scaler"], "std": [0.0] * len(INPUTS)}}, read_files(folder, read_manifest(folder)))
+    with pytest.raises(BundleCorruptError, match="scaler"):
+        promote(own, name, version)
+    assert read_index(own.bundles_dir, name).aliases["champion"] == "1"

@@ -6,9 +6,9 @@
 __all__ = ['LIBRARIES', 'LEAST_HOURS', 'Plain', 'Check', 'BEST_T', 'COVERAGE_TOLERANCE', 'GATE', 'CatalogError',
            'UnknownVersionError', 'TooFewHoursError', 'GoneError', 'connect', 'has_registry', 'digest_dataset',
            'describe_dataset', 'pack_forecaster', 'describe_code', 'register_bundle', 'Version', 'read_aliases',
-           'list_versions', 'check_registered', 'get_version', 'export_models', 'promote', 'rollback', 'Trial',
-           'hold_trial', 'no_worse_than_persistence', 'no_worse_than_champion', 'no_worse_than_best', 'honest_interval',
-           'Decision', 'judge', 'leads', 'put_forward', 'ensure_champion', 'attach_report']
+           'list_versions', 'check_registered', 'get_version', 'finish_change', 'export_models', 'promote', 'rollback',
+           'Trial', 'hold_trial', 'no_worse_than_persistence', 'no_worse_than_champion', 'no_worse_than_best',
+           'honest_interval', 'Decision', 'judge', 'leads', 'put_forward', 'ensure_champion', 'attach_report']
 
 # %% ../../nbs/51_registry.catalog.ipynb #79d2880f
 import hashlib
@@ -43,7 +43,7 @@ from ..evaluation.intervals import ConformalState, follow, known_at, state_at
 from ..evaluation.metrics import coverage, diebold_mariano
 from ..models.base import PURGE, Forecaster
 from .bundle import Bundle, BundleError, Index, Manifest, bundle_folder, check_model_name, is_model_name, load_bundle, read_files
-from .bundle import read_manifest, write_bundle, write_index
+from .bundle import read_manifest, retry_bundle, write_bundle, write_index
 
 # %% ../../nbs/51_registry.catalog.ipynb #3a60bbef
 from functools import wraps
@@ -499,6 +499,65 @@ def _last_event(
     event = _facts_of(tags.get("last_event"))
     return event if event and (event.get("event") == "refused" or event.get("version") == champion) else None
 
+# %% ../../nbs/51_registry.catalog.ipynb #e788686c
+def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
+    "Versions that have been champion and still exist, oldest first, up to the present one."
+    there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
+    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
+    if champion is None:
+        return past
+    if champion not in past:
+        return [*past, champion]
+    return past[: len(past) - past[::-1].index(champion)]
+
+# %% ../../nbs/51_registry.catalog.ipynb #1a487574
+def _change(
+    client: "MlflowClient",
+    settings: Settings,
+    item: Version,  # Who is to be champion
+    past: Sequence[str],  # Champions before this one, oldest first
+    **facts: Any,  # `event`, `previous`, `reasons`, `best`; with `left` and `decided` as `finish_change` reads them
+) -> None:
+    "Make a version champion; from the first write on it is decided, and whatever interrupts the rest, `finish_change` completes it."
+    event = json.loads(_to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
+    others = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
+    change: dict[str, Any] = {"version": item.version, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
+    client.set_registered_model_tag(item.name, "change", json.dumps(change))
+    finish_change(client, settings, item.name)
+
+# %% ../../nbs/51_registry.catalog.ipynb #5fd0258b
+def finish_change(
+    client: "MlflowClient",
+    settings: Settings,
+    name: str,  # Registered name
+) -> bool:  # Whether there was a change to finish
+    "Complete a change of champion that was decided, from whatever point it has reached."
+    models = client.search_registered_models(filter_string=f"name='{name}'")
+    change = _from_tag(models[0].tags.get("change")) if models else None
+    if not change:
+        return False
+    version, rolled_back, aliases = change["version"], change["event"] == "rolled_back", read_aliases(client, name)
+    try:
+        client.set_registered_model_alias(name, "champion", version)
+    except GoneError:  # Deleted meanwhile with MLflow's own tools
+        client.delete_registered_model_tag(name, "change")
+        return False
+    client.set_registered_model_tag(name, "champions", json.dumps([*change["past"], version]))
+    client.set_model_version_tag(name, version, "rolled_back_to" if rolled_back else "promoted", change["time"])
+    if "left" in change:
+        client.set_model_version_tag(name, change["left"], "rolled_back_from", change["time"])
+    if change.get("decided"):
+        decision = client.get_model_version(name, version).tags.get("decision", "null")
+        client.set_registered_model_tag(name, "last_decision", decision)
+    event = {"event": change["event"], "kind": change["facts"].get("kind"), "version": version, **change["facts"], "time": change["time"]}
+    client.set_registered_model_tag(name, "last_event", _to_tag(event))
+    client.set_registered_model_tag(name, "best_of_chain", change["best"])
+    if aliases.get("challenger") == version and not rolled_back:
+        client.delete_registered_model_alias(name, "challenger")
+    _export(client, settings, name)
+    client.delete_registered_model_tag(name, "change")
+    return True
+
 # %% ../../nbs/51_registry.catalog.ipynb #35767dc9
 def export_models(
     settings: Settings,  # Names the registry and the export folder
@@ -507,17 +566,25 @@ def export_models(
     "Bring the export folder in line with the registry."
     client = connect(settings)
     with _locked(settings):
-        versions = [item for item in list_versions(settings, name) if item.aliases]
-        if not versions:
-            raise CatalogError(f"{name} is not registered; train a model first")
-        versions = [item for item in versions if _exports(client, settings, item)]
-        listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
-        aliases = {alias: item.version for item in versions for alias in item.aliases}
-        tags = client.get_registered_model(name).tags
-        decision, event = _facts_of(tags.get("last_decision")) or None, _last_event(tags, aliases.get("champion"))
-        newest = max(item.created for item in versions)
-        index = Index(name=name, aliases=aliases, versions=listed, last_retrained=newest, last_decision=decision, last_event=event)
-        write_index(settings.bundles_dir, index)
+        finish_change(client, settings, name)
+        return _export(client, settings, name)
+
+
+def _export(client: "MlflowClient", settings: Settings, name: str) -> Index:
+    "Export every version that an alias names, then the index that mentions them."
+    versions = [item for item in list_versions(settings, name) if item.aliases]
+    if not versions:
+        raise CatalogError(f"{name} is not registered; train a model first")
+    versions = [item for item in versions if _exports(client, settings, item)]
+    listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
+    aliases = {alias: item.version for item in versions for alias in item.aliases}
+    tags = client.get_registered_model(name).tags
+    decision, event = _facts_of(tags.get("last_decision")) or None, _last_event(tags, aliases.get("champion"))
+    past = [each for each in _history(client, name, aliases.get("champion")) if (bundle_folder(settings.bundles_dir, name, each) / "manifest.json").exists()]
+    newest = max(item.created for item in versions)
+    facts = {"last_retrained": newest, "last_decision": decision, "last_event": event, "champions": past[-5:]}
+    index = Index(name=name, aliases=aliases, versions=listed, **facts)
+    write_index(settings.bundles_dir, index)
     return index
 
 
@@ -532,32 +599,7 @@ def _exports(client: "MlflowClient", settings: Settings, item: Version) -> bool:
         return False
     return True
 
-# %% ../../nbs/51_registry.catalog.ipynb #e788686c
-def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
-    "Versions that have been champion and still exist, oldest first, up to the present one."
-    there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
-    known = _from_tag(client.get_registered_model(name).tags.get("champions"))
-    past = [version for version in known if isinstance(version, str) and version in there] if isinstance(known, list) else []
-    if champion is None:
-        return past
-    if champion not in past:
-        return [*past, champion]
-    return past[: len(past) - past[::-1].index(champion)]
-
 # %% ../../nbs/51_registry.catalog.ipynb #5a2bac29
-def _crown(
-    client: "MlflowClient",
-    name: str,
-    version: str,
-    past: Sequence[str],  # Champions before this one, oldest first
-    tag: str,  # `promoted` or `rolled_back_to`
-) -> None:
-    "Move `champion`; the alias goes first, because the list can be put right from it and not the other way round."
-    client.set_registered_model_alias(name, "champion", version)
-    client.set_registered_model_tag(name, "champions", json.dumps([*past[-200:], version]))
-    client.set_model_version_tag(name, version, tag, to_iso(int(time.time())))
-
-
 def promote(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
@@ -568,7 +610,9 @@ def promote(
     check_registered(settings, name)
     client = connect(settings)
     with _locked(settings):
+        finish_change(client, settings, name)
         chosen = get_version(settings, name, version)
+        retry_bundle(bundle_folder(settings.bundles_dir, name, chosen.version))
         _promote(client, settings, chosen, reasons, chosen.version)
     return chosen.version
 
@@ -579,16 +623,19 @@ def _promote(
     chosen: Version,
     reasons: Sequence[str],  # Kept with the event
     best: str,  # Version that is the best of the chain from now on
+    decided: bool = False,  # Whether a decision is kept with the version
 ) -> None:
-    "Make a version champion, record why, and export it."
+    "Make a version champion, record why, and export it; refuse one that cannot be loaded."
+    load_bundle(_export_version(client, settings, chosen))
     name, aliases = chosen.name, read_aliases(client, chosen.name)
     if aliases.get("champion") != chosen.version:
-        _crown(client, name, chosen.version, _history(client, name, aliases.get("champion")), "promoted")
-        _note_event(client, name, "promoted", chosen, aliases.get("champion"), reasons)
+        past, previous = _history(client, name, aliases.get("champion")), aliases.get("champion")
+        _change(client, settings, chosen, past, event="promoted", previous=previous, reasons=reasons, best=best, decided=decided)
+        return
     client.set_registered_model_tag(name, "best_of_chain", best)
     if aliases.get("challenger") == chosen.version:
         client.delete_registered_model_alias(name, "challenger")
-    export_models(settings, name)
+    _export(client, settings, name)
 
 # %% ../../nbs/51_registry.catalog.ipynb #d6f43ff1
 def rollback(
@@ -600,18 +647,17 @@ def rollback(
     check_registered(settings, name)
     client = connect(settings)
     with _locked(settings):
+        finish_change(client, settings, name)
         left = get_version(settings, name, "champion")
         past = _history(client, name, read_aliases(client, name)["champion"])
         if len(past) < 2:
             raise CatalogError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
-        _crown(client, name, past[-2], past[:-2], "rolled_back_to")
-        client.set_model_version_tag(name, past[-1], "rolled_back_from", to_iso(int(time.time())))
         chosen = get_version(settings, name, past[-2])
-        if client.get_registered_model(name).tags.get("best_of_chain") not in past[:-1]:
-            client.set_registered_model_tag(name, "best_of_chain", chosen.version)
-        moved = f"rolled back from {left.kind} version {left.version} to {chosen.kind} version {chosen.version}"
-        _note_event(client, name, "rolled_back", chosen, left.version, [moved, *([why] if why else [])])
-        export_models(settings, name)
+        load_bundle(_export_version(client, settings, chosen))
+        best = client.get_registered_model(name).tags.get("best_of_chain", "")
+        reasons = [f"rolled back from {left.kind} version {left.version} to {chosen.kind} version {chosen.version}", *([why] if why else [])]
+        told = {"event": "rolled_back", "previous": left.version, "reasons": reasons, "left": left.version}
+        _change(client, settings, chosen, past[:-2], best=best if best in past[:-1] else chosen.version, **told)
     return past[-2]
 
 # %% ../../nbs/51_registry.catalog.ipynb #036f3c5e
@@ -826,10 +872,11 @@ def _record(
     name: str,
     decision: Decision,
 ) -> None:
-    "Keep a decision with the version and with the model."
+    "Keep a decision with the version, and a refusal with the model as well; a promotion reaches the model with its change."
     text = _to_tag(asdict(decision))
     client.set_model_version_tag(name, decision.version, "decision", text)
-    client.set_registered_model_tag(name, "last_decision", text)
+    if not decision.promoted:
+        client.set_registered_model_tag(name, "last_decision", text)
 
 
 def _try(
@@ -887,16 +934,19 @@ def put_forward(
     "Try a challenger against persistence, the champion and the best of its chain; promote it when no rule objects, and record why either way."
     client = connect(settings)
     with _locked(settings):
+        finish_change(client, settings, name)
         challenger, champion = (get_version(settings, name, each) for each in (version, "champion"))
         ours, theirs = (load_bundle(_export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, champion, challenger)
         decision = _try(ours, theirs, rival, dataset, checks, plain)
         _record(client, name, decision)
         if decision.promoted:
-            _promote(client, settings, challenger, decision.reasons, challenger.version if decision.leads or not best else best)
+            if ours.version == theirs.version:
+                client.set_registered_model_tag(name, "last_decision", _to_tag(asdict(decision)))
+            _promote(client, settings, challenger, decision.reasons, challenger.version if decision.leads or not best else best, True)
         else:
             _note_event(client, name, "refused", challenger, theirs.version, decision.reasons)
-        export_models(settings, name)
+            _export(client, settings, name)
     return decision
 
 # %% ../../nbs/51_registry.catalog.ipynb #9368a81c
@@ -908,6 +958,7 @@ def ensure_champion(
     "Register and promote this bundle unless the model has a champion that this code can load."
     client, name = connect(settings), manifest["name"]
     with _locked(settings):
+        finish_change(client, settings, name)
         reason = "the first champion, so that something honest answers"
         if "champion" in read_aliases(client, name):
             try:

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .catalog import GoneError, Version, _history, _locked, connect, export_models, list_versions
+from .catalog import GoneError, Version, _history, _locked, connect, export_models, finish_change, list_versions
 from .storage import registry_address, run_folder
 from ..settings import Settings, sqlite_path
 
@@ -182,6 +182,7 @@ def prune_registry(
     client, database = connect(settings), sqlite_path(registry_address(settings))
     local = settings.tracking_uri.startswith("sqlite:")
     with _locked(settings):
+        finish_change(client, settings, name)
         versions = list_versions(settings, name)
         if not versions:
             return Pruned(name)

@@ -9,7 +9,11 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'LONGEST_KEPT
 
 # %% ../../nbs/64_service.answers.ipynb #184fe6da
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial, wraps
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,6 +21,7 @@ import pandas as pd
 from ..data.candles import FINAL_AFTER, HOUR, Source, check_product, final_until, floor_time, to_iso
 from ..data.coinbase import BadRangeError, ExchangeError, make_client
 from ..evaluation.intervals import ConformalState
+from ..disk import DiskWatch
 from ..errors import suggest
 from ..settings import Settings
 from . import predict as forecasting
@@ -56,6 +61,7 @@ class Service:
     older: dict[bytes, Answer] = field(default_factory=dict)  # The generation before, of which those asked for again move on
     hits: int = 0  # Requests answered from there
     misses: int = 0  # Requests that were not
+    disk: DiskWatch = field(default_factory=lambda: DiskWatch(Path(".")))  # That of the home folder
     windows: dict[str, Window] = field(default_factory=dict)  # The candles that answers were made from, by product
     setbacks: int = 0  # How often the exchange's clock had been set back when memory was last looked through
     second: int = -1  # The last request time, and its text
@@ -72,6 +78,7 @@ def make_service(
     hasty = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
     service = Service(settings, source, Feed(make_client(hasty, source)), Shelf(settings.bundles_dir, source.name))
     service.feed.clock.live = source.kind == "coinbase"  # Any other exchange may be a replay, with a clock of its own
+    service.disk.folder = settings.home
     forecasting.refresh(service.shelf)
     return service
 
@@ -186,6 +193,32 @@ async def reference_candles(
         return None, False
     return window.candles, window.end >= data_until
 
+# %% ../../nbs/64_service.answers.ipynb #20358418
+async def _computed(service: Service, coin: str, model: Model, work: Callable[[], Forecast]) -> Forecast:
+    "Compute a forecast; set a model aside that fails."
+    try:
+        return await forecasting.compute(model, work)
+    except forecasting.FAILED as error:
+        forecasting.set_aside(service.shelf, coin, model, error)
+        raise
+
+
+_Said = tuple[PredictionResult, float]
+
+
+def _by_the_last_good_one(answer: Callable[..., Awaitable[_Said]]) -> Callable[..., Awaitable[_Said]]:
+    "Ask once more when the model has failed; the first error stays where there is no other model."
+    @wraps(answer)
+    async def ask(service: Service, coin: str, time_from: str = "now", model_name: str = "champion") -> _Said:
+        try:
+            return await answer(service, coin, time_from, model_name)
+        except forecasting.FAILED as error:
+            with suppress(forecasting.UnknownModelError):
+                return await answer(service, coin, time_from, model_name)
+            raise error
+
+    return ask
+
 # %% ../../nbs/64_service.answers.ipynb #74fa84ae
 async def forecast_hour(
     service: Service,
@@ -200,12 +233,14 @@ async def forecast_hour(
         return forecast, True
     reference, whole = await reference_candles(service, model, data_until)
     state = state_for(service, coin, model, data_until)
-    forecast = forecasting.make_forecast(candles, data_until, model, coin, service.source.name, reference, state)
+    work = partial(forecasting.make_forecast, candles, data_until, model, coin, service.source.name, reference, state)
+    forecast = await _computed(service, coin, model, work)
     if whole:
         keep_forecast(service, forecast, generation)
     return forecast, whole
 
 # %% ../../nbs/64_service.answers.ipynb #de037d56
+@_by_the_last_good_one
 async def predict_at(
     service: Service,
     coin: str,  # Any product served
@@ -241,9 +276,9 @@ async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> 
     if forecast is None:
         other, other_hours, whole = await _reference_minutes(service, model, data_until)
         state = state_for(service, coin, model, data_until)
-        forecast = forecasting.make_rolling_forecast(
-            minutes.candles, hours.candles, data_until, model, coin, service.source.name, other, other_hours, state
-        )
+        here = (data_until, model, coin, service.source.name)
+        work = partial(forecasting.make_rolling_forecast, minutes.candles, hours.candles, *here, other, other_hours, state)
+        forecast = await _computed(service, coin, model, work)
         if whole:
             keep_forecast(service, forecast, generation)
     stale = minutes.end < wanted or hours.end < final_until(now)

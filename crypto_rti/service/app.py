@@ -53,6 +53,8 @@ from .connections import BoundedProtocol, Connections, open_files, plan_backlog,
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
 from .contract import ScoredForecast
 from .feed import ANY, CLOCK, doubted_products, doubts, follow_prices, keep_fresh, log
+from ..disk import keep_looking
+from ..registry.trials import stop_trials
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .page import Page, find_page, missing_page, read_page
@@ -370,6 +372,8 @@ def find_problems(
         found.append("live prices come over REST, since the websocket is away")
     if record.fault or (service.recorder is not None and service.recorder.fault):
         found.append("the ledger is away: forecasts wait to be recorded, nothing is scored")
+    if service.disk.note:
+        found.append("the disk is nearly full")
     final = final_until(feed.clock.now())
     for coin in served(service):
         window, models = feed.live.get(coin), service.shelf.coins.get(coin)
@@ -402,6 +406,7 @@ def take_snapshot(
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off,
         connections=len(app.state.connections.open), connections_refused=app.state.connections.refused, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
+        disk_free=service.disk.free,
     )  # fmt: skip
 
 # %% ../../nbs/69_service.app.ipynb #735dc181
@@ -501,6 +506,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _watch(service.shelf),
+        "disk": lambda: keep_looking(service.disk),
         "record": lambda: keep_record(service, record),
         "price stream": lambda: keep_telling_prices(service, hub),
         "forecast stream": lambda: keep_telling_forecasts(service, hub, record),
@@ -513,6 +519,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
         with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)), armed(app.state.watchdog_seconds):
             yield {"connections": app.state.connections}
     finally:
+        stop_trials()
         for task in [*tasks, *service.feed.flights.values()]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

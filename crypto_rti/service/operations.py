@@ -321,6 +321,7 @@ class Snapshot:
     recorder: Recorder | None = None  # What writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, as `ledger.accuracy` gives them
     shelf: Shelf | None = None  # The models
+    disk_free: float = math.inf  # Bytes on the disk of the home folder
 
 # %% ../../nbs/67_service.operations.ipynb #91d1f5c8
 PREFIX = "crypto_rti_"
@@ -351,6 +352,7 @@ LEVELS = {
     "candles_age_seconds": ("Seconds since the end of the newest final hour at hand, by the exchange's clock", ("coin",), "livemax"),
     "forecast_age_seconds": ("Seconds since the data_until of the newest forecast, by the exchange's clock", ("coin",), "livemax"),
     "price_age_seconds": ("Seconds since the running price was made, by the exchange's clock", ("coin",), "livemax"),
+    "disk_free_bytes": ("Room on the disk of the home folder", (), "livemin"),
     "ledger_waiting": ("Forecasts that wait to be written", (), "livesum"),
     "ledger_fault": ("1 while the ledger cannot be written", (), "livemax"),
 }
@@ -405,6 +407,7 @@ def read_levels(
     yield "upstream_away", (), shot.away
     yield "clock_doubted", (), shot.clock_doubted
     yield "clock_offset_seconds", (), shot.clock_offset
+    yield "disk_free_bytes", (), shot.disk_free
     for coin in shot.coins:
         yield "prices_doubted", (coin,), coin in shot.prices_doubted
     for name, until in (("candles_age_seconds", shot.candles_until), ("forecast_age_seconds", shot.forecast_until)):

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from .answers import served, state_for
 from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, ToldForecast
 from .feed import FASTEST_CHECK, Window, candles_for, exchange_now, log, minutes_for, next_look
 from .ledger import Entry, Outcomes
-from .predict import Model, ParameterError, candles_until, held_out_scores, shown
+from .predict import FAILED, MachineBusyError, Model, ParameterError, candles_until, compute, held_out_scores, set_aside, shown
 from .sharing import ByteCache, SharedWork
 
 # %% ../../nbs/65_service.record.ipynb #8982e8ae
@@ -80,7 +81,7 @@ async def forecast_all(
             in_time = service.feed.clock.now() < hour + HOUR  # Later ones are not recorded, but made up for
             record.made.update({key: hour} if whole and in_time else {})
             done = done and whole
-        except (ExchangeUnavailableError, FeatureError):  # The first is logged by the feed; the second may be a candle that comes late
+        except (ExchangeUnavailableError, FeatureError, MachineBusyError):  # The first is logged by the feed; the second may be a candle that comes late
             done = False
         except Exception as error:  # It will not get better by trying again, and must not keep the other models from their hour
             known = isinstance(error, CryptoRTIError)
@@ -131,8 +132,11 @@ async def fill(
         try:
             window = await candles_for(service.feed, coin, hour)
             reference, _ = await reference_candles(service, model, hour)
-            found = past_entries(window.candles, hour, since, model, state, reference)
-        except (ExchangeError, FeatureError):
+            found = await compute(model, partial(past_entries, window.candles, hour, since, model, state, reference))
+        except FAILED as error:
+            set_aside(service.shelf, coin, model, error)
+            continue
+        except (ExchangeError, FeatureError, MachineBusyError):
             continue
         here = (service.source.name, coin, model.kind, model.version)
         entries += [Entry(*here, moment, moment + HOUR, now, close, prices, volatility, own) for moment, close, prices, volatility, own in found]

@@ -31,7 +31,12 @@ func callServer(ctx context.Context, config *Config, method, action string, out 
 		return fmt.Errorf("WEBHOOK_LISTEN is %q, which is no address; write host:port", config.Listen)
 	}
 	request.Header.Set("Authorization", "Bearer "+config.AdminKey.value)
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}} // no proxy: it would see the key
+	client := &http.Client{
+		Timeout:   10 * time.Second,  // covers the body too
+		Transport: &http.Transport{}, // no proxy: it would see the key
+		// A redirect could send the key to another host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		// A url.Error quotes the address, which is named already.
