@@ -503,7 +503,8 @@ def _last_event(
 def _history(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
     "Versions that have been champion and still exist, oldest first, up to the present one."
     there = {str(item.version) for item in client.search_model_versions(f"name='{name}'", max_results=10_000)}
-    past = [version for version in _from_tag(client.get_registered_model(name).tags.get("champions")) or [] if version in there]
+    known = _from_tag(client.get_registered_model(name).tags.get("champions"))
+    past = [version for version in known if isinstance(version, str) and version in there] if isinstance(known, list) else []
     if champion is None:
         return past
     if champion not in past:
@@ -582,7 +583,7 @@ def _export(client: "MlflowClient", settings: Settings, name: str) -> Index:
     decision, event = _facts_of(tags.get("last_decision")) or None, _last_event(tags, aliases.get("champion"))
     past = [each for each in _history(client, name, aliases.get("champion")) if (bundle_folder(settings.bundles_dir, name, each) / "manifest.json").exists()]
     newest = max(item.created for item in versions)
-    facts = {"last_retrained": newest, "last_decision": decision, "last_event": event, "champions": past[-5:]}
+    facts: dict[str, Any] = {"last_retrained": newest, "last_decision": decision, "last_event": event, "champions": past[-5:]}
     index = Index(name=name, aliases=aliases, versions=listed, **facts)
     write_index(settings.bundles_dir, index)
     return index
