@@ -98,7 +98,7 @@ def test_more_connections_than_files(attack):
     """1,100 silent connections at a limit of 1,024 files, half-sent requests, more streams than are allowed: everybody else is answered, and nothing stays."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    with crowded(files=1024, request_seconds=4) as up, up.watched() as seen:
+    with crowded(files=1024, request_seconds=4, log_level="info") as up, up.watched() as seen:
         with contextlib.ExitStack() as stack:
             silent = [stack.enter_context(up.open()) for _ in range(1100)]
             answered = [up.get(path, patience=60)[0] for path in (LIVE, "/api/predict?coin=BTC-USD", LIVE) for _ in range(5)]
@@ -120,7 +120,7 @@ def test_more_connections_than_files(attack):
     assert answered == [200] * 16
     assert (statuses.count(200), statuses.count(503)) == (600, 50)
     assert "this worker accepts 800 connections, 600 of them streams, instead of 4096 and 2000: 1024 files may be open" in log
-    assert "connections are closed (evicted)" in log
+    assert "connections are closed (" in log
     seen.check()
     after = f"all are answered, the silent closed after {ended:.0f} s, 600 of 650 streams served; {seen.told}"
     attack("1,100 silent connections at 1,024 files, half requests, streams", before="nobody is answered, nothing is logged, half requests stay", after=after)
