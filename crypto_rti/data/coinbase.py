@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'SYSTEMATIC', 'ExchangeError', 'UnknownProductError',
-           'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'read_answer', 'ExchangeConnection',
-           'window_edges', 'Answer', 'CandleClient', 'CoinbaseClient', 'make_client', 'learn_source', 'stream_messages',
-           'feed_url', 'run_sync']
+           'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'ClockDoubtedError', 'read_answer',
+           'ExchangeConnection', 'window_edges', 'Answer', 'CandleClient', 'CoinbaseClient', 'measure_clock',
+           'agreed_time', 'make_client', 'learn_source', 'stream_messages', 'feed_url', 'run_sync']
 
 # %% ../../nbs/11_data.coinbase.ipynb #afc930b3
 import asyncio
@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 
@@ -28,7 +28,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from ..settings import CryptoRTIError, Settings, SettingsError, mask_credentials
-from .candles import HOUR, Refusal, Source, SourceError, TimeError, check_product, merge_candles, parse_source, sift_rows, to_iso
+from .candles import HOUR, Refusal, Source, SourceError, TimeError, check_product, from_rows, merge_candles, parse_source, sift_rows, to_iso
+from .plausibility import AGREEING, ExchangeClock, near, observe, sift_doubtful
 
 # %% ../../nbs/11_data.coinbase.ipynb #5b921c7a
 WINDOW = 300
@@ -72,6 +73,10 @@ class ExchangeUnavailableError(ExchangeError):
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+# %% ../../nbs/11_data.coinbase.ipynb #bbd06930
+class ClockDoubtedError(ExchangeUnavailableError):
+    "The exchange answers `/time` with a time that nothing confirms."
 
 # %% ../../nbs/11_data.coinbase.ipynb #7af78258
 def _said(response: httpx.Response) -> str:
@@ -228,6 +233,7 @@ class Answer:
 
     candles: pd.DataFrame
     refused: tuple[Refusal, ...] = ()
+    waiting: pd.DataFrame = field(default_factory=lambda: from_rows([]))  # Refused rows at the end that only lack a witness
 
 
 def _to_answer(rows: Any, where: str, step: int) -> Answer:
@@ -235,9 +241,10 @@ def _to_answer(rows: Any, where: str, step: int) -> Answer:
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise BadAnswerError(f"{where}: the answer is no list of candles but {str(rows)[:100]!r}; is the base URL that of an exchange?")
     candles, refused = sift_rows(rows, step)
+    believed, doubted, waiting = sift_doubtful(candles)
     if len(rows) >= SYSTEMATIC and not len(candles):
         raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {refused[0]}; is the base URL that of an exchange?")
-    return Answer(candles, tuple(refused))
+    return Answer(believed, tuple(refused + doubted), waiting)
 
 # %% ../../nbs/11_data.coinbase.ipynb #806a6177
 _Kind = TypeVar("_Kind")
@@ -266,10 +273,24 @@ class CandleClient(ExchangeConnection):
         if again:
             second = _to_answer(await self.get(path, **asked), path, step)
             candles = merge_candles(answer.candles, second.candles)
-            answer = Answer(candles, tuple(refusal for refusal in second.refused if refusal.time not in set(candles["time"])))
+            answer = Answer(candles, tuple(refusal for refusal in second.refused if refusal.time not in set(candles["time"])), second.waiting)
             self._refused |= {(product, step, refusal.time) for refusal in answer.refused}
+        if len(answer.waiting) and await self._confirms(product, step, answer.waiting):
+            kept = tuple(refusal for refusal in answer.refused if refusal.time not in set(answer.waiting["time"]))
+            answer = Answer(merge_candles(answer.candles, answer.waiting), kept)
         inside = tuple(refusal for refusal in answer.refused if refusal.time is None or start <= refusal.time <= last)
         return Answer(answer.candles[answer.candles["time"].between(start, last)].reset_index(drop=True), inside)
+
+    async def _confirms(self, product: str, step: int, waiting: pd.DataFrame) -> bool:
+        "Ask the candles after doubted ones, or the last trade where there are none, whether the new price is right."
+        path, last, price = f"/products/{check_product(product)}", int(waiting["time"].iloc[-1]), float(waiting["close"].iloc[-1])
+        try:
+            rows = await self.get(f"{path}/candles", granularity=step, start=to_iso(last), end=to_iso(last + 3 * step))
+            after, _ = sift_rows([row for row in rows if row[0] > last], step)
+            other = float(after["close"].iloc[0]) if len(after) else float((await self.get(f"{path}/ticker"))["price"])
+        except (ExchangeError, LookupError, TypeError, ValueError):
+            return False
+        return near(price, other)
 
     async def window(self, product: str, start: int, end: int, step: int = HOUR) -> pd.DataFrame:
         "The candles of `ask` alone."
@@ -328,6 +349,38 @@ class CoinbaseClient(CandleClient):
         if not isinstance(epoch, (int, float)) or not math.isfinite(epoch) or not 0 < epoch < 5e9:
             raise BadAnswerError(f"/time: `epoch` is {epoch!r}, not Unix seconds; is the base URL that of an exchange?")
         return float(epoch)
+
+# %% ../../nbs/11_data.coinbase.ipynb #60a69c1f
+async def measure_clock(
+    client: CoinbaseClient,
+    clock: ExchangeClock,  # Changed in place
+) -> None:
+    "Ask `/time` and set the clock by it; raise `ClockDoubtedError` while there is no time that is believed."
+    for _ in range(1 if clock.measured is not None else 2 * AGREEING):
+        before = time.monotonic()
+        remote = await client.server_time()
+        after = time.monotonic()
+        if observe(clock, (before + after) / 2, remote, (after - before) / 2, float(remote.is_integer())) or clock.measured is not None:
+            return
+    there, here = to_iso(int(clock.odd[-1].remote)), to_iso(int(time.time()))
+    raise ClockDoubtedError(f"/time says {there} and this machine's clock {here}; correct the one that is wrong. The question is repeated", 1.0)
+
+# %% ../../nbs/11_data.coinbase.ipynb #86a22943
+async def agreed_time(
+    client: CoinbaseClient,
+    live: bool,  # Whether the exchange must run with real time
+    patience: float = 60.0,  # Seconds after which the doubt is an error
+) -> float:  # Unix seconds
+    "The exchange's time, once it is believed; raise `ClockDoubtedError` when it is not."
+    clock, end = ExchangeClock(live=live), time.monotonic() + patience
+    while clock.measured is None:
+        try:
+            await measure_clock(client, clock)
+        except ClockDoubtedError:
+            if time.monotonic() >= end:
+                raise
+            await asyncio.sleep(1)
+    return clock.now()
 
 # %% ../../nbs/11_data.coinbase.ipynb #0ed46955
 def make_client(

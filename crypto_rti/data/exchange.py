@@ -6,9 +6,10 @@
 __all__ = ['GRANULARITIES', 'Damage', 'Kind', 'SIM_PRODUCTS', 'log', 'ReplayError', 'ReplayClock', 'Fault', 'Faults',
            'damage_rows', 'Market', 'SimMarket', 'minutes_within', 'TableMarket', 'open_market', 'LoggedRequest',
            'Exchange', 'visible_candles', 'Trade', 'Tape', 'price_within', 'quote_grid', 'quoted_price',
-           'trade_interval', 'write_tape', 'day_figures', 'quotes_around', 'describe_product', 'rest_ticker', 'Refusal',
-           'candle_window', 'ClockOrder', 'read_subscription', 'Subscriber', 'ticker_message', 'match_message',
-           'TokenBucket', 'ExchangeApp', 'make_exchange', 'RunningExchange', 'running_exchange', 'serve_exchange']
+           'trade_interval', 'write_tape', 'day_figures', 'quotes_around', 'describe_product', 'forge_trade',
+           'rest_ticker', 'Refusal', 'candle_window', 'ClockOrder', 'read_subscription', 'Subscriber', 'ticker_message',
+           'match_message', 'TokenBucket', 'ExchangeApp', 'make_exchange', 'RunningExchange', 'running_exchange',
+           'serve_exchange']
 
 # %% ../../nbs/15_data.exchange.ipynb #9feb7571
 import asyncio
@@ -91,8 +92,8 @@ class ReplayClock:
         self.set(self.now() + seconds)
 
 # %% ../../nbs/15_data.exchange.ipynb #143c33e7
-Damage = Literal["duplicate", "unsorted", "null", "text", "negative", "inverted", "short", "milliseconds", "offgrid", "outside"]
-Kind = Literal["status", "delay", "disconnect", "cut", "body", "rows", "gap", "silence", "lose"]
+Damage = Literal["duplicate", "unsorted", "null", "text", "negative", "inverted", "short", "milliseconds", "offgrid", "outside", "absurd", "spike"]
+Kind = Literal["status", "delay", "disconnect", "cut", "body", "rows", "gap", "silence", "lose", "time", "trade"]
 
 # %% ../../nbs/15_data.exchange.ipynb #f2397e7b
 class Fault(BaseModel):
@@ -113,6 +114,9 @@ class Fault(BaseModel):
     damage: Damage = "null"
     start: str | float | None = Field(None, description="Start of a gap, ISO 8601 or Unix seconds")
     end: str | float | None = Field(None, description="First moment after a gap")
+    now: str | float | None = Field(None, description="What a wrong clock shows, or when a wrong trade was; ISO 8601 or Unix seconds")
+    shift: float = Field(0.0, description="Seconds by which such a clock or trade is ahead")
+    price: float | None = Field(None, gt=0, allow_inf_nan=False, description="Price of a wrong trade")
 
     @model_validator(mode="before")
     @classmethod
@@ -124,7 +128,15 @@ class Fault(BaseModel):
     def _whole(self) -> "Fault":
         if self.kind == "gap" and (self.start is None or self.end is None or to_unix(self.end) <= to_unix(self.start)):
             raise ValueError(f"a gap needs a start and a later end, not {self.start} .. {self.end}")
+        if self.kind in ("time", "trade") and self.now is None and not self.shift and self.price is None:
+            raise ValueError("a wrong time or trade needs now or shift, or a price")
+        if self.now is not None:
+            to_unix(self.now)
         return self
+
+    def wrong(self, moment: float) -> float:
+        "What a wrong clock shows at `moment`."
+        return (moment if self.now is None else float(to_unix(self.now))) + self.shift
 
 # %% ../../nbs/15_data.exchange.ipynb #a0665bf5
 class Faults:
@@ -172,7 +184,7 @@ def damage_rows(
     damage: Damage,  # What to do to them
     step: int,  # Width of the candles in seconds
 ) -> list[list[Any]]:  # The rows as a broken exchange would send them
-    "Spoil the middle row, or the order of all of them."
+    "Spoil the middle row, the newest one, or the order of all of them."
     rows = [list(row) for row in rows]
     if not rows:
         return rows
@@ -185,6 +197,10 @@ def damage_rows(
         rows.append([rows[-1][0] - 1000 * step, *rows[-1][1:]])
     elif damage == "short":
         middle.pop()
+    elif damage == "absurd":
+        middle[1:5] = [1e300] * 4
+    elif damage == "spike":
+        rows[0][2] = rows[0][4] = 1000 * rows[0][4]
     else:
         high = middle[2]
         column, value = {"null": (4, None), "text": (4, "n/a"), "negative": (5, -1.0), "milliseconds": (0, middle[0] * 1000),
@@ -598,6 +614,17 @@ def describe_product(
         "quote_increment": _decimal(10.0**-decimals), "base_increment": "0.00000001", "min_market_funds": "1", **flags,
     }  # fmt: skip
 
+# %% ../../nbs/15_data.exchange.ipynb #a26954fd
+def forge_trade(
+    exchange: Exchange,  # Its faults of kind `trade` are taken
+    trade: Trade,  # As it was
+    path: str,  # Where it is told
+) -> Trade:  # As it is told
+    "Give a trade another price or time, where a fault says so."
+    for fault in exchange.faults.take(["trade"], path):
+        trade = replace(trade, price=fault.price or trade.price, time=fault.wrong(trade.time))
+    return trade
+
 # %% ../../nbs/15_data.exchange.ipynb #fd926eff
 def rest_ticker(
     exchange: Exchange,  # The exchange
@@ -607,8 +634,8 @@ def rest_ticker(
     tape = write_tape(exchange, product)
     if not tape.trades:
         return None
-    trade = tape.trades[-1]
-    bid, ask = quotes_around(exchange, product, trade.price)
+    trade = forge_trade(exchange, tape.trades[-1], f"/products/{product}/ticker")
+    bid, ask = quotes_around(exchange, product, tape.trades[-1].price)
     return {
         "ask": ask, "bid": bid,
         "volume": _figures(exchange, product)["volume_24h"], "trade_id": trade.trade_id, "price": _decimal(trade.price),
@@ -690,7 +717,10 @@ async def _get_product(request: Request) -> Response:
 
 async def _get_time(request: Request) -> Response:
     "GET /time"
-    now = _exchange(request).clock.now()
+    exchange = _exchange(request)
+    now = exchange.clock.now()
+    for fault in exchange.faults.take(["time"], request.url.path):
+        now = fault.wrong(now)
     return JSONResponse({"iso": _stamp(now)[:-4] + "Z", "epoch": round(now, 3)})
 
 # %% ../../nbs/15_data.exchange.ipynb #722996c1
@@ -723,6 +753,7 @@ async def _get_trades(request: Request) -> Response:
         raise Refusal(400, "limit, after and before must be whole numbers")
     limit, after, before = (int(text) for text in bounds.values())
     found = [trade for trade in trades if before < trade.trade_id < after][: min(limit, 1000)]
+    found[:1] = [forge_trade(_exchange(request), trade, request.url.path) for trade in found[:1]]
     return JSONResponse([{"trade_id": t.trade_id, "side": t.side, "size": _decimal(t.size), "price": _decimal(t.price), "time": _stamp(t.time)} for t in found])
 
 # %% ../../nbs/15_data.exchange.ipynb #406aa444
@@ -845,6 +876,7 @@ async def _tell_trades(exchange: Exchange, subscriber: Subscriber, silent: bool)
         for trade in [trade for trade in tape.trades if trade.trade_id > told]:
             if silent or exchange.faults.take(["lose"], "/"):
                 continue
+            trade = forge_trade(exchange, trade, "/")
             if product in wanted["ticker"]:
                 await subscriber.socket.send_json(ticker_message(exchange, product, trade))
             if product in wanted["matches"]:
@@ -856,8 +888,11 @@ async def _tell_heartbeats(exchange: Exchange, subscriber: Subscriber) -> None:
     for product in subscriber.products("heartbeat"):
         tape = write_tape(exchange, product)
         tape.sequence += 1
+        now = exchange.clock.now()
+        for fault in exchange.faults.take(["time"], "/"):
+            now = fault.wrong(now)
         await subscriber.socket.send_json(
-            {"type": "heartbeat", "sequence": tape.sequence, "last_trade_id": tape.last_id, "product_id": product, "time": _stamp(exchange.clock.now())}
+            {"type": "heartbeat", "sequence": tape.sequence, "last_trade_id": tape.last_id, "product_id": product, "time": _stamp(now)}
         )
 
 # %% ../../nbs/15_data.exchange.ipynb #2153e2b2
