@@ -629,6 +629,8 @@ def export_ledger(
 @ledger_app.command("prune")
 def prune_ledger(
     before: Annotated[str, typer.Option(help="Forecasts for earlier moments are deleted, like 2024-01-31")],
+    source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source")] = None,
+    product: Annotated[str | None, typer.Option("--product", "-p", help="Only this product")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
 ) -> None:
     """Delete old forecasts; a service does so by itself after CRYPTO_RTI_LEDGER_DAYS.
@@ -636,13 +638,15 @@ def prune_ledger(
     $ crypto-rti ledger prune --before 2024-01-31
     """
     from crypto_rti.data.candles import to_iso, to_unix
-    from crypto_rti.service.ledger import prune
+    from crypto_rti.service.ledger import check_recorded, prune
 
     moment = to_unix(before)
     with _ledger() as ledger:
+        check_recorded(ledger, source, product)
         if not yes:
-            typer.confirm(f"Delete every forecast for a moment before {to_iso(moment)} from {ledger.place}?", abort=True)
-        typer.echo(f"{prune(ledger, moment)} forecasts deleted")
+            of = f"{product or 'every product'} of {source or 'every source'}"
+            typer.confirm(f"Delete the forecasts of {of} for moments before {to_iso(moment)} from {ledger.place}?", abort=True)
+        typer.echo(f"{prune(ledger, moment, source, product)} forecasts deleted")
 
 # %% ../nbs/80_cli.ipynb #a279235d
 def _print_version(wanted: bool) -> None:

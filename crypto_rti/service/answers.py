@@ -56,6 +56,7 @@ class Service:
     hits: int = 0  # Requests answered from there
     misses: int = 0  # Requests that were not
     windows: dict[str, Window] = field(default_factory=dict)  # The candles that answers were made from, by product
+    setbacks: int = 0  # How often the exchange's clock had been set back when memory was last looked through
     second: int = -1  # The last request time, and its text
     second_text: bytes = b""
 
@@ -69,6 +70,7 @@ def make_service(
         check_product(product)
     hasty = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
     service = Service(settings, source, Feed(make_client(hasty, source)), Shelf(settings.bundles_dir, source.name))
+    service.feed.clock.live = source.kind == "coinbase"  # Any other exchange may be a replay, with a clock of its own
     forecasting.refresh(service.shelf)
     return service
 
@@ -299,8 +301,8 @@ def recall(
 def notice_corrections(
     service: Service,
 ) -> bool:  # Whether there was one
-    "Forget what was made from candles that the exchange has changed since."
-    changed = False
+    "Forget what was made from candles that the exchange has changed since, or under a clock that was ahead."
+    changed, service.setbacks = service.setbacks != service.feed.clock.setbacks, service.feed.clock.setbacks
     for product, window in service.feed.live.items():
         before = service.windows.get(product)
         changed = changed or (before is not None and before.end == window.end and before.candles is not window.candles)

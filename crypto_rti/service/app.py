@@ -51,7 +51,7 @@ from . import predict as forecasting
 from .answers import Service, followed, make_service, predict_at, recall, remember, served
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer, PredictionResult, PriceTick
 from .contract import ScoredForecast
-from .feed import ANY, CLOCK, follow_prices, keep_fresh, log
+from .feed import ANY, CLOCK, doubted_products, doubts, follow_prices, keep_fresh, log
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
 from .operations import secrets_of
@@ -365,6 +365,7 @@ def find_problems(
     feed, found = service.feed, []
     if ANY in feed.failures or CLOCK in feed.failures:
         found.append("the exchange is away")
+    found += doubts(feed)
     if feed.prices_fault:
         found.append("live prices come over REST, since the websocket is away")
     if record.fault or (service.recorder is not None and service.recorder.fault):
@@ -396,6 +397,8 @@ def take_snapshot(
         forecast_until={coin: hour for coin, hour in newest.items() if hour},
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
         away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
+        trades_refused=feed.trades_refused, times_doubted=feed.clock.doubted, clock_doubted=bool(feed.clock.odd),
+        clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=record.removed,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
     )  # fmt: skip

@@ -56,6 +56,7 @@ class Window:
     end: int
     asked_at: float = 0.0  # The exchange's time
     attempts: int = 1  # How often this window was asked for
+    refused: frozenset[int] = frozenset()  # Starts of candles that the exchange sent and that are left out
 
 # %% ../../nbs/61_service.feed.ipynb #da16ebd5
 @dataclass
@@ -242,7 +243,12 @@ async def _fetch(feed: Feed, product: str, start: int, end: int) -> Window:
     answer = await feed.client.answer(product, start, end)
     _note_refused(feed, product, HOUR, answer)
     candles = answer.candles
-    return Window(candles[candles["time"] < end].reset_index(drop=True), start, end, feed.clock.now())
+    return Window(candles[candles["time"] < end].reset_index(drop=True), start, end, feed.clock.now(), refused=_refused_times(answer))
+
+
+def _refused_times(answer: Answer) -> frozenset[int]:
+    "Starts of the candles that were refused, where they say so."
+    return frozenset(refusal.time for refusal in answer.refused if refusal.time is not None)
 
 # %% ../../nbs/61_service.feed.ipynb #558471ff
 async def _refresh(feed: Feed, product: str) -> Window:
@@ -388,13 +394,15 @@ async def _refresh_minutes(feed: Feed, product: str) -> Window:
     first = end - 60 * MINUTES
     useful = old is not None and first < old.end <= end
     start = max(first, old.end - 60 * MINUTES_AGAIN) if old is not None and useful else first
-    before = old.candles["close"][old.candles["time"] < start] if old is not None and useful else ()
-    reference = float(before.iloc[-1]) if len(before) else _reference(feed, product)
-    new = _judge_minutes(feed, product, await feed.client.answer(product, start, end, 60), reference).candles
+    before = old.candles["close"][old.candles["time"] < start].tolist() if old is not None and useful else []
+    reference = before[-1] if before else _reference(feed, product)
+    answer = _judge_minutes(feed, product, await feed.client.answer(product, start, end, 60), reference)
+    new, refused = answer.candles, _refused_times(answer)
     tables = [new[new["time"].between(start, end - 1)]]
     if old is not None and useful:
+        refused |= {moment for moment in old.refused if first <= moment < start}
         tables.insert(0, old.candles[old.candles["time"].between(first, start - 1)])
-    feed.minutes[product] = Window(pd.concat(tables, ignore_index=True), first, end, feed.clock.now())
+    feed.minutes[product] = Window(pd.concat(tables, ignore_index=True), first, end, feed.clock.now(), refused=refused)
     return feed.minutes[product]
 
 # %% ../../nbs/61_service.feed.ipynb #c4955d78

@@ -297,6 +297,12 @@ class Snapshot:
     away: bool = False  # Whether the exchange is away
     upstream_errors: Mapping[str, int] = field(default_factory=dict)  # By kind, a name or a class; in total
     refused: int = 0  # Rows of the exchange that cannot be candles, in total
+    trades_refused: Mapping[str, int] = field(default_factory=dict)  # Trades, tickers and heartbeats that were not believed, by reason; in total
+    times_doubted: int = 0  # Answers of `/time` that were not believed at once, in total
+    clock_doubted: bool = False  # Whether the last answer was not
+    clock_offset: float = 0.0  # Seconds by which the exchange's clock is ahead of this machine's
+    prices_doubted: Sequence[str] = ()  # Products of which a trade was refused within a minute
+    removed: int = 0  # Old forecasts deleted from the ledger, in total
     reconnects: int = 0  # Of the websocket, in total
     lookups: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # By memory (`answers`, `forecasts`): found and not found, in total
     readers: int = 0  # Of the stream
@@ -311,6 +317,9 @@ PREFIX = "crypto_rti_"
 TOTALS = {
     "upstream_errors": ("Requests to the exchange that failed", ("kind",)),
     "upstream_rows_refused": ("Rows of the exchange that were left out because they cannot be candles", ()),
+    "upstream_trades_refused": ("Trades, tickers and heartbeats of the exchange that were not believed, by what contradicts", ("reason",)),
+    "upstream_times_doubted": ("Answers of the exchange's clock that were not believed at once", ()),
+    "ledger_removed": ("Old forecasts deleted from the ledger", ()),
     "upstream_reconnects": ("Times the websocket was opened again", ()),
     "cache_hits": ("Look-ups that found what they wanted in memory", ("cache",)),
     "cache_misses": ("Look-ups that did not", ("cache",)),
@@ -323,6 +332,9 @@ LEVELS = {
     "http_requests_in_progress": ("Requests that are being answered, streams among them", (), "livesum"),
     "stream_readers": ("Readers of the stream", (), "livesum"),
     "upstream_away": ("1 while the exchange cannot be reached", (), "livemax"),
+    "clock_doubted": ("1 while the exchange's clock contradicts what was known", (), "livemax"),
+    "clock_offset_seconds": ("Seconds by which the exchange's clock is ahead of this machine's", (), "livemax"),
+    "prices_doubted": ("1 while trades of the last minute contradict what was known", ("coin",), "livemax"),
     "candles_age_seconds": ("Seconds since the end of the newest final hour at hand, by the exchange's clock", ("coin",), "livemax"),
     "forecast_age_seconds": ("Seconds since the data_until of the newest forecast, by the exchange's clock", ("coin",), "livemax"),
     "price_age_seconds": ("Seconds since the running price was made, by the exchange's clock", ("coin",), "livemax"),
@@ -355,6 +367,10 @@ def read_totals(
     for kind, count in shot.upstream_errors.items():
         yield "upstream_errors", (kind,), count
     yield "upstream_rows_refused", (), shot.refused
+    for reason, count in shot.trades_refused.items():
+        yield "upstream_trades_refused", (reason,), count
+    yield "upstream_times_doubted", (), shot.times_doubted
+    yield "ledger_removed", (), shot.removed
     yield "upstream_reconnects", (), shot.reconnects
     for cache, (found, missed) in shot.lookups.items():
         yield "cache_hits", (cache,), found
@@ -371,6 +387,10 @@ def read_levels(
     "Read what rises and falls; a coin served without any candles or forecast is infinitely late, so that an alert sees it."
     yield "stream_readers", (), shot.readers
     yield "upstream_away", (), shot.away
+    yield "clock_doubted", (), shot.clock_doubted
+    yield "clock_offset_seconds", (), shot.clock_offset
+    for coin in shot.coins:
+        yield "prices_doubted", (coin,), coin in shot.prices_doubted
     for name, until in (("candles_age_seconds", shot.candles_until), ("forecast_age_seconds", shot.forecast_until)):
         for coin in shot.coins:
             yield name, (coin,), shot.now - until.get(coin, -math.inf)

@@ -254,7 +254,7 @@ def tell_prices(
     "Publish the prices that have changed, one for each channel."
     for channel in hub.channels.values():
         running = service.feed.running.get(channel.coin)
-        if running is not None and running.time > channel.priced:
+        if running is not None and running.time != channel.priced:  # Not `>`: a price of the future, once told, must not silence the ones after it
             channel.priced = running.time
             publish(channel, "price", to_tick(running).model_dump_json())
 
@@ -276,14 +276,14 @@ def due(
     service: Service,
     channel: Channel,
 ) -> bool:
-    "Tell whether a channel's forecast is not the newest."
+    "Tell whether a channel's forecast is not the newest; one of an hour that has not come was told under a wrong clock."
     told = channel.told
     if channel.time_from == ROLLING:
         newest = minutes_until(service.feed)
     else:
         window = service.feed.live.get(channel.coin)
         newest = min(final_until(service.feed.clock.now()), window.end) if window else 0
-    return newest > told[0] or find_model(service, channel.coin, channel.model_name).version != told[1]
+    return newest > told[0] or newest < told[0] - HOUR or find_model(service, channel.coin, channel.model_name).version != told[1]
 
 # %% ../../nbs/66_service.stream.ipynb #10ad805b
 async def tell_forecast(
