@@ -553,10 +553,11 @@ RUN_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 def prune_runs(
     runs_dir: Path,  # Folder of the runs
     keep: int,  # How many of the newest stay
+    spare: str = "",  # Name of a run that stays in any case: the one that has just ended, whose name is old when the clock was set back
 ) -> list[str]:  # Names of those that went
     "Delete the oldest runs."
     runs = sorted(path.name for path in Path(runs_dir).glob("*") if path.is_dir() and RUN_NAME.fullmatch(path.name))
-    old = runs[:-keep] if keep else runs
+    old = [name for name in (runs[:-keep] if keep else runs) if name != spare]
     for name in old:
         shutil.rmtree(Path(runs_dir) / name)
     return old
@@ -652,7 +653,7 @@ def retrain(
             stage = Stage(plan, pipeline, folder.absolute(), start)
             outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, tell, [lock]), params or {}))
         _summarise(folder, outcomes)
-        return RetrainReport(plan, folder, outcomes, tuple(prune_runs(settings.runs_dir, settings.keep_runs)))
+        return RetrainReport(plan, folder, outcomes, tuple(prune_runs(settings.runs_dir, settings.keep_runs, folder.name)))
 
 
 def _summarise(folder: Path, outcomes: Sequence[Outcome]) -> None:

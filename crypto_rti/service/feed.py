@@ -34,7 +34,7 @@ from ..settings import CryptoRTIError
 from ..data.candles import FINAL_AFTER, HOUR, SourceError, check_product, final_until, floor_time, from_rows, to_iso
 from ..data.coinbase import WINDOW, Answer, BadAnswerError, BadRangeError, CoinbaseClient, ExchangeError, ExchangeUnavailableError, UnknownProductError
 from ..data.coinbase import measure_clock, stream_messages
-from ..data.plausibility import HASTE, ExchangeClock, PriceCheck, agreeing, possible, sift_doubtful
+from ..data.plausibility import HASTE, ExchangeClock, PriceCheck, agreeing, near, possible, sift_doubtful
 from .predict import SPAN
 
 # %% ../../nbs/61_service.feed.ipynb #50fb7d79
@@ -374,9 +374,13 @@ def minutes_until(
 # %% ../../nbs/61_service.feed.ipynb #c00670d5
 def _reference(feed: Feed, product: str) -> float | None:
     "A price of the product that is believed: the last trade's, or the last closed hour's."
-    check, window = feed.checks.get(product), feed.live.get(product)
-    if check is not None and check.last is not None:
-        return check.last
+    check = feed.checks.get(product)
+    return check.last if check is not None and check.last is not None else _last_close(feed, product)
+
+
+def _last_close(feed: Feed, product: str) -> float | None:
+    "The last closed hour's price."
+    window = feed.live.get(product)
     return float(window.candles["close"].iloc[-1]) if window is not None and len(window.candles) else None
 
 
@@ -578,7 +582,7 @@ def _forget_tape(feed: Feed, product: str) -> None:
 def _refuse(feed: Feed, product: str, reason: str) -> bool:
     "Count something that is not believed."
     if time.monotonic() - feed.refused_at.get(product, -math.inf) > DOUBT_SECONDS:
-        log.warning("%s: a trade is not believed, its %s contradicts what is known; more are only counted", product, reason)
+        log.warning("%.40s: a trade is not believed, its %s contradicts what is known; more are only counted", product, reason)
     feed.trades_refused[reason] += 1
     feed.refused_at[product] = time.monotonic()
     return False
@@ -599,14 +603,13 @@ def believes(
     trade: Trade,  # As somebody told it
 ) -> bool:
     "Tell whether a trade is plausible; one that is not is counted."
-    tape, window = feed.tapes.get(product), feed.live.get(product)
+    tape, check = feed.tapes.get(product), feed.checks.setdefault(product, PriceCheck())
     early = tape is not None and trade.time < tape.running.time - HOUR and _timely(feed, tape.running.time) and feed.clock.measured is not None
     if early or not _timely(feed, trade.time):
         feed.clock.witness, feed.clock.pause = (trade.time, time.monotonic()), min(feed.clock.pause, HASTE)
         return _refuse(feed, product, "time")
-    candle = float(window.candles["close"].iloc[-1]) if window is not None and len(window.candles) else None
-    check = feed.checks.setdefault(product, PriceCheck())
-    believed = possible(trade.price, trade.size) and check.believes(trade.trade_id, trade.price, candle)
+    known = check.last is not None and near(trade.price, check.last)
+    believed = possible(trade.price, trade.size) and check.believes(trade.trade_id, trade.price, None if known else _last_close(feed, product))
     return believed or _refuse(feed, product, "price")
 
 # %% ../../nbs/61_service.feed.ipynb #b8e42a5a
@@ -650,7 +653,7 @@ def hear(
             believed = _hear_beat(feed, tape, _seconds(message["time"]), int(message["last_trade_id"]))
     elif trade := read_trade(message):
         believed = _take(feed, product, trade) is not None
-    if believed and product in feed.tapes and not feed.checks[product].odd:
+    if believed and product in feed.tapes and not (product in feed.checks and feed.checks[product].odd):
         feed.tapes[product].heard, feed.running[product].via = time.monotonic(), "websocket"
 
 
@@ -822,8 +825,10 @@ async def _mend(feed: Feed, products: Callable[[], Iterable[str]], pause: float)
     due: dict[Hashable, float] = {}
     while True:
         wanted = _valid(products())
-        for product in set(feed.tapes) - set(wanted):
+        for product in {*feed.tapes, *feed.checks, *feed.refused_at} - set(wanted):
             _forget_tape(feed, product)
+            feed.checks.pop(product, None)
+            feed.refused_at.pop(product, None)
         if feed.clock.due:
             fly(feed, CLOCK, partial(_ask_time, feed))
         every = max(EVERY * pause, 4 * len(wanted) / feed.client.requests_per_second)
