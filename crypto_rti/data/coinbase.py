@@ -242,8 +242,8 @@ def _to_answer(rows: Any, where: str, step: int) -> Answer:
         raise BadAnswerError(f"{where}: the answer is no list of candles but {str(rows)[:100]!r}; is the base URL that of an exchange?")
     candles, refused = sift_rows(rows, step)
     believed, doubted, waiting = sift_doubtful(candles)
-    if len(rows) >= SYSTEMATIC and not len(candles):
-        raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {refused[0]}; is the base URL that of an exchange?")
+    if len(rows) >= SYSTEMATIC and not len(believed):
+        raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {(refused + doubted)[0]}; is the base URL that of an exchange?")
     return Answer(believed, tuple(refused + doubted), waiting)
 
 # %% ../../nbs/11_data.coinbase.ipynb #806a6177

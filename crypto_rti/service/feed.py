@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FAILURE_PAUSE', 'ANY', 'CLOCK', 'log', 'SETTLED_AFTER', 'AHEAD', 'FASTEST_CHECK', 'REFUSED_KEPT', 'BLOCK',
            'BLOCKS_KEPT', 'BLOCKS_ASKED', 'MINUTES', 'MINUTE_AFTER', 'MINUTES_AGAIN', 'TRADE_PAGES', 'MOST_MISSING',
-           'BACKWARD', 'DOUBT_SECONDS', 'REPAIRS_TRIED', 'SILENCE', 'BEATS', 'EVERY', 'PRICES_ASKED', 'CHANNELS',
-           'LONGEST_WAIT', 'Window', 'Feed', 'recent_failure', 'fly', 'set_clock', 'exchange_now', 'latest',
+           'BACKWARD', 'MOST_TRADES', 'DOUBT_SECONDS', 'REPAIRS_TRIED', 'SILENCE', 'BEATS', 'EVERY', 'PRICES_ASKED',
+           'CHANNELS', 'LONGEST_WAIT', 'Window', 'Feed', 'recent_failure', 'fly', 'set_clock', 'exchange_now', 'latest',
            'candles_for', 'next_look', 'keep_fresh', 'minutes_until', 'minutes_for', 'Trade', 'read_trade', 'Running',
            'Tape', 'expect_trades', 'turn_hour', 'take_trade', 'new_tape', 'believes', 'hear', 'follow_prices',
            'doubts', 'doubted_products']
@@ -82,7 +82,7 @@ class Feed:
     refused: dict[tuple[str, int, int], str] = field(default_factory=dict)  # By product, width and start: rows of the exchange that cannot be candles, and why
     rows_refused: int = 0  # How many such rows came, the same one once
     checks: dict[str, PriceCheck] = field(default_factory=dict)  # By product, what judges its prices
-    trades_refused: Counter[str] = field(default_factory=Counter)  # Trades, tickers and heartbeats that were not believed, by reason: `time` or `price`
+    trades_refused: Counter[str] = field(default_factory=Counter)  # Trades, tickers and heartbeats that were not believed, by reason: `time`, `price` or `id`
     refused_at: dict[str, float] = field(default_factory=dict)  # By product, when one of these last came, on our monotonic clock
     requests_failed: Counter[str] = field(default_factory=Counter)  # Failed questions to the exchange, by kind of error
 
@@ -593,6 +593,9 @@ def _timely(feed: Feed, moment: float) -> bool:
     return feed.clock.measured is None or moment <= feed.clock.now() + AHEAD * max(1.0, feed.clock.rate)
 
 # %% ../../nbs/61_service.feed.ipynb #4d63f569
+MOST_TRADES = 1000
+"Trades of one product in a second that any exchange could have; an id that is further ahead, by a thousand seconds' worth, is doubted."
+
 DOUBT_SECONDS = 60.0
 "Seconds for which a product counts as doubted after a trade was refused."
 
@@ -608,6 +611,8 @@ def believes(
     if early or not _timely(feed, trade.time):
         feed.clock.witness, feed.clock.pause = (trade.time, time.monotonic()), min(feed.clock.pause, HASTE)
         return _refuse(feed, product, "time")
+    if tape is not None and trade.trade_id - tape.last_id > MOST_TRADES * (1000 + max(0.0, trade.time - tape.running.time)):
+        return _refuse(feed, product, "id")
     known = check.last is not None and near(trade.price, check.last)
     believed = possible(trade.price, trade.size) and check.believes(trade.trade_id, trade.price, None if known else _last_close(feed, product))
     return believed or _refuse(feed, product, "price")
