@@ -337,5 +337,6 @@ def sift_doubtful(
     last = int(np.flatnonzero(~bad)[-1]) if not bad.all() else -1
     tail = bad & (np.arange(len(bad)) > last) & ~_impossible(candles[COLUMNS[1:]].to_numpy(float))
     why = f"contradicts its neighbours: prices change by more than a factor of {FACTOR:g}, and too few candles confirm it"
-    refused = [Refusal(int(row.time), f"{why} (close={row.close:g}, volume={row.volume:g})") for row in candles[bad].itertuples()]
+    rows = candles.loc[bad, ["time", "close", "volume"]].to_numpy(float).tolist()
+    refused = [Refusal(int(moment), f"{why} (close={close:g}, volume={volume:g})") for moment, close, volume in rows]
     return Sifted(candles[~bad].reset_index(drop=True), refused, candles[tail].reset_index(drop=True))
