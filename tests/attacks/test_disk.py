@@ -82,7 +82,7 @@ def test_a_service_warns_before_its_disk_is_full(disk, caplog, attack):
     with caplog.at_level(logging.INFO, logger="crypto_rti.service"):
         look(watch)
         assert watch.note == "" and watch.free > 1_000_000
-        (disk / "filler").write_bytes(bytes(1_700_000))
+        (disk / "filler").write_bytes(bytes(1_900_000))
         look(watch)
         look(watch)
         assert "make room" in watch.note
