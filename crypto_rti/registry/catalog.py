@@ -521,7 +521,7 @@ def _change(
 ) -> None:
     "Make a version champion; from the first write on it is decided, and whatever interrupts the rest, `finish_change` completes it."
     event = json.loads(_to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
-    others = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
+    others: dict[str, Any] = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
     change: dict[str, Any] = {"version": item.version, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
     client.set_registered_model_tag(item.name, "change", json.dumps(change))
     finish_change(client, settings, item.name)
