@@ -8,13 +8,14 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'LONGEST_KEPT
            'reference_candles', 'forecast_hour', 'predict_at', 'remember', 'recall', 'notice_corrections']
 
 # %% ../../nbs/64_service.answers.ipynb #184fe6da
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -57,6 +58,7 @@ class Service:
     recorder: Recorder | None = None  # Writes them, while the service runs
     states: dict[Key, OrderedDict[int, ConformalState]] = field(default_factory=dict)  # What intervals knew by hour
     forecasts: OrderedDict[tuple[str, str, str, str, int, int], Forecast] = field(default_factory=OrderedDict)  # By key, mode, moment and generation
+    computing: dict[tuple[Any, ...], "asyncio.Task[tuple[Forecast, bool]]"] = field(default_factory=dict)  # Forecasts that are being made
     answers: dict[bytes, Answer] = field(default_factory=dict)  # By query string, exactly as it was sent
     older: dict[bytes, Answer] = field(default_factory=dict)  # The generation before, of which those asked for again move on
     hits: int = 0  # Requests answered from there
@@ -227,10 +229,19 @@ async def forecast_hour(
     candles: pd.DataFrame,  # That reach to `data_until`
     data_until: int,  # On the hour, Unix seconds
 ) -> tuple[Forecast, bool]:  # The forecast, and whether it knows all that it should
-    "Recall or make the forecast of one hour."
-    generation = service.shelf.generation
+    "Recall the forecast of one hour, join its computation, or begin it."
     if forecast := recalled(service, coin, model, "hour", data_until):
         return forecast, True
+    key = (coin, model.kind, model.version, data_until, service.shelf.generation)
+    if (task := service.computing.get(key)) is None:
+        task = service.computing[key] = asyncio.ensure_future(_forecast_hour(service, coin, model, candles, data_until))
+        task.add_done_callback(lambda _: service.computing.pop(key, None))
+    return await asyncio.shield(task)
+
+
+async def _forecast_hour(service: Service, coin: str, model: Model, candles: pd.DataFrame, data_until: int) -> tuple[Forecast, bool]:
+    "Make the forecast of one hour and keep it."
+    generation = service.shelf.generation
     reference, whole = await reference_candles(service, model, data_until)
     state = state_for(service, coin, model, data_until)
     work = partial(forecasting.make_forecast, candles, data_until, model, coin, service.source.name, reference, state)

@@ -54,6 +54,8 @@ from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, Mo
 from .contract import ScoredForecast
 from .feed import ANY, CLOCK, doubted_products, doubts, follow_prices, keep_fresh, log
 from ..disk import keep_looking
+from ..downloads import DownloadError
+from ..parsing import ParseError
 from ..registry.trials import stop_trials
 from .ledger import LedgerError, ledger_address
 from .operations import HEADERS, Snapshot, add_operations, configure_logging, keep_counting, make_metrics, problem, render_metrics
@@ -93,6 +95,8 @@ ERROR_TABLE = (
     ErrorRule(TimeError, 422, "Parameter not allowed"),
     ErrorRule(ExchangeUnavailableError, 503, "Candles not available", "The exchange is away and no candles are at hand; try again later."),
     ErrorRule(ExchangeError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
+    ErrorRule(DownloadError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
+    ErrorRule(ParseError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
     ErrorRule(forecasting.ModelFailedError, 503, "Model failed"),
     ErrorRule(BundleError, 503, "Model failed", "The model cannot answer; choose another model_name."),
     ErrorRule(LedgerError, 503, "Ledger not available", "What was forecast cannot be looked up now; try again later."),

@@ -382,8 +382,8 @@ def read_totals(
     for kind, count in shot.upstream_errors.items():
         yield "upstream_errors", (kind,), count
     yield "upstream_rows_refused", (), shot.refused
-    for reason, count in shot.trades_refused.items():
-        yield "upstream_trades_refused", (reason,), count
+    for reason in ("id", "price", "time"):  # From 0 on, so that an increase can be seen
+        yield "upstream_trades_refused", (reason,), shot.trades_refused.get(reason, 0)
     yield "upstream_times_doubted", (), shot.times_doubted
     yield "ledger_removed", (), shot.removed
     yield "upstream_reconnects", (), shot.reconnects
