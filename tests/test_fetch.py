@@ -158,10 +158,11 @@ def test_several_products_share_the_limit(tmp_path):
         summaries = quick(settings, *tables)
         seconds = time.monotonic() - started
         sent = len(exchange.requests)
-        assert sent == 1 + sum(summary.requests for summary in summaries) == 1 + 3 * 5
+        clock = sum(request.path == "/time" for request in exchange.requests)  # The exchange lives in the past: its clock is believed at the third answer
+        assert clock == 3 and sent == clock + sum(summary.requests for summary in summaries) == clock + 3 * 5
         assert seconds >= (sent - 1) / 10
         assert {request.status for request in exchange.requests} == {200}
-        paths = [request.path for request in exchange.requests][1:]
+        paths = [request.path for request in exchange.requests][clock:]
         assert paths[:3] != paths[:1] * 3  # side by side, not one after the other
     for product, table in tables.items():
         assert stored(settings, product).candles.equals(table[table["time"] < to_unix("2023-03-01T12:00Z")])

@@ -265,6 +265,8 @@ async def predict_at(
         return await _rolling_at(service, coin, model, now)
     wanted = forecasting.last_closed_hour(time_from, now)
     window = await candles_for(service.feed, coin, wanted)
+    if window is service.feed.live.get(coin) and ((known := service.windows.get(coin)) is None or known.end != window.end):
+        service.windows[coin] = window  # So that a correction is noticed
     data_until = min(wanted, window.end)
     forecast, whole = await forecast_hour(service, coin, model, window.candles, data_until)
     final = final_until(service.feed.clock.now())

@@ -324,6 +324,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.headers) > self.door.limits.headers:
             self.fault = HEAD_TOO_LARGE
             raise ValueError("too many headers")
+        if any(name == b"content-length" and value.isdigit() and int(value) > self.door.limits.request_bytes for name, value in self.headers):
+            self.fault = BODY_TOO_LARGE  # Before the route answers: a client takes the connection of an answered request for its next one
+            raise ValueError("too large a body")
         self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
         super().on_headers_complete()
         self.head = True
