@@ -365,7 +365,7 @@ def test_every_500_is_logged_under_its_name(tmp_path, format):
         level = logging.getLogger().level
         handler = configure_logging("info", format, stream=log)
         try:
-            up.service.shelf.coins = {"BTC-USD": None}  # Nonsense that only a bug can leave there
+            up.service.shelf.coins = {"BTC-USD": 7}  # Nonsense that only a bug can leave there
             bug = up.http.get("/api/predict?coin=BTC-USD", headers={"x-request-id": "visit-1"})
         finally:
             logging.getLogger().removeHandler(handler)
