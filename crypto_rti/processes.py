@@ -257,21 +257,24 @@ class Stop:
     "What has arrived so far."
 
     def __init__(self) -> None:
-        self.number, self.since, self.raised = 0, 0.0, False
-        self._lock = threading.Lock()
+        self.number, self.since, self.raised, self.ahead = 0, 0.0, False, False
+        self._lock = threading.RLock()  # A handler may interrupt a handler
 
-    def note(self, number: int) -> None:
-        "Acknowledge the first signal, end the process at the second."
+    def note(self, number: int, listener: bool = True) -> None:
+        "Acknowledge the first signal, end the process at the second. The listener notes each signal, the handler only the first, and may be ahead."
         with self._lock:
             if not self.number:
-                self.number, self.since = number, time.monotonic()
+                self.number, self.since, self.ahead = number, time.monotonic(), not listener
                 with suppress(OSError):
                     os.write(2, STOPPING.encode())
-            elif time.monotonic() - self.since > AGAIN_SECONDS:
+            elif listener and self.ahead:
+                self.ahead = False
+            elif listener and time.monotonic() - self.since > AGAIN_SECONDS:
                 os._exit(128 + self.number)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         "Raise `Interrupted` in the main thread, once."
+        self.note(number, listener=False)
         if not self.raised:
             self.raised = True
             raise Interrupted
