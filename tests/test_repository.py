@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
-ROOMS = sorted(NBS.glob("*.ipynb"))
+ROOMS = sorted(NBS.glob("[0-9]*.ipynb"))  # Those that export
 PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
 EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
 LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node")
