@@ -31,7 +31,8 @@ from .disk import DiskFullError, is_full
 from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
 from .numbers import format_number
 from .processes import shared_folder, stopping_on_signals
-from .settings import CryptoRTIError, Settings, SettingsError, describe_settings, load_settings, mask, secrets_of, split_address, write_atomic, write_json
+from .settings import CryptoRTIError, Settings, SettingsError, describe_settings, load_settings, mask, secrets_of, split_address
+from .settings import write_atomic, write_json
 
 # %% ../nbs/80_cli.ipynb #00a4378e
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="crypto-rti", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="Hourly crypto forecasts that beat 'no change', from candles to a web service. Start with [bold]crypto-rti run[/bold].",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or a name that does not exist, 74 the disk is full, 75 another process holds the lock, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or an unknown name, 74 the disk is full, 75 another process holds the lock, 130 interrupted.",
 )  # fmt: skip
 
 Products = Annotated[list[str] | None, typer.Option("--product", "-p", help="Product such as BTC-USD; repeat for several")]

@@ -102,7 +102,8 @@ def to_error(
     said = body if isinstance(body, dict) else {}
     detail = _text(said.get("detail")) or f"{mask_credentials(str(response.url.copy_with(query=None)))} answers {response.status_code} and gives no reason"
     kind = ERRORS.get(response.status_code, ClientError)
-    return kind(detail[:1000], (_text(said.get("title")) or httpx.codes.get_reason_phrase(response.status_code))[:100], response.status_code, asked_wait(response))
+    title = _text(said.get("title")) or httpx.codes.get_reason_phrase(response.status_code)
+    return kind(detail[:1000], title[:100], response.status_code, asked_wait(response))
 
 
 def _text(value: Any) -> str:

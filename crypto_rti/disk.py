@@ -47,7 +47,8 @@ def disk_note(
     total, free = _usage(folder)
     if free >= min(RESERVE, total / 10):
         return ""
-    return f"{free / 1e6:,.0f} MB are left on the disk of CRYPTO_RTI_HOME: make room, lower CRYPTO_RTI_KEEP_RUNS and CRYPTO_RTI_KEEP_VERSIONS, or move it to a larger disk"
+    remedy = "make room, lower CRYPTO_RTI_KEEP_RUNS and CRYPTO_RTI_KEEP_VERSIONS, or move it to a larger disk"
+    return f"{free / 1e6:,.0f} MB are left on the disk of CRYPTO_RTI_HOME: {remedy}"
 
 
 def check_room(
@@ -57,7 +58,7 @@ def check_room(
     "Raise `DiskFullError` before work that needs room; log a warning when there is little."
     total, free = _usage(folder)
     if free < min(least, total / 20):
-        raise DiskFullError(f"{free / 1e6:,.1f} MB are left on the disk of {folder}, too little to begin: make room on that disk, or choose a place on another one")
+        raise DiskFullError(f"{free / 1e6:,.1f} MB are left on the disk of {folder}, too little to begin: make room there, or choose a place on another disk")
     if note := disk_note(folder):
         logging.getLogger("crypto_rti").warning("the disk is nearly full: %s", note)
 

@@ -72,7 +72,8 @@ def _next_address(response: httpx.Response, left: int) -> httpx.URL | None:
     there = response.request.url.join(response.headers["location"][:2000])
     here = response.request.url
     if left <= 0 or (there.scheme, there.host, there.port) != (here.scheme, here.host, here.port):
-        raise RedirectedError(f"the answer is a redirect ({response.status_code}) to {there.scheme}://{there.host[:100]}, which is not followed; name the address itself")
+        where = f"{there.scheme}://{there.host[:100]}"
+        raise RedirectedError(f"the answer is a redirect ({response.status_code}) to {where}, which is not followed; name the address itself")
     return there
 
 # %% ../nbs/07_downloads.ipynb #524ed5cb

@@ -177,10 +177,10 @@ class Settings(BaseSettings):
     registry_uri: Database = Field("", description="MLflow tracking URI; empty means SQLite under home")
     coinbase_url: str = Field("https://api.exchange.coinbase.com", description="Base URL of the Coinbase Exchange REST API")
     coinbase_feed_url: str = Field("wss://ws-feed.exchange.coinbase.com", description="Coinbase Exchange websocket feed")
-    requests_per_second: float = Field(5.0, gt=0, le=10, allow_inf_nan=False, description="Request rate against an exchange, never above its public limit of 10")
+    requests_per_second: float = Field(5.0, gt=0, le=10, allow_inf_nan=False, description="Request rate against an exchange; its public limit is 10")
     timeout_seconds: float = Field(10.0, gt=0, le=3600, allow_inf_nan=False, description="Timeout of one upstream request")
     retries: int = Field(5, ge=0, le=20, description="How often a failed upstream request is tried again")
-    credentials: Words[SecretStr] = Field((), description="Complete addresses, such as https://user:password@host, whose credentials are used for the addresses above and for pull")
+    credentials: Words[SecretStr] = Field((), description="Addresses such as https://user:password@host, whose credentials the ones above and pull use")
     sim_seed: int = Field(0, ge=0, description="Seed of the simulated market")
     host: str = Field("127.0.0.1", description="Address the service listens on")
     port: int = Field(8000, ge=0, le=65535, description="Port the service listens on; 0 takes a free one")
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     ledger_days: int = Field(730, ge=2, le=36_500, description="Days for which the ledger keeps a forecast")
     ledger_queue: int = Field(10_000, ge=1, description="Forecasts that may wait in memory while the ledger is away")
     api_keys: Words[SecretStr] = Field((), description="Keys of which a request to /api must carry one; none means open to all")
-    rate_limit: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False, description="Requests per second that one client may make of /api; 0 means any number")
+    rate_limit: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False, description="Requests per second that one client may make of /api; 0 is no limit")
     rate_burst: int = Field(20, ge=1, description="Requests that one client may make at once under a rate limit")
     cors_origins: Words[str] = Field((), description="Web origins whose pages may call the API, for example https://example.org")
     trusted_proxies: Words[str] = Field((), description="Addresses of proxies whose X-Forwarded-For is believed")
@@ -272,7 +272,7 @@ def _fault(place: tuple[int | str, ...], given: Any, text: str) -> str:
 _MASKS = [
     (re.compile(r"(://)[^\s/?#]*@(?:/[^\s@?]*@)?"), r"\1***@"),
     (re.compile(r"(://)[^\s/?#]*[?#][^\s=/]*@"), r"\1***@"),
-    (re.compile(r"(://)[^\s/?#@:]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@(?:[^\s/?#@]*@)*"), r"\1***@"),  # A password with characters that should have been percent-encoded
+    (re.compile(r"(://)[^\s/?#@:]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@(?:[^\s/?#@]*@)*"), r"\1***@"),  # A password that should have been percent-encoded
     (re.compile(rf"([?&;][^=&\s]*(?:{_SECRET_OPTION})[^=&\s]*=)[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"(\bpassword=)[^\s&]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"(?<![\w/.*])[\w.+-]+:[^\s/@]+@(?=[\w\[])"), "***@"),  # Without a scheme

@@ -415,7 +415,7 @@ def parse_source(
     name, address = _split_name(text)
     if address.lower().startswith(("http://", "https://")):
         if split_address(address)[1]:
-            raise SourceError(f"{mask_credentials(text)[:200]!r} holds a password or a query; give it in CRYPTO_RTI_SOURCE or --source, where credentials are taken out")
+            raise SourceError(f"{mask_credentials(text)[:200]!r} holds a password or a query; give it in CRYPTO_RTI_SOURCE or --source, which keep them secret")
         scheme, _, rest = address.partition("://")
         return Source(_checked_name(name) if name else "", "http", f"{scheme.lower()}://{rest.rstrip('/')}")
     folder = expand_path(address)
@@ -425,7 +425,8 @@ def parse_source(
     if len(folder.name) < 256 and _is_folder(folder.parent) and folder.is_file():
         raise SourceError(f"{address!r} is a file, and a source is a folder of PRODUCT.parquet files; make one with {_mend(str(folder))}")
     meant = suggest(text, ("coinbase", "sim"))
-    raise SourceError(f"{mask_credentials(text)[:200]!r} is no source{meant or ':'} give coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files")
+    known = "coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files"
+    raise SourceError(f"{mask_credentials(text)[:200]!r} is no source{meant or ':'} give {known}")
 
 # %% ../../nbs/10_data.candles.ipynb #4d8a36ad
 def _split_name(text: str) -> tuple[str, str]:

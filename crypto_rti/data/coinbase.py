@@ -256,7 +256,8 @@ def _to_answer(rows: Any, where: str, step: int) -> Answer:
     candles, refused = sift_rows(rows, step)
     believed, doubted, waiting = sift_doubtful(candles)
     if len(rows) >= SYSTEMATIC and not len(believed):
-        raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {(refused + doubted)[0]}; is the base URL that of an exchange?")
+        example = (refused + doubted)[0]
+        raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {example}; is the base URL that of an exchange?")
     return Answer(believed, tuple(refused + doubted), waiting)
 
 # %% ../../nbs/11_data.coinbase.ipynb #806a6177

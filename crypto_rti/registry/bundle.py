@@ -593,7 +593,8 @@ def _reader(
         try:
             client = Fetcher(base_url=split_address(str(origin))[0], timeout=timeout, **login_options(str(origin)))
         except httpx.InvalidURL as error:
-            raise BundleMissingError(f"{split_address(str(origin))[0]} is no URL of an export folder ({error}); write it like https://models.example.org/bundles") from None
+            fault = f"{split_address(str(origin))[0]} is no URL of an export folder ({error})"
+            raise BundleMissingError(f"{fault}; write it like https://models.example.org/bundles") from None
         with client:
             yield _url_reader(client, timeout)
     else:

@@ -409,7 +409,8 @@ def take_snapshot(
         clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=record.removed,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off,
-        connections=len(app.state.connections.open), connections_refused=app.state.connections.refused, recorder=service.recorder, scores=record.recent, shelf=service.shelf,
+        connections=len(app.state.connections.open), connections_refused=app.state.connections.refused,
+        recorder=service.recorder, scores=record.recent, shelf=service.shelf,
         disk_free=service.disk.free,
     )  # fmt: skip
 
@@ -624,7 +625,7 @@ def open_socket(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    for option, size in ((socket.SO_RCVBUF, 32_768), (socket.SO_SNDBUF, 131_072)):  # Of each connection; requests are small, and what nobody reads uses memory too
+    for option, size in ((socket.SO_RCVBUF, 32_768), (socket.SO_SNDBUF, 131_072)):  # Of each connection; what nobody reads uses memory too
         listener.setsockopt(socket.SOL_SOCKET, option, size)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a reader that is gone without a word, or takes nothing in, is dropped after so many milliseconds
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)

@@ -587,7 +587,7 @@ async def compute(
                     return cast("_Result", job.done.result())
                 if job.seconds() >= seconds / 2:
                     raise ModelLateError(f"{model.kind} {model.version} computes for more than {seconds:g} s; promote another version")
-            raise MachineBusyError(f"this machine is too busy for a forecast by {model.kind} {model.version}: it took more than {PATIENCE * seconds:g} s; ask again")
+            raise MachineBusyError(f"this machine is too busy for {model.kind} {model.version}: a forecast took more than {PATIENCE * seconds:g} s; ask again")
         finally:
             job.options.terminate = True
 

@@ -210,7 +210,7 @@ def take_back(
     slack = 0 if service.feed.clock.rate <= FASTEST_CHECK else 24 * HOUR  # At speed, a correction of the clock is a matter of hours
     if max(record.forecast, record.settled, record.pruned) <= hour + slack:
         return False
-    log.warning("the hourly work was done up to %s, and the last final hour is %s: it goes on from there", to_iso(max(record.forecast, record.settled)), to_iso(hour))
+    log.warning("the hourly work was done up to %s, the last final hour is %s; it goes on there", to_iso(max(record.forecast, record.settled)), to_iso(hour))
     record.forecast, record.settled, record.pruned = min(record.forecast, hour - HOUR), min(record.settled, hour - HOUR), 0
     for marks in (record.made, record.failed, record.kept):
         for key in [key for key, moment in marks.items() if moment > hour]:
