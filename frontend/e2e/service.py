@@ -65,7 +65,7 @@ with tempfile.TemporaryDirectory() as home:
                 case "away":
                     up.exchange.faults.add("status", status=500, times=None, path="/products/*")  # but it still tells the time
                 case "later":
-                    up.exchange.clock.advance(HOUR)
+                    up.jump(1)
                 case "back":
                     up.exchange.faults.clear()
                 case "rollback":
