@@ -56,14 +56,15 @@ def reader(location):
 
 
 def looping():
-    """A loop that ends at once for one row and never for more."""
-    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("i", TensorProto.INT64), ("on", TensorProto.BOOL), ("still", TensorProto.BOOL))]
-    body = helper.make_graph([node("Identity", ["on"], ["still"])], "body", ends[:2], ends[2:])
+    """A loop that does nothing for one row and never ends for more."""
+    kinds = {"i": TensorProto.INT64, "on": TensorProto.BOOL, "v": FLOAT, "still": TensorProto.BOOL, "w": FLOAT}
+    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in kinds.items()]
+    body = helper.make_graph([node("Identity", ["on"], ["still"]), node("Identity", ["v"], ["w"])], "body", ends[:3], ends[3:])
     nodes = [
-        node("Gemm", ["X", "W", "b"], ["y"]), node("Shape", ["X"], ["shape"]), node("Gather", ["shape", "zero"], ["rows"]),
-        node("Greater", ["rows", "one"], ["many"]), node("Loop", ["most", "many"], [], body=body),
+        node("Gemm", ["X", "W", "b"], ["a"]), node("Shape", ["X"], ["shape"]), node("Gather", ["shape", "zero"], ["rows"]),
+        node("Greater", ["rows", "one"], ["many"]), node("Loop", ["most", "many", "nothing"], ["end"], body=body), node("Add", ["a", "end"], ["y"]),
     ]  # fmt: skip
-    return model(nodes, {"zero": np.array(0), "one": np.array(1), "most": np.array(2**62)})
+    return model(nodes, {"zero": np.array(0), "one": np.array(1), "most": np.array(2**62), "nothing": np.float32(0)})
 
 
 def branching():
@@ -150,6 +151,19 @@ def test_a_model_reads_no_file_of_ours(tmp_path, monkeypatch, attack):
     with pytest.raises(BundleCorruptError, match="another file"):
         load_bundle(bundle(tmp_path / "2", reader(".env")))
     attack("external data named .env", "its bytes come out of /api/predict", "refused before onnxruntime sees it")
+
+
+def test_the_loop_is_one():
+    """The model of the attack does what it is said to do, where nothing refuses it."""
+    import onnxruntime
+
+    session, run = onnxruntime.InferenceSession(looping()), onnxruntime.RunOptions()
+    assert session.run(None, {"X": np.zeros((1, WIDTH), np.float32)})[0].shape == (1, 5)
+    timer = threading.Timer(0.5, lambda: setattr(run, "terminate", True))
+    timer.start()
+    with pytest.raises(Exception, match="terminate"):
+        session.run(None, {"X": np.zeros((2, WIDTH), np.float32)}, run)
+    timer.join()
 
 
 def test_hostile_files_are_refused(tmp_path, attack):
