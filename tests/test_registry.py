@@ -287,7 +287,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_bundle(tmp_path):
         time.sleep(0.2 + random.Random(seed).random() / 3)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if folder.exists():  # Between two renames nothing is there, and nothing half
+        assert folder.exists() or sys.platform != "linux", "two folders can change their names in one step"
+        if folder.exists():  # Elsewhere nothing is there between two renames, and nothing half
             seen.add(load_bundle(folder).version)
         else:
             write_bundle(folder, facts(version="1"), {"a.onnx": fan_onnx()})
