@@ -21,6 +21,7 @@ from crypto_rti.data.candles import HOUR, to_iso, to_unix
 from crypto_rti.data.exchange import running_exchange
 from crypto_rti.data.store import read_candles
 from crypto_rti.evaluation.backtest import calibrate_forecaster
+from crypto_rti.evaluation.intervals import FOLLOWED
 from crypto_rti.features import make_dataset
 from crypto_rti.models.base import train_forecaster
 from crypto_rti.registry.bundle import Index, bundle_folder, write_bundle, write_index
@@ -57,13 +58,11 @@ def offline(folder: Path, bundle: Path, start: int, end: int, home: Path) -> pd.
 
 
 def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float, tell: Callable[[str], None]) -> tuple[pd.DataFrame, int]:
-    "What the service wrote into its ledger while those hours passed, and the hour with which it began: hours go by while it starts."
+    "What the service wrote into its ledger while those hours passed, and the first hour that it settled: hours go by while it starts."
     hours = (end - start) // HOUR
     with running_exchange(folder, start=start + HOUR - 600, speed=3600 / seconds_per_hour, rate_limit=False) as exchange:
         settings = load_settings(home=home, source=f"{folder.name}={exchange.url}", products=PRODUCT, requests_per_second=10, live_feed=False)
         with running_service(settings) as running:
-            while not (first := running.record.forecast):
-                time.sleep(0.002)
             httpx.get(f"{running.url}/health/live").raise_for_status()
             while running.record.settled < end + HOUR:
                 tell(f"{max(running.record.settled - start, 0) // HOUR} of {hours} hours")
@@ -73,6 +72,7 @@ def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float
     close_ledger(ledger)
     rows = pd.read_csv(home / "ledger.csv")
     rows = rows[rows["kind"] != "persistence"].assign(data_until=rows["data_until"].map(to_unix))
+    first = int(rows["data_until"].min()) + FOLLOWED * HOUR  # It filled so many hours before that one, and intervals learned from them
     return rows[rows["data_until"].between(first, end)].set_index("data_until"), first
 
 
