@@ -49,7 +49,8 @@ def execute(path: Path) -> bool:
 def main(folder: str, *names: str) -> int:
     """Execute what was asked for, or everything in the folder itself."""
     os.environ["CRYPTO_RTI_SHARED"] = os.environ.get("CRYPTO_RTI_SHARED") or str(ROOT.parent / "shared")
-    os.environ["CRYPTO_RTI_HOME"] = os.environ.get("CRYPTO_RTI_HOME") or str(ROOT / "var")  # where backtests and searches that were stopped go on
+    if folder != "nbs":
+        os.environ["CRYPTO_RTI_HOME"] = os.environ.get("CRYPTO_RTI_HOME") or str(ROOT / "var")  # where backtests and searches that were stopped go on
     paths = [path for path in sorted((ROOT / folder).glob("*.ipynb")) if not names or path.stem in names]
     if not paths:
         print(f"no notebook to execute in {folder}")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Words', 'SECRETS', 'Folder', 'Database', 'ADDRESSES', 'CryptoRTIError', 'SettingsError', 'sqlite_url', 'sqlite_path',
-           'split_address', 'add_credentials', 'login_options', 'Settings', 'load_settings', 'mask_credentials',
-           'describe_settings', 'settings_environment', 'secrets_in', 'secrets_of', 'mask', 'is_special', 'atomic_file',
-           'write_atomic', 'write_json']
+           'split_address', 'add_credentials', 'login_options', 'DataSettings', 'ServiceSettings', 'Settings',
+           'load_settings', 'mask_credentials', 'describe_settings', 'settings_environment', 'secrets_in', 'secrets_of',
+           'mask', 'is_special', 'atomic_file', 'write_atomic', 'write_json']
 
 # %% ../nbs/00_settings.ipynb #cee33a3b
 import base64
@@ -160,13 +160,9 @@ def login_options(
     user, _, password = login.partition(":")
     return {"auth": (unquote(user), unquote(password)) if login else None, "params": parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
 
-# %% ../nbs/00_settings.ipynb #6e1e5e65
-ADDRESSES = ("source", "registry_uri", "coinbase_url", "coinbase_feed_url", "ledger_url")
-"Settings that may hold a URL."
-
-
-class Settings(BaseSettings):
-    "Everything that can be configured, with defaults that work on a laptop."
+# %% ../nbs/00_settings.ipynb #046b29a8
+class DataSettings(BaseSettings):
+    "Where data come from and where they are kept."
 
     model_config = SettingsConfigDict(env_prefix="CRYPTO_RTI_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -182,6 +178,11 @@ class Settings(BaseSettings):
     retries: int = Field(5, ge=0, le=20, description="How often a failed upstream request is tried again")
     credentials: Words[SecretStr] = Field((), description="Addresses such as https://user:password@host, whose credentials the ones above and pull use")
     sim_seed: int = Field(0, ge=0, description="Seed of the simulated market")
+
+# %% ../nbs/00_settings.ipynb #21413a37
+class ServiceSettings(DataSettings):
+    "What the service offers, and to whom."
+
     host: str = Field("127.0.0.1", description="Address the service listens on")
     port: int = Field(8000, ge=0, le=65535, description="Port the service listens on; 0 takes a free one")
     service_workers: int = Field(1, ge=1, le=64, description="Processes that answer; they share the port and the ledger")
@@ -200,6 +201,15 @@ class Settings(BaseSettings):
     rate_burst: int = Field(20, ge=1, description="Requests that one client may make at once under a rate limit")
     cors_origins: Words[str] = Field((), description="Web origins whose pages may call the API, for example https://example.org")
     trusted_proxies: Words[str] = Field((), description="Addresses of proxies whose X-Forwarded-For is believed")
+
+# %% ../nbs/00_settings.ipynb #6e1e5e65
+ADDRESSES = ("source", "registry_uri", "coinbase_url", "coinbase_feed_url", "ledger_url")
+"Settings that may hold a URL."
+
+
+class Settings(ServiceSettings):
+    "Everything that can be configured, with defaults that work on a laptop."
+
     keep_runs: int = Field(20, ge=1, description="Pipeline runs kept before the oldest are deleted")
     keep_versions: int = Field(3, ge=1, description="Newest versions of each kind of model kept in the registry, besides those in use")
     workers: int = Field(2, ge=1, description="Notebooks executed at the same time")

@@ -111,15 +111,10 @@ def test_starts_with_a_title_and_a_promise(path: Path) -> None:
     assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+", first.strip()), f"{path.name}: the first text is an H1 and one `>` sentence; `make docs` shows both"
 
 
-# Cells that wait to be split, with their lines.
-TALL = {"00_settings": 86, "11_data.coinbase": 62, "48_registry.trials": 74, "67_service.operations": 61, "68a_service.connections": 113}
-
-
 @every_room
 def test_exported_cells_are_readable(path: Path) -> None:
     cells_of_lines = [source.strip().splitlines() for source in exported(path)]
-    most = TALL.get(path.stem, 60)
-    tall = [f"{lines[0]} ({len(lines)} lines)" for lines in cells_of_lines if len(lines) > most]
+    tall = [f"{lines[0]} ({len(lines)} lines)" for lines in cells_of_lines if len(lines) > 60]
     wide = [f"{line.strip()[:60]}... ({len(line)} characters)" for lines in cells_of_lines for line in lines if len(line) > 160]
     assert not tall, f"{path.name}: cells over 60 lines, to be split: {tall}"
     assert not wide, f"{path.name}: lines over 160 characters, to be broken: {wide}"

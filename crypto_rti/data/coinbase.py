@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'MOST_BYTES', 'SYSTEMATIC', 'LONGEST_MESSAGE', 'ExchangeError',
            'UnknownProductError', 'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'ClockDoubtedError',
-           'read_answer', 'ExchangeConnection', 'window_edges', 'Answer', 'CandleClient', 'CoinbaseClient',
-           'measure_clock', 'agreed_time', 'make_client', 'learn_source', 'stream_messages', 'feed_url', 'run_sync']
+           'read_answer', 'ExchangeConnection', 'window_edges', 'Answer', 'WindowClient', 'CandleClient',
+           'CoinbaseClient', 'measure_clock', 'agreed_time', 'make_client', 'learn_source', 'stream_messages',
+           'feed_url', 'run_sync']
 
 # %% ../../nbs/11_data.coinbase.ipynb #afc930b3
 import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
@@ -151,6 +152,15 @@ def _most_bytes(path: str) -> int:
     "How large an answer may be."
     return MOST_BYTES.get(path.rpartition("/")[2], 250_000)
 
+# %% ../../nbs/11_data.coinbase.ipynb #d2e7bf71
+def _read_masked(response: httpx.Response, path: str, hidden: Sequence[str]) -> Any:
+    "Read an answer; one that repeats the credentials that it was sent is masked in the error."
+    try:
+        return read_answer(response, path)
+    except ExchangeError as error:
+        error.args = (mask(str(error), hidden),)
+        raise
+
 # %% ../../nbs/11_data.coinbase.ipynb #79830349
 class ExchangeConnection:
     "One exchange, one rate limit, one retry policy; an async context manager."
@@ -209,11 +219,7 @@ class ExchangeConnection:
         except DownloadError as error:
             raise BadAnswerError(f"{path}: {error}; is the base URL that of an exchange?") from None
         self.source_name = response.headers.get("x-candle-source", self.source_name)
-        try:
-            return read_answer(response, path)
-        except ExchangeError as error:  # An answer may repeat the credentials that it was sent
-            error.args = (mask(str(error), self._hidden),)
-            raise
+        return _read_masked(response, path, self._hidden)
 
 # %% ../../nbs/11_data.coinbase.ipynb #926d32c6
 def window_edges(
@@ -271,8 +277,8 @@ def _expect(answer: Any, kind: type[_Kind], where: str) -> _Kind:
     return answer
 
 # %% ../../nbs/11_data.coinbase.ipynb #7c65bd16
-class CandleClient(ExchangeConnection):
-    "The endpoint for candles, in its forms."
+class WindowClient(ExchangeConnection):
+    "The endpoint for candles, one request at a time."
 
     async def ask(self, product: str, start: int, end: int, step: int = HOUR) -> Answer:
         "One request: candles that start in `[start, end)`, at most `WINDOW` of them, and the rows left out."
@@ -305,6 +311,10 @@ class CandleClient(ExchangeConnection):
         except (ExchangeError, LookupError, TypeError, ValueError):
             return False
         return near(price, other)
+
+# %% ../../nbs/11_data.coinbase.ipynb #8f802a21
+class CandleClient(WindowClient):
+    "The endpoint for candles, over any span."
 
     async def window(self, product: str, start: int, end: int, step: int = HOUR) -> pd.DataFrame:
         "The candles of `ask` alone."

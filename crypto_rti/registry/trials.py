@@ -63,13 +63,13 @@ def _serve() -> None:
             answer = {"fault": f"it needs more than {MEMORY // 1_000_000} MB"}
         print(json.dumps(answer), flush=True)
 
-# %% ../../nbs/48_registry.trials.ipynb #8d2d06f3
+# %% ../../nbs/48_registry.trials.ipynb #933e6ff8
 IDLE = 2.0
 "Seconds for which a helper waits for the next model."
 
 _CODE = "import sys; sys.path.append(sys.argv[1]); from crypto_rti.registry.trials import _serve; _serve()"
 
-
+# %% ../../nbs/48_registry.trials.ipynb #8d2d06f3
 class _Helper:
     "One helper process at a time, started when there is something to try."
 
@@ -129,7 +129,7 @@ class _Helper:
                 raise InterruptedError("the trial was stopped")
             return found
 
-
+# %% ../../nbs/48_registry.trials.ipynb #4c839850
 _helper = _Helper()
 
 
@@ -154,16 +154,22 @@ def try_model(
     seconds: int = SECONDS,  # Processor time that it may take
 ) -> int:  # Columns that it answers
     "Try a model in the helper process; raise `GraphError` saying why it cannot be used."
+    from crypto_rti.parsing import ParseError, check_finite, parse_json  # Here, because the helper must not import it
+
     contents = [content for _, content in sorted(files.items())]
     low, high = (np.asarray(bound, float).tolist() for bound in bounds)
     header = json.dumps({"sizes": [len(content) for content in contents], "low": low, "high": high, "seconds": seconds}).encode() + b"\n"
     found = _helper.ask(header, contents, PATIENCE * seconds)
     if not found:
         raise TrialError(f"its trial did not end: it took more than {seconds} s of processor time, or more than {MEMORY // 1_000_000} MB")
-    answer = json.loads(found)
-    if "fault" in answer:
-        raise GraphError(answer["fault"])
-    return int(answer["columns"])
+    try:  # The helper has read the model, so its words are as foreign as the model
+        answer = check_finite(parse_json(found))
+        fault, columns = answer.get("fault"), answer.get("columns", 0)
+        if fault is None:
+            return int(columns)
+    except (ParseError, AttributeError, TypeError, ValueError):
+        fault = "its trial ended with an answer that makes no sense"
+    raise GraphError(str(fault)[:1000])
 
 # %% ../../nbs/48_registry.trials.ipynb #70784934
 _VERSION = 1
@@ -186,8 +192,10 @@ def recall_trial(
     key: str,  # From `trial_key`
 ) -> str | None:  # Why the model cannot be used, empty when it can; `None` when it was not tried
     "Look up what was found about a model."
-    with suppress(OSError, ValueError, AttributeError):
-        kept = json.loads((Path(folder) / "trial.json").read_bytes()[:10_000])
+    from crypto_rti.parsing import parse_json
+
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        kept = parse_json((Path(folder) / "trial.json").read_bytes()[:10_000])
         if kept.get("key") == key and isinstance(kept.get("fault"), str) and time.time() < kept.get("until", math.inf):
             return str(kept["fault"])
     if key in _found:

@@ -8,14 +8,13 @@ __all__ = ['Key', 'STATES_KEPT', 'FORECASTS_KEPT', 'ANSWERS_KEPT', 'LONGEST_KEPT
            'reference_candles', 'forecast_hour', 'predict_at', 'remember', 'recall', 'notice_corrections']
 
 # %% ../../nbs/64_service.answers.ipynb #184fe6da
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,6 +29,7 @@ from .contract import PredictionResult
 from .feed import MINUTE_AFTER, Feed, Window, candles_for, exchange_now, minutes_for, minutes_until
 from .ledger import Ledger, Recorder, record, to_entry
 from .predict import ROLLING, Forecast, Model, Shelf
+from .sharing import SingleFlight
 
 # %% ../../nbs/64_service.answers.ipynb #0caefc0a
 class Answer(NamedTuple):
@@ -58,7 +58,7 @@ class Service:
     recorder: Recorder | None = None  # Writes them, while the service runs
     states: dict[Key, OrderedDict[int, ConformalState]] = field(default_factory=dict)  # What intervals knew by hour
     forecasts: OrderedDict[tuple[str, str, str, str, int, int], Forecast] = field(default_factory=OrderedDict)  # By key, mode, moment and generation
-    computing: dict[tuple[Any, ...], "asyncio.Task[tuple[Forecast, bool]]"] = field(default_factory=dict)  # Forecasts that are being made
+    computing: SingleFlight = field(default_factory=SingleFlight)  # Forecasts that are being made
     answers: dict[bytes, Answer] = field(default_factory=dict)  # By query string, exactly as it was sent
     older: dict[bytes, Answer] = field(default_factory=dict)  # The generation before, of which those asked for again move on
     hits: int = 0  # Requests answered from there
@@ -196,15 +196,29 @@ async def reference_candles(
     return window.candles, window.end >= data_until
 
 # %% ../../nbs/64_service.answers.ipynb #20358418
-async def _computed(service: Service, coin: str, model: Model, work: Callable[[], Forecast]) -> Forecast:
-    "Compute a forecast; set a model aside that fails."
-    try:
-        return await forecasting.compute(model, work)
-    except forecasting.FAILED as error:
-        forecasting.set_aside(service.shelf, coin, model, error)
-        raise
+async def _computed(
+    service: Service,
+    coin: str,  # A product that is served
+    model: Model,  # One of its models
+    moment: tuple[str, int],  # Mode, and `data_until`
+    work: Callable[[], Forecast],  # Makes the forecast
+    keep: int | None,  # Generation of the shelf under which it is kept; `None` where it does not know all that it should
+) -> Forecast:
+    "Compute a forecast, once for all who ask for it; set a model aside that fails."
 
+    async def compute() -> Forecast:
+        try:
+            forecast = await forecasting.compute(model, work)
+        except forecasting.FAILED as error:
+            forecasting.set_aside(service.shelf, coin, model, error)
+            raise
+        if keep is not None:
+            keep_forecast(service, forecast, keep)
+        return forecast
 
+    return await service.computing.share((coin, model.kind, model.version, *moment, keep), compute)
+
+# %% ../../nbs/64_service.answers.ipynb #fb2965a2
 _Said = tuple[PredictionResult, float]
 
 
@@ -229,26 +243,14 @@ async def forecast_hour(
     candles: pd.DataFrame,  # That reach to `data_until`
     data_until: int,  # On the hour, Unix seconds
 ) -> tuple[Forecast, bool]:  # The forecast, and whether it knows all that it should
-    "Recall the forecast of one hour, join its computation, or begin it."
+    "Recall or make the forecast of one hour."
+    generation = service.shelf.generation
     if forecast := recalled(service, coin, model, "hour", data_until):
         return forecast, True
-    key = (coin, model.kind, model.version, data_until, service.shelf.generation)
-    if (task := service.computing.get(key)) is None:
-        task = service.computing[key] = asyncio.ensure_future(_forecast_hour(service, coin, model, candles, data_until))
-        task.add_done_callback(lambda _: service.computing.pop(key, None))
-    return await asyncio.shield(task)
-
-
-async def _forecast_hour(service: Service, coin: str, model: Model, candles: pd.DataFrame, data_until: int) -> tuple[Forecast, bool]:
-    "Make the forecast of one hour and keep it."
-    generation = service.shelf.generation
     reference, whole = await reference_candles(service, model, data_until)
     state = state_for(service, coin, model, data_until)
     work = partial(forecasting.make_forecast, candles, data_until, model, coin, service.source.name, reference, state)
-    forecast = await _computed(service, coin, model, work)
-    if whole:
-        keep_forecast(service, forecast, generation)
-    return forecast, whole
+    return await _computed(service, coin, model, ("hour", data_until), work, generation if whole else None), whole
 
 # %% ../../nbs/64_service.answers.ipynb #de037d56
 @_by_the_last_good_one
@@ -291,9 +293,7 @@ async def _rolling_at(service: Service, coin: str, model: Model, now: float) -> 
         state = state_for(service, coin, model, data_until)
         here = (data_until, model, coin, service.source.name)
         work = partial(forecasting.make_rolling_forecast, minutes.candles, hours.candles, *here, other, other_hours, state)
-        forecast = await _computed(service, coin, model, work)
-        if whole:
-            keep_forecast(service, forecast, generation)
+        forecast = await _computed(service, coin, model, (ROLLING, data_until), work, generation if whole else None)
     stale = minutes.end < wanted or hours.end < final_until(now)
     return forecasting.to_result(forecast, int(now), None, stale), 0.0 if stale or not whole else wanted + 60 + MINUTE_AFTER
 

@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['log', 'OWN_FILES', 'MALFORMED', 'TOO_SLOW', 'BODY_TOO_LARGE', 'HEAD_TOO_LARGE', 'FULL', 'SILENT', 'UNREAD', 'EVICTED',
-           'BUFFERED', 'REASONS', 'SPARE', 'LINGER', 'HELD', 'WRITE_BUFFER', 'open_files', 'raise_file_limit', 'Limits',
-           'plan_backlog', 'plan_limits', 'warn_of_limits', 'Refusal', 'Connections', 'make_room', 'refuse', 'account',
-           'feed', 'look', 'BoundedProtocol']
+           'BUFFERED', 'REASONS', 'AT_ONCE', 'ARRIVALS', 'LIVE', 'SPARE', 'LINGER', 'HELD', 'WRITE_BUFFER',
+           'open_files', 'raise_file_limit', 'Limits', 'plan_backlog', 'plan_limits', 'warn_of_limits', 'Refusal',
+           'Turns', 'Connections', 'make_room', 'refuse', 'account', 'feed', 'look', 'CountedProtocol',
+           'UnreadProtocol', 'BoundedProtocol']
 
 # %% ../../nbs/68a_service.connections.ipynb #5fdc7739
 import logging
 import math
 import resource
 import time
-from asyncio import BaseTransport, Task, TimerHandle
-from collections import Counter
-from collections.abc import Iterable
+from asyncio import AbstractEventLoop, BaseTransport, Task, TimerHandle
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -126,6 +128,44 @@ SILENT, UNREAD, EVICTED, BUFFERED = (Refusal(reason, b"") for reason in ("silent
 REASONS = ("malformed", "too slow", "too large", "full", "silent", "unread", "evicted", "buffered")
 "All reasons for which a connection is closed."
 
+# %% ../../nbs/68a_service.connections.ipynb #5493879c
+AT_ONCE, ARRIVALS = 8, 256
+"Requests that begin in one pass of the event loop, and passes for which they wait while connections arrive."
+
+LIVE = "/health/live"
+
+
+class Turns:
+    "Requests that wait for a later pass of the event loop."
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[], None]] = deque()
+        self.begun, self.passing = 0, False  # Requests that began in this pass, and whether another pass is planned
+        self.arrived, self.seen, self.waited = 0, 0, 0  # Connections, those before this pass, and passes spent on them
+
+    def add(self, loop: AbstractEventLoop, begin: Callable[[], None], first: bool = False) -> None:
+        "Begin now, or in a later pass."
+        if not self.passing:
+            self.passing = True
+            loop.call_soon(self.pass_on, loop)
+        if first or self.begun < AT_ONCE:
+            self.begun += not first
+            begin()
+        else:
+            self.waiting.append(begin)
+
+    def pass_on(self, loop: AbstractEventLoop) -> None:
+        "Begin the next few, unless connections are still arriving."
+        if self.arrived != self.seen and self.waited < ARRIVALS:
+            self.seen, self.waited, self.begun = self.arrived, self.waited + 1, AT_ONCE
+        else:
+            self.seen, self.waited, self.begun = self.arrived, 0, min(AT_ONCE, len(self.waiting))
+            for _ in range(self.begun):
+                self.waiting.popleft()()
+            self.passing = self.begun > 0
+        if self.passing:
+            loop.call_soon(self.pass_on, loop)
+
 # %% ../../nbs/68a_service.connections.ipynb #aa8a40f6
 @dataclass
 class Connections:
@@ -135,6 +175,7 @@ class Connections:
     open: "set[Any]" = field(default_factory=set, repr=False)  # Of `BoundedProtocol`, kept by uvicorn
     refused: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))  # Closed because of a limit, by reason
     buffered: int = 0  # Bytes that clients have sent or left unread and that are held in memory
+    turns: Turns = field(default_factory=Turns, repr=False)
     told: dict[str, float] = field(default_factory=dict, repr=False)  # When a reason was last logged, on the monotonic clock
 
     def note(self, reason: str) -> None:
@@ -148,8 +189,8 @@ class Connections:
 
 # %% ../../nbs/68a_service.connections.ipynb #94731a21
 def make_room(
-    connections: Iterable["BoundedProtocol"],
-    newest: "BoundedProtocol",  # Stays
+    connections: Iterable["CountedProtocol"],
+    newest: "CountedProtocol",  # Stays
 ) -> bool:  # Whether there is room now
     "Close connections on which nothing is being answered, the longest open ones first."
     waiting = [one for one in connections if one is not newest and one.idle]
@@ -164,7 +205,7 @@ SPARE, LINGER = 65_536, 1.0
 
 
 def refuse(
-    one: "BoundedProtocol",
+    one: "CountedProtocol",
     why: Refusal,
 ) -> None:
     "Close a connection because of a limit."
@@ -187,7 +228,7 @@ HELD = 262_144
 
 
 def account(
-    one: "BoundedProtocol",
+    one: "CountedProtocol",
 ) -> None:
     "Bring the sum of what is held in memory up to date, and close a connection that exceeds a limit."
     door, share = one.door, one.received + len(one.held) + one.unread
@@ -203,7 +244,7 @@ _END = b"\r\n\r\n"
 
 
 def feed(
-    one: "BoundedProtocol",
+    one: "CountedProtocol",
     data: bytes,
     position: int = 0,  # Where to begin
 ) -> int:  # How far it was parsed
@@ -231,7 +272,7 @@ _UNSEEN = object()
 
 
 def look(
-    one: "BoundedProtocol",
+    one: "CountedProtocol",
 ) -> None:
     "Close a connection on which a request does not arrive, or an answer is not read, in time; look again later otherwise."
     pause = one.door.limits.request_seconds / 2
@@ -252,8 +293,8 @@ WRITE_BUFFER = 16_384
 "Bytes of an answer that wait in memory before the application has to wait."
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    "uvicorn's HTTP protocol with bounds on what a client may send, keep open and leave unread."
+class CountedProtocol(HttpToolsProtocol):
+    "uvicorn's HTTP protocol with what the bounds need to know about a connection."
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
@@ -289,6 +330,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.door.turns.arrived += 1
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self.timer = self.loop.call_later(self.door.limits.request_seconds / 2, look, self)
         if len(self.connections) > self.door.limits.connections and not make_room(self.door.open, self):
@@ -301,10 +343,29 @@ class BoundedProtocol(HttpToolsProtocol):
             self.timer.cancel()
         if self.answering:
             self.running.disconnected = True
-            self.task.cancel()  # type: ignore[union-attr]
+            if self.task is not None:
+                self.task.cancel()
         self.pipeline.clear()
         self.held, self.received, self.unread = b"", 0, 0
         account(self)
+
+# %% ../../nbs/68a_service.connections.ipynb #c91b08b8
+class UnreadProtocol(CountedProtocol):
+    "The same, counting what a client has left unread as well."
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.unread, self.unchanged = self.transport.get_write_buffer_size(), 0
+        account(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.unread = 0
+        account(self)
+
+# %% ../../nbs/68a_service.connections.ipynb #09ec4c6a
+class BoundedProtocol(UnreadProtocol):
+    "uvicorn's HTTP protocol with bounds on what a client may send, keep open and leave unread."
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -336,10 +397,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self.running = cycle
-        self.task = self.loop.create_task(cycle.run_asgi(app))
-        self.task.add_done_callback(self.tasks.discard)
-        self.tasks.add(self.task)
+        self.running, self.task = cycle, None
+        self.door.turns.add(self.loop, partial(self.begin, cycle, app), first=cycle.scope["path"] == LIVE)
+
+    def begin(self, cycle: Any, app: Any) -> None:
+        "Begin to answer a request, unless its client has left."
+        if not cycle.disconnected:
+            self.task = self.loop.create_task(cycle.run_asgi(app))
+            self.task.add_done_callback(self.tasks.discard)
+            self.tasks.add(self.task)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -351,13 +417,3 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.held, self.position = b"", 0
                 self.flow.resume_reading()
             account(self)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.unread, self.unchanged = self.transport.get_write_buffer_size(), 0
-        account(self)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.unread = 0
-        account(self)

@@ -632,8 +632,7 @@ class Observe:
             if message["type"] == "http.response.start":
                 begun = True
                 self.count(scope, message["status"], time.perf_counter() - start)
-                # A new list: the one in the message may belong to an answer that is sent again.
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", name)]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", name)]  # A new list: an answer may be sent again
             return send(message)
 
         token = request_id.set(name.decode())

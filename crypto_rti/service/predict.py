@@ -344,8 +344,10 @@ def actual_after(
     final: int,  # Up to where candles are final
 ) -> float | None:  # Close of the predicted hour; `None` while it is not final, or when nobody traded in it
     "Look up what the price turned out to be."
-    after = candles.loc[candles["time"] == data_until, "close"]
-    return float(after.iloc[0]) if len(after) and data_until + HOUR <= final else None
+    time = candles["time"].to_numpy()
+    place = int(np.searchsorted(time, data_until))
+    known = place < len(time) and time[place] == data_until and data_until + HOUR <= final
+    return float(candles["close"].to_numpy()[place]) if known else None
 
 # %% ../../nbs/60_service.predict.ipynb #9f30f57e
 _BEFORE_TIME = b'"request_time":"'

@@ -157,13 +157,13 @@ def test_varied_days(service, attack):
         for number in range(400):
             with service.open() as line:
                 line.sendall(f"GET {ask}{3000 - number} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-        begun = service.clock()
+        begun = time.perf_counter()
         service.until(lambda: service.get(f"{ask}77", patience=60)[0] == 200)
-        waited = service.clock() - begun
+        waited = 1e3 * (time.perf_counter() - begun)
     assert waited < 2000 + 20 * alone, (waited, alone)
     assert set(statuses) <= {200, 503} and statuses.count(200) >= 4, statuses
     seen.check(growth=40)
-    after = f"others wait {max(0, waited) / 1000:.1f} s; {seen.told}"
+    after = f"others wait {waited / 1000:.1f} s; {seen.told}"
     attack("days= varied, then 400 requests abandoned", before="254 to 1,092 MB; others waited 25 s", after=after)
 
 

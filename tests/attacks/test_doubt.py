@@ -77,7 +77,7 @@ BEFORE = {"2109-01-01T00:30:00Z": "2,003 of 2,003 rows gone, no score until a re
 @pytest.mark.parametrize("wrong", BEFORE)
 def test_a_wrong_time_deletes_nothing_and_stops_no_score(tmp_path, attack, wrong):
     "The exchange's clock agrees with ours, and `/time` is wrong for as long as it takes to be asked ten times."
-    now = time.time() // HOUR * HOUR + 1200
+    now = (began := time.time()) // HOUR * HOUR + min(max(began % HOUR, 660), 3300)  # Within 15 minutes of ours, and away from the hour's ends
     fill(tmp_path, int(now) // HOUR * HOUR - HOUR)
     with bench(tmp_path, start=now, products="BTC-USD", slope=0.01) as up:
         up.hour(0)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +32,7 @@ import crypto_rti
 from crypto_rti import client, pipeline
 from crypto_rti.data import candles, coinbase, exchange, files, origin, store
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
-from crypto_rti.registry import bundle, catalog
+from crypto_rti.registry import bundle, catalog, trials
 from crypto_rti.service import app, feed, operations, predict, record, stream
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
 
@@ -51,7 +52,7 @@ TEXTS = [
 KEYS = [
     "time", "epoch", "message", "type", "product_id", "price", "size", "trade_id", "id", "last_trade_id", "format", "name", "files", "aliases",
     "versions", "models", "kind", "detail", "status", "title", "reason", "covered", "gaps", "origin", "places", "sample", "until", "marks",
-    "cells", "coin", "prediction", "coins",
+    "cells", "coin", "prediction", "coins", "key", "fault", "columns",
 ]  # fmt: skip
 
 
@@ -215,6 +216,19 @@ def with_record(content, folder):
         store.merge_series(held, held.candles)
 
 
+def with_verdict(content, folder):
+    "What lies beside a bundle about its trial."
+    (folder / "trial.json").write_bytes(content)
+    assert isinstance(trials.recall_trial(folder, "k"), str | None)
+
+
+def try_one(content, _):
+    "What a helper process says that has read a hostile model."
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(trials.GraphError):  # `load_bundle` names it as an error of ours
+        patch.setattr(trials._helper, "ask", lambda *_: content)
+        assert isinstance(trials.try_model({}, (np.zeros(1), np.ones(1))), int)
+
+
 def as_file(suffix, pack=lambda content: content):
     def call(content, folder):
         path = folder / f"BTC-USD.{suffix}"
@@ -369,6 +383,8 @@ PARSERS = {
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("bundle._parse_manifest", "bundle._parse_index", "bundle._parse_names", "predict.read_models"),
     ),
+    "verdict beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials.recall_trial",)),
+    "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("trials.try_model",)),
     "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
     "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "exchange._read_table")),
     "CSV": Parser(as_file("csv"), csv, ("files.read_table", "files.read_times", "files._from_text", "files._from_numbers")),
@@ -439,6 +455,8 @@ READERS = {
 "Calls that turn foreign text into values."
 
 OWN = {
+    "trials._serve": "reads the header that `try_model` of the same version wrote",
+    "catalog._change": "reads what `_to_tag` has just written",
     "pipeline._execute": "its argument is what `_start` wrote in the same version",
     "pipeline.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
     "pipeline.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `_cells`",
