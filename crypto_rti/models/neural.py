@@ -22,7 +22,7 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -324,12 +324,14 @@ def check_finite(
     epoch: int,  # The epoch that just ended
     train: float,  # Its training loss
     valid: float,  # Its validation loss
+    weights: Sequence[np.ndarray],  # Of the network
     params: NetworkParams,
 ) -> None:
-    "Raise `ModelError` when a loss is not a finite number."
-    for name, value in (("training", train), ("validation", valid)):
+    "Raise `ModelError` when a loss or a weight is not a finite number: on some processors a rectifier turns NaN into 0, and losses stay finite."
+    total = float(sum(weight.sum(dtype=float) for weight in weights))
+    for name, value in {"training loss": train, "validation loss": valid, "sum of the weights": total}.items():
         if not np.isfinite(value):
-            raise ModelError(f"{kind}: the {name} loss became {value} in epoch {epoch}; lower learning_rate, now {params.learning_rate}")
+            raise ModelError(f"{kind}: the {name} became {value} in epoch {epoch}; lower learning_rate, now {params.learning_rate}")
 
 # %% ../../nbs/33_models.neural.ipynb #d2e3f5eb
 def check_rows(
@@ -356,8 +358,9 @@ def run_training(
     while state.epoch < params.epochs and state.epoch - state.best_epoch < params.patience:
         train = run_epoch(trainer, X, y, state.epoch + 1, params)
         valid = trainer.judge(X_valid, y_valid)
-        check_finite(kind, state.epoch + 1, train, valid, params)
-        state.record(train, valid, trainer.network.get_weights())
+        weights = trainer.network.get_weights()
+        check_finite(kind, state.epoch + 1, train, valid, weights, params)
+        state.record(train, valid, weights)
         after_epoch(state)
 
 # %% ../../nbs/33_models.neural.ipynb #f06b5ddd
@@ -694,7 +697,7 @@ def train_resumably(
         state = load_checkpoint(path, key, trainer)
     if state is None:
         start = trainer.judge(rows[2], rows[3])
-        check_finite(model.kind, 0, 0.0, start, params)
+        check_finite(model.kind, 0, 0.0, start, first, params)
         state = TrainingState(first, start)
     with training_bar(params.progress, model.kind, params.epochs, persistence_loss(trainer, rows[1], rows[3])) as show:
         def after_epoch(state: TrainingState) -> None:

@@ -268,11 +268,13 @@ describe("the intervals in the chart", () => {
     await text(page, /Of the last 25 prices here/);
     await page.waitForFunction(() => !document.body.textContent!.includes("Earlier hours are being asked for"));
   };
-  /** The drawing, once the fan has the colours of the page's theme. */
+  /** The drawing, once the fan has the colours of the page's theme and nothing moves any more. */
   const painted = async (page: Page): Promise<string[]> => {
-    for (const end = Date.now() + LONG; ; await page.waitForTimeout(100)) {
-      const rows = await drawn(page);
-      if (rows.some((row) => row.includes("i")) || Date.now() > end) return rows;
+    let before = "";
+    for (const end = Date.now() + LONG; ; await page.waitForTimeout(200)) {
+      const rows = await drawn(page), now = rows.join("\n");
+      if ((now.includes("i") && now === before) || Date.now() > end) return rows;
+      before = now;
     }
   };
 
