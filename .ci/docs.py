@@ -23,8 +23,8 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
 FLOORS = {
-    "0": "Ground floor", "1": "Market data", "2": "Features", "3": "Models", "4": "Evaluation", "5": "Registry and contract", "6": "Service",
-    "7": "Pipeline", "8": "Command line", "pipelines": "What papermill runs", "experiments": "Experiments",
+    "0": "Foundations", "1": "Market data and replay", "2": "Features", "3": "Models", "4": "Evaluation", "5": "Registry", "6": "Service",
+    "7": "Pipeline", "8": "Command line and client", "pipelines": "What papermill runs", "experiments": "Experiments",
 }  # fmt: skip
 
 STYLE = """

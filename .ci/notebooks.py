@@ -28,7 +28,7 @@ def execute(path: Path) -> bool:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    from crypto_rti.pipeline import own_kernel
+    from crypto_rti.runner import own_kernel
 
     started = time.monotonic()
     notebook = nbformat.read(path, as_version=4)

@@ -29,7 +29,7 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
     "data.store", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search",
-    "registry.catalog", "registry.pruning", "bench",
+    "registry.tracking", "registry.exports", "registry.promotion", "registry.pruning", "bench",
 )  # fmt: skip
 
 IMPORT_ALL = """
@@ -230,7 +230,7 @@ assert find_pipeline().is_relative_to(sys.prefix) and (find_pipeline().parent / 
 
 SHOWS_PAGE = """
 import tempfile, urllib.request
-from crypto_rti.service.app import running_service
+from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings
 with tempfile.TemporaryDirectory() as home, running_service(load_settings(home=home, source="sim", products="BTC-USD", live_feed=False)) as running:
     with urllib.request.urlopen(running.url + "/", timeout=20) as answer:

@@ -17,14 +17,14 @@ _HOMES = {
     "CryptoRTIError": "settings",
     "CandleStore": "data.store",
     "fetch": "data.fetch",
-    "sim_candles": "data.market",
+    "sim_candles": "data.simulation",
     "FEATURES": "features",
     "build_features": "features",
-    "make_dataset": "features",
+    "make_dataset": "targets",
     "train_forecaster": "models.base",
     "run_backtest": "evaluation.backtest",
     "load_bundle": "registry.bundle",
-    "predict_once": "service.app",
+    "predict_once": "service.server",
     "retrain": "pipeline",
     "Client": "client",
     "AsyncClient": "client",
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from .client import AsyncClient as AsyncClient
     from .client import Client as Client
     from .data.fetch import fetch as fetch
-    from .data.market import sim_candles as sim_candles
+    from .data.simulation import sim_candles as sim_candles
     from .data.store import CandleStore as CandleStore
     from .evaluation.backtest import run_backtest as run_backtest
     from .features import FEATURES as FEATURES
     from .features import build_features as build_features
-    from .features import make_dataset as make_dataset
+    from .targets import make_dataset as make_dataset
     from .models.base import train_forecaster as train_forecaster
     from .pipeline import retrain as retrain
     from .registry.bundle import load_bundle as load_bundle
-    from .service.app import predict_once as predict_once
+    from .service.server import predict_once as predict_once
     from .settings import CryptoRTIError as CryptoRTIError
     from .settings import Settings as Settings
     from .settings import load_settings as load_settings

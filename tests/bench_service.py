@@ -46,12 +46,12 @@ from toys import export_toy
 
 from crypto_rti.client import Partial, read_events
 from crypto_rti.data.candles import to_unix
-from crypto_rti.data.exchange import RunningExchange, running_exchange
+from crypto_rti.replay.server import RunningExchange, running_exchange
 from crypto_rti.settings import load_settings
 
 SERVE = """
 from crypto_rti.settings import load_settings
-from crypto_rti.service.app import serve
+from crypto_rti.service.server import serve
 serve(load_settings())
 """
 LIVE, WARM = "/health/live", "/api/predict?coin=BTC-USD&time_from=now&model_name=champion"

@@ -7,8 +7,8 @@ import httpx
 from toys import export_toy
 
 from crypto_rti.data.candles import HOUR, final_until, to_unix
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.service.app import running_service
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings
 
 NOW = "2024-01-31T15:20:00Z"

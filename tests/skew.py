@@ -18,17 +18,18 @@ import numpy as np
 import pandas as pd
 
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
-from crypto_rti.data.exchange import running_exchange
 from crypto_rti.data.store import read_candles
 from crypto_rti.evaluation.backtest import calibrate_forecaster
 from crypto_rti.evaluation.intervals import FOLLOWED
-from crypto_rti.features import make_dataset
 from crypto_rti.models.base import train_forecaster
-from crypto_rti.registry.bundle import Index, bundle_folder, write_bundle, write_index
-from crypto_rti.registry.catalog import pack_forecaster
-from crypto_rti.service.app import running_service
+from crypto_rti.registry.bundle import write_bundle
+from crypto_rti.registry.index import Index, bundle_folder, write_index
+from crypto_rti.registry.tracking import pack_forecaster
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.ledger import close_ledger, export, open_ledger
+from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings
+from crypto_rti.targets import make_dataset
 
 PRODUCT, TRAINED = "BTC-USD", "2025-01-01"
 PRICES = {"q05": "low_90", "q25": "low_50", "q50": "predicted_price", "q75": "high_50", "q95": "high_90"}

@@ -34,8 +34,8 @@ SERVE = """
 import json, tempfile, time, urllib.request
 import httpx
 from crypto_rti.settings import load_settings
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.service.app import running_service
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service.server import running_service
 
 with running_exchange("sim", start="2024-01-31T15:20Z", speed=0) as exchange:
     settings = load_settings(home=sys.argv[1], source=f"sim={exchange.url}", products="BTC-USD")
@@ -47,7 +47,7 @@ print(json.dumps({"answer": answer, "modules": sorted({name.partition(".")[0] fo
 
 SIM = """
 from crypto_rti.settings import load_settings
-from crypto_rti.service.app import predict_once
+from crypto_rti.service.server import predict_once
 print(predict_once(load_settings(home=sys.argv[1], source="sim"), "BTC-USD").model_dump_json())
 """
 
@@ -74,8 +74,8 @@ def test_the_simulated_market_needs_no_workbench(tmp_path):
 
 
 MODULES = [
-    *("settings", "data.candles", "data.coinbase", "features", "evaluation.intervals", "evaluation.metrics", "registry.bundle"),
-    *("service.predict", "service.feed", "service.app"),
+    *("settings", "data.candles", "data.coinbase", "data.websocket", "features", "inputs", "targets", "evaluation.intervals", "evaluation.metrics"),
+    *("registry.bundle", "registry.pull", "service.models", "service.forecasts", "service.feed", "service.server"),
 ]
 
 

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError, check_candles, resample_candles, to_unix
-from crypto_rti.data.exchange import ReplayError, make_exchange, running_exchange
-from crypto_rti.data.market import DAY, SIM_END, SIM_START, sim_candles
+from crypto_rti.data.simulation import DAY, SIM_END, SIM_START, sim_candles
+from crypto_rti.replay.clock import ReplayError
+from crypto_rti.replay.server import make_exchange, running_exchange
 from crypto_rti.settings import CryptoRTIError, load_settings
 
 NOON = to_unix("2024-01-31T12:00Z")
@@ -70,7 +71,7 @@ def test_hours_are_the_sums_of_minutes_and_seeds_differ():
 
 
 def test_the_market_is_the_same_in_another_process():
-    code = "from crypto_rti.data.market import sim_candles; print(sim_candles('ETH-USD', 1700000000, 1700100000).to_json())"
+    code = "from crypto_rti.data.simulation import sim_candles; print(sim_candles('ETH-USD', 1700000000, 1700100000).to_json())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert told == sim_candles("ETH-USD", 1700000000, 1700100000).to_json()
 
@@ -530,7 +531,7 @@ class Barred:
             raise ImportError(name + " is barred")
 sys.meta_path.insert(0, Barred())
 import httpx
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.replay.server import running_exchange
 with running_exchange("sim", start="2024-01-31", speed=0) as replay:
     print(len(httpx.get(replay.url + "/products/BTC-USD/candles?granularity=3600").json()))
 """
@@ -539,7 +540,7 @@ with running_exchange("sim", start="2024-01-31", speed=0) as replay:
 
 
 def test_serve_exchange_blocks_until_it_is_told_to_stop():
-    code = "from crypto_rti.data.exchange import serve_exchange; serve_exchange('sim', port=0, start='2024-01-31T00:00Z', speed=3600)"
+    code = "from crypto_rti.replay.server import serve_exchange; serve_exchange('sim', port=0, start='2024-01-31T00:00Z', speed=3600)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()

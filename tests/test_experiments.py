@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_rti.pipeline import read_parameters, run_notebook
+from crypto_rti.runner import read_parameters, run_notebook
 from crypto_rti.settings import load_settings
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "nbs" / "experiments").glob("*.ipynb"))

@@ -12,11 +12,12 @@ from test_live import Reader, rows, start, wait_for
 from toys import export_toy
 
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service import answers
 from crypto_rti.service import ledger as books
-from crypto_rti.service import predict as forecasting
+from crypto_rti.service.forecasts import make_forecast
 
 STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
 
@@ -129,14 +130,14 @@ def test_the_websocket_falls_silent_and_prices_go_on(tmp_path):
 
 
 def test_a_model_that_breaks_keeps_no_other_from_its_hour(tmp_path, monkeypatch):
-    true = forecasting.make_forecast
+    true = make_forecast
 
     def make(candles, data_until, model, *rest):
         if model.kind == "lasso":
             raise RuntimeError("a runtime's own error")
         return true(candles, data_until, model, *rest)
 
-    monkeypatch.setattr(forecasting, "make_forecast", make)
+    monkeypatch.setattr(answers, "make_forecast", make)
     with bench(tmp_path, products="BTC-USD") as up:
         up.hour(0)
         assert in_time(up, "persistence") == [to_iso(UNTIL)] and not in_time(up, "lasso")

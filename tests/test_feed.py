@@ -10,11 +10,13 @@ import time
 import pytest
 from websockets.asyncio.server import serve
 
-from crypto_rti.data import exchange as replay
+from crypto_rti.data import simulation
 from crypto_rti.data.candles import FINAL_AFTER, HOUR, final_until, resample_candles, to_unix
-from crypto_rti.data.coinbase import CoinbaseClient, ExchangeUnavailableError
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.coinbase import CoinbaseClient
+from crypto_rti.data.connection import ExchangeUnavailableError
+from crypto_rti.data.simulation import sim_candles
+from crypto_rti.replay import channels
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.service import feed as rooms
 from crypto_rti.service.feed import Feed, Trade, candles_for, exchange_now, follow_prices, keep_fresh, latest, minutes_for, new_tape, set_clock, take_trade
 
@@ -113,10 +115,10 @@ def test_order_and_repetition_do_not_matter(seed):
     assert hour.volume == pytest.approx(sum(trade.size for trade in trades)) and hour.whole and hour.price == prices[-1]
 
 
-@pytest.mark.parametrize("channels", [("ticker", "matches", "heartbeat"), ("ticker", "heartbeat")])
-def test_lost_trades_are_made_good(monkeypatch, channels):
+@pytest.mark.parametrize("names", [("ticker", "matches", "heartbeat"), ("ticker", "heartbeat")])
+def test_lost_trades_are_made_good(monkeypatch, names):
     "With either channel; the hour that began under watch has asked for no candles."
-    monkeypatch.setattr(replay, "_CHANNELS", channels)
+    monkeypatch.setattr(channels, "_CHANNELS", names)
 
     async def run():
         async with desk() as up:
@@ -220,7 +222,7 @@ def test_many_products_do_not_crowd_the_line():
     "Ten at once, over REST alone: never more than a few questions in line, and every hour becomes whole."
 
     async def run():
-        async with desk(products=[f"{coin}-USD" for coin in replay.COINS]) as up:
+        async with desk(products=[f"{coin}-USD" for coin in simulation.COINS]) as up:
             up.wanted, most = up.exchange.exchange.market.products, 0
             up.follow(websocket=False, pause=0.02)
             end = time.monotonic() + 30

@@ -19,23 +19,18 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from crypto_rti.data import exchange as exchange_module
 from crypto_rti.data import fetch as fetch_module
-from crypto_rti.data.candles import HOUR, CandleError, Source, SourceError, TimeError, count_unbroken, parse_source, to_iso, to_unix
-from crypto_rti.data.coinbase import (
-    BadAnswerError,
-    CoinbaseClient,
-    ExchangeError,
-    ExchangeUnavailableError,
-    UnknownProductError,
-    learn_source,
-    make_client,
-    stream_messages,
-)
-from crypto_rti.data.exchange import damage_rows, running_exchange
+from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
+from crypto_rti.data.coinbase import CoinbaseClient, learn_source, make_client
+from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError, UnknownProductError
 from crypto_rti.data.fetch import FetchError, choose_source, fetch, fetch_products, gap_table, print_report, summary_table, survey_folder
+from crypto_rti.data.sources import Source, SourceError, parse_source
 from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.data.websocket import stream_messages
 from crypto_rti.features import build_features
+from crypto_rti.replay import rest
+from crypto_rti.replay.faults import damage_rows
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.settings import SettingsError, load_settings
 
 START, END = to_unix("2023-01-01"), to_unix("2023-04-01")
@@ -291,7 +286,7 @@ def test_one_impossible_row_costs_one_hour_and_is_asked_for_again_a_bounded_numb
     with exchange_of({"BTC-USD": truth}, tmp_path) as (exchange, settings):
         exchange.faults.add("rows", damage=damage, times=None)
         monkeypatch.setattr(
-            exchange_module, "damage_rows", lambda rows, *how: [damage_rows([row], *how)[0] if row[0] == hour else row for row in rows]
+            rest, "damage_rows", lambda rows, *how: [damage_rows([row], *how)[0] if row[0] == hour else row for row in rows]
         )
         (first,) = quick(settings)
         assert [(gap.start, len(gap), gap.verdict) for gap in first.gaps] == [(hour, 1, REFUSED)] and first.gaps[0].why

@@ -22,12 +22,12 @@ ALL = ("lasso", "lightgbm", "cnn", "lstm", "ensemble")
 # Notebook and cell of each picture that shows models -> what is drawn in its own, opaque colour.
 # Persistence is not listed where it is a broad translucent line, or lies on the edge of the axes when every model is better.
 MODELS = {
-    ("33_models.neural", "51929695"): ("persistence",),
-    ("43_evaluation.plots", "92d8c0f5"): ("actual", "lasso"),
-    ("43_evaluation.plots", "bd9e8fb2"): ("persistence", "lasso"),
-    ("43_evaluation.plots", "93f06a31"): ("persistence", "lasso"),
-    ("43_evaluation.plots", "f3f37f5c"): ("persistence", "lasso"),
-    ("43_evaluation.plots", "b37116b9"): tuple(COLOURS),
+    ("345_models.neural", "51929695"): ("persistence",),
+    ("430_evaluation.plots", "92d8c0f5"): ("actual", "lasso"),
+    ("430_evaluation.plots", "bd9e8fb2"): ("persistence", "lasso"),
+    ("430_evaluation.plots", "93f06a31"): ("persistence", "lasso"),
+    ("430_evaluation.plots", "f3f37f5c"): ("persistence", "lasso"),
+    ("430_evaluation.plots", "b37116b9"): tuple(COLOURS),
     ("backtest_report", "205dce40"): ("persistence", *ALL),
     ("backtest_report", "af3fa52f"): ("persistence", *ALL),
     ("backtest_report", "c5c356dd"): ("persistence", *ALL),

@@ -420,7 +420,7 @@ def test_any_path(up, parts):
 
 SERVE = """
 from crypto_rti.settings import load_settings
-from crypto_rti.service.app import serve
+from crypto_rti.service.server import serve
 serve(load_settings())
 """
 

@@ -18,12 +18,13 @@ import typer
 from harness import bench
 
 from crypto_rti.cli import app, main
-from crypto_rti.data.candles import Source
+from crypto_rti.data.sources import Source
 from crypto_rti.errors import PlaceError, check_folder, check_output, explain
-from crypto_rti.service.app import make_app
+from crypto_rti.files import write_json
 from crypto_rti.service.ledger import Entry, check_ledger, close_ledger, open_ledger, write
-from crypto_rti.service.operations import configure_logging
-from crypto_rti.settings import CryptoRTIError, load_settings, write_json
+from crypto_rti.service.logs import configure_logging
+from crypto_rti.service.server import make_app
+from crypto_rti.settings import CryptoRTIError, load_settings
 
 NAMES = ["../../etc/passwd", "it's", 'say "x"', "[red]x", "[/]", "x' OR name LIKE '%", " ", "caf\udce9", "\x1b[2Jx", "x" * 3000]
 NAMES += ["btc-usd", "BTC/USD", "%s{0}", "~nobody-here/x"]

@@ -10,18 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crypto_rti.data.candles import HOUR, UNBROKEN, Source, SourceError, parse_source, to_iso, to_unix
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.data.candles import HOUR, UNBROKEN, to_iso, to_unix
 from crypto_rti.data.fetch import fetch
-from crypto_rti.data.market import sim_candles
 from crypto_rti.data.origin import NameTakenError, read_origins
+from crypto_rti.data.simulation import sim_candles
+from crypto_rti.data.sources import Source, SourceError, parse_source
 from crypto_rti.data.store import CandleStore, NoCandlesError
 from crypto_rti.datasets import load_datasets
-from crypto_rti.features import LAGS
+from crypto_rti.features import LAGS, NotEnoughHistoryError
 from crypto_rti.pipeline import RetrainReport, find_pipeline, make_plan
-from crypto_rti.service.app import predict_once, running_service
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service.forecasts import SPAN, make_forecast
 from crypto_rti.service.ledger import close_ledger, open_ledger, prune
-from crypto_rti.service.predict import SPAN, NotEnoughHistoryError, Persistence, make_forecast
+from crypto_rti.service.models import Persistence
+from crypto_rti.service.server import predict_once, running_service
 from crypto_rti.settings import load_settings, sqlite_path
 
 HOURS = sim_candles("SOL-USD", "2024-01-01", "2024-02-15")

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from toys import export_toy
 
 from crypto_rti.data.candles import HOUR, to_iso
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.data.market import sim_candles
-from crypto_rti.evaluation.intervals import ConformalState, IntervalError, adjust, calibrate, follow, known_at, state_at, update
-from crypto_rti.features import make_dataset, to_prices
+from crypto_rti.data.simulation import sim_candles
+from crypto_rti.evaluation.intervals import FOLLOWED, ConformalState, IntervalError, adjust, calibrate, follow, known_at, state_at, update
 from crypto_rti.registry.bundle import load_bundle
-from crypto_rti.service.app import predict_once
-from crypto_rti.service.predict import FOLLOWED
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service.server import predict_once
 from crypto_rti.settings import load_settings
+from crypto_rti.targets import make_dataset, to_prices
 
 START = calibrate(np.tile([-1.6, -0.5, 0.0, 0.5, 1.6], (500, 1)), np.random.default_rng(0).standard_t(3, 500), gamma=0.05)
 

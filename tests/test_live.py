@@ -19,9 +19,9 @@ from harness import UNTIL, bench
 from toys import export_toy
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.service import ledger as books
 from crypto_rti.service import stream as streaming
 from crypto_rti.settings import load_settings
@@ -123,7 +123,7 @@ class keeping_service:
     "A service that has settled its hour, with a client."
 
     def __init__(self, settings):
-        from crypto_rti.service.app import running_service
+        from crypto_rti.service.server import running_service
 
         self.context = running_service(settings)
 

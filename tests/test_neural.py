@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crypto_rti.features import INPUTS
+from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import ModelError
-from crypto_rti.models.neural import CnnModel, LstmModel, NetworkParams, unpack_arrays
+from crypto_rti.models.networks import NetworkParams
+from crypto_rti.models.neural import CnnModel, LstmModel
+from crypto_rti.models.training import unpack_arrays
 
 # One training, slowed down so that it can be killed in the middle. Arguments: where to put the weights, the checkpoint's folder, seconds per epoch.
 TRAINING = """
 import sys, time
 import numpy as np
-from crypto_rti.models import neural
+from crypto_rti.models import neural, training
 from test_neural import make_rows
 
-run_epoch = neural.run_epoch
-neural.run_epoch = lambda *args: (time.sleep(float(sys.argv[3])), run_epoch(*args))[1]
+run_epoch = training.run_epoch
+training.run_epoch = lambda *args: (time.sleep(float(sys.argv[3])), run_epoch(*args))[1]
 model = neural.CnnModel(threads=1, epochs=6, epoch_rows=400, checkpoint=sys.argv[2]).fit(*make_rows())
 model.save_weights(sys.argv[1])
 print(model.history_)
@@ -111,7 +113,7 @@ def test_checkpoint_of_other_data_is_not_used(plain: CnnModel, tmp_path: Path, m
             raise Stop
         record(self, *args)
 
-    from crypto_rti.models.neural import TrainingState
+    from crypto_rti.models.training import TrainingState
 
     record = TrainingState.record
     with monkeypatch.context() as patch:

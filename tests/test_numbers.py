@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crypto_rti.cli import _print_scores
-from crypto_rti.registry.catalog import Trial, judge, no_worse_than_persistence
+from crypto_rti.registry.gate import Trial, judge, no_worse_than_persistence
 
 ERRORS = {"MOG-BTC": 7.7124e-14, "SHIB-USD": 7.7124e-8, "USDC-USD": 0.000123, "BTC-USD": 281.747, "BTC-VND": 1.31e11}
 

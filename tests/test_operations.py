@@ -32,12 +32,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from toys import export_toy
 
-from crypto_rti.data.candles import Source
-from crypto_rti.service import operations as room
-from crypto_rti.service import predict as forecasting
-from crypto_rti.service.app import FrontDoor, make_app
+from crypto_rti.data.sources import Source
+from crypto_rti.service import logs, metrics, middleware, security
 from crypto_rti.service.ledger import Recorder, open_ledger
-from crypto_rti.service.operations import Guard, LineFormatter, Metrics, Observe, RateLimit, Snapshot, add_operations, make_metrics, render_metrics
+from crypto_rti.service.logs import LineFormatter
+from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
+from crypto_rti.service.middleware import Guard, Observe, add_operations
+from crypto_rti.service.models import Shelf, refresh_models
+from crypto_rti.service.response_cache import FrontDoor
+from crypto_rti.service.security import RateLimit
+from crypto_rti.service.server import make_app
 from crypto_rti.settings import load_settings, secrets_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,8 +144,8 @@ def test_summaries_read_well(alert: str, tmp_path: Path) -> None:
 def full(tmp_path: Path) -> Metrics:
     "Metrics of a service of which everything is known."
     export_toy(tmp_path / "bundles", "BTC-USD", "3")
-    shelf = forecasting.Shelf(tmp_path / "bundles", "sim")
-    forecasting.refresh(shelf)
+    shelf = Shelf(tmp_path / "bundles", "sim")
+    refresh_models(shelf)
     scores = {("BTC-USD", "lasso"): {"n": 600, "mase": 0.99, "coverage_50": 0.5, "coverage_90": 0.9, "mae": 1.0}, ("BTC-USD", "young"): {"n": 0, "mase": None}}
     shot = Snapshot(
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
@@ -175,13 +179,13 @@ def test_routes_that_rules_name_are_routes_of_the_service(tmp_path: Path) -> Non
     named = {route for rule in rules() for route in re.findall(r'route="([^"]+)"', rule["expr"])}
     assert named and named | {"/metrics", "/health/live", "/health/ready", "/api/stream"} <= set(observe.kwargs["routes"])
     order = [middleware.cls for middleware in app.user_middleware]
-    assert order.index(Observe) < order.index(room.CrossOrigin) < order.index(Guard) < order.index(FrontDoor)
+    assert order.index(Observe) < order.index(middleware.CrossOrigin) < order.index(Guard) < order.index(FrontDoor)
 
 
 def test_everything_that_is_declared_is_given(full: Metrics) -> None:
     text = render_metrics(full)[0].decode()
-    for name in [*room.TOTALS, *room.LEVELS, *room.FACTS]:
-        assert re.search(rf"^{room.PREFIX}{name}(_total)?(\{{.*\}})? [-+.\dInfe]+$", text, re.MULTILINE), name
+    for name in [*metrics.TOTALS, *metrics.LEVELS, *metrics.FACTS]:
+        assert re.search(rf"^{metrics.PREFIX}{name}(_total)?(\{{.*\}})? [-+.\dInfe]+$", text, re.MULTILINE), name
     assert "process_resident_memory_bytes" in text
     assert "_created" not in text
     assert full.registry.get_sample_value("crypto_rti_model_last_retrained_timestamp_seconds", {"coin": "BTC-USD"}) == 1701475200
@@ -248,20 +252,20 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
     assert labels == {("/api/plain", "401"), ("/api/coins/{coin}", "200"), ("other", "404")}
 
 
-@given(st.lists(st.floats(0, 20) | st.sampled_from(room.BUCKETS), max_size=30))
+@given(st.lists(st.floats(0, 20) | st.sampled_from(metrics.BUCKETS), max_size=30))
 @effort(max_examples=50, deadline=None)
 def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None:
     "The table by which requests are noted goes around `Histogram.observe`; here it is the judge."
     metrics = make_metrics(lambda: NOTHING)
     observe = Observe(answer, metrics, ["/"])
-    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=room.BUCKETS)
+    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=metrics.BUCKETS)
     for number, latency in enumerate(seconds):
         observe.count({"type": "http", "path": "/"}, 200, latency)
         judge.observe(latency)
         if number % 7 == 0:
             render_metrics(metrics)
     render_metrics(metrics)
-    bounds = [*map(float, room.BUCKETS), float("inf")]
+    bounds = [*map(float, metrics.BUCKETS), float("inf")]
     expected = {sample.labels["le"]: sample.value for metric in judge.collect() for sample in metric.samples if sample.name == "judge_bucket"}
     assert len(expected) == len(bounds)
     name = "crypto_rti_http_request_duration_seconds"
@@ -276,7 +280,8 @@ WORKER = """
 import asyncio, os, sys
 from pathlib import Path
 from crypto_rti.service.ledger import Recorder, open_ledger
-from crypto_rti.service.operations import Observe, Snapshot, make_metrics, refresh_metrics, render_metrics
+from crypto_rti.service.middleware import Observe
+from crypto_rti.service.metrics import Snapshot, make_metrics, refresh_metrics, render_metrics
 
 requests, age, readers, lives_on = (int(word) for word in sys.argv[1:])
 recorder = Recorder(open_ledger("sqlite:///nowhere.db"), written=requests)
@@ -377,7 +382,7 @@ async def ask(app: Any, path: str, headers: list[tuple[bytes, bytes]] | None = N
 def test_what_is_sent_again_is_never_changed() -> None:
     "The remembered answer's header list is shared by all answers; a middleware that wrote into it would leak one request's name into the next."
     before = list(ALWAYS)
-    app = Observe(room.CrossOrigin(answer, ["https://a.example"]), make_metrics(lambda: NOTHING), ["/"])
+    app = Observe(middleware.CrossOrigin(answer, ["https://a.example"]), make_metrics(lambda: NOTHING), ["/"])
     for name in (b"first", b"second"):
         _, headers = asyncio.run(ask(app, "/", [(b"x-request-id", name), (b"origin", b"https://a.example")]))
         assert headers[b"x-request-id"] == name
@@ -428,14 +433,14 @@ def test_a_million_addresses_do_not_fill_the_memory() -> None:
     limit = RateLimit(1.0, 5, clients=1000)
     most = 0
     for number in range(100_000):
-        room.take(limit, b"%d" % number, number * 1e-4)
+        security.take(limit, b"%d" % number, number * 1e-4)
         most = max(most, len(limit.full_at))
     assert most <= 1001
 
 
 def test_keys_that_cannot_work_are_refused_before_the_first_request(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, api_keys=(" ",))
-    with pytest.raises(room.OperationsError, match="empty"):
+    with pytest.raises(logs.OperationsError, match="empty"):
         add_operations(Starlette(), make_metrics(lambda: NOTHING), settings)
 
 
@@ -499,7 +504,7 @@ def test_secrets_are_masked_wherever_they_turn_up(address: str, as_json: bool, t
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     "Where the log goes during one test."
-    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", *room.QUIET)]
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", *logs.QUIET)]
     before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     yield io.StringIO()
     for logger, level, handlers, propagate in before:
@@ -514,7 +519,7 @@ def logged(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_libraries_speak_the_same_language(stream: io.StringIO) -> None:
     uvicorn.Config(answer)  # Its default configuration gives its loggers handlers of their own
     for _ in range(2):
-        room.configure_logging("info", "auto", stream=stream)  # A second call changes nothing
+        logs.configure_logging("info", "auto", stream=stream)  # A second call changes nothing
     logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[31mStarted"})
     logging.getLogger("uvicorn.access").info("GET /?key=secret")
     assert not logging.getLogger("uvicorn.access").hasHandlers()  # So that uvicorn does not even make its lines
@@ -527,8 +532,8 @@ def test_libraries_speak_the_same_language(stream: io.StringIO) -> None:
 
 
 def test_an_unknown_level_is_named(stream: io.StringIO) -> None:
-    with pytest.raises(room.OperationsError, match=r"CRYPTO_RTI_LOG_LEVEL='loud'"):
-        room.configure_logging("loud", stream=stream)
+    with pytest.raises(logs.OperationsError, match=r"CRYPTO_RTI_LOG_LEVEL='loud'"):
+        logs.configure_logging("loud", stream=stream)
 
 
 # --- over sockets
@@ -581,7 +586,7 @@ def small(tmp_path: Path) -> Callable[..., tuple[Starlette, Metrics]]:
 
 
 def test_every_line_carries_the_name_of_its_request(small: Any, stream: io.StringIO) -> None:
-    room.configure_logging("info", "json", [KEY], stream)
+    logs.configure_logging("info", "json", [KEY], stream)
     app, metrics = small()
 
     async def many(url: str) -> None:
@@ -610,7 +615,7 @@ def test_every_line_carries_the_name_of_its_request(small: Any, stream: io.Strin
 
 
 def test_hostile_names_and_paths_over_a_socket(small: Any, stream: io.StringIO) -> None:
-    room.configure_logging("debug", "json", [], stream)
+    logs.configure_logging("debug", "json", [], stream)
     app, metrics = small()
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         for number, name in enumerate(["a b", "a;b", "x" * 65, "'\"<script>", "é", "a\tb"]):
@@ -664,7 +669,7 @@ def test_another_origin_over_a_socket(small: Any) -> None:
         asked = {"access-control-request-method": "GET", "access-control-request-headers": "x-api-key, last-event-id"}
         before = client.options("/api/speaks", headers=asked)
         assert before.status_code == 200
-        assert before.headers.items() >= room.HEADERS.items()
+        assert before.headers.items() >= security.HEADERS.items()
         assert before.headers["access-control-allow-methods"] == "GET"
         refused = client.get("/api/speaks?n=1")
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://good.example")

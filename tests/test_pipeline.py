@@ -13,31 +13,14 @@ import pytest
 from demanding import CommandLines, demanding, leaks
 from filelock import FileLock
 
-from crypto_rti.data.candles import HOUR, Source, final_until, to_iso
-from crypto_rti.data.exchange import running_exchange
-from crypto_rti.pipeline import (
-    EXIT_FAILED,
-    EXIT_LOCKED,
-    EXIT_OK,
-    STEPS,
-    CellFailedError,
-    LockedError,
-    ParameterError,
-    PipelineError,
-    Plan,
-    Stage,
-    check_parameters,
-    digest_code,
-    find_pipeline,
-    make_plan,
-    prune_runs,
-    read_parameters,
-    results_table,
-    retrain,
-    run_notebook,
-)
-from crypto_rti.registry.bundle import load_bundle, read_index
-from crypto_rti.registry.catalog import connect, get_version
+from crypto_rti.data.candles import HOUR, final_until, to_iso
+from crypto_rti.data.sources import Source
+from crypto_rti.pipeline import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, STEPS, Plan, Stage, digest_code, find_pipeline, make_plan, prune_runs, results_table, retrain
+from crypto_rti.registry.bundle import load_bundle
+from crypto_rti.registry.index import read_index
+from crypto_rti.registry.tracking import connect, get_version
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.runner import CellFailedError, LockedError, ParameterError, PipelineError, check_parameters, read_parameters, run_notebook
 from crypto_rti.settings import load_settings
 
 PIPELINE = find_pipeline()
@@ -140,7 +123,7 @@ def test_a_kernel_of_another_environment_is_not_started(tmp_path):
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text(json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "mine", "language": "python"}))
     places = {name: str(tmp_path / "jupyter") for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR")}
-    record = "import sys\nfrom crypto_rti.pipeline import record_result\nrecord_result(RESULT, python=sys.executable)"
+    record = "import sys\nfrom crypto_rti.runner import record_result\nrecord_result(RESULT, python=sys.executable)"
     notebook = write_notebook(tmp_path / "n.ipynb", "A = 1\nRESULT = ''", record)
     assert run_notebook(notebook, {"A": 3}, tmp_path / "out.ipynb", places)["python"] == sys.executable
 
@@ -154,7 +137,7 @@ def test_a_python_without_kernel_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_a_kernel_that_does_not_start_is_tried_once_more(tmp_path):
-    notebook = write_notebook(tmp_path / "n.ipynb", "A = 1\nRESULT = ''", "from crypto_rti.pipeline import record_result\nrecord_result(RESULT, a=A)")
+    notebook = write_notebook(tmp_path / "n.ipynb", "A = 1\nRESULT = ''", "from crypto_rti.runner import record_result\nrecord_result(RESULT, a=A)")
     result = run_notebook(notebook, {"A": 3}, tmp_path / "out" / "n.ipynb", stubborn_kernel(tmp_path, 1))
     assert result["a"] == 3 and (tmp_path / "starts").read_text().strip() == "2"
 

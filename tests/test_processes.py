@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from test_pipeline import write_notebook
 
-from crypto_rti.pipeline import STEPS, find_pipeline, read_parameters
+from crypto_rti.pipeline import STEPS, find_pipeline
+from crypto_rti.runner import read_parameters
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,10 +126,10 @@ def test_a_retraining_that_is_stopped_stops_whole(tmp_path, number, moment, ever
 BACKTEST = """
 import os, sys, time
 from crypto_rti.processes import stopping_on_signals
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.candles import to_unix
 from crypto_rti.evaluation.backtest import run_backtest
-from crypto_rti.features import make_dataset
+from crypto_rti.targets import make_dataset
 
 def endless(*_, **__):
     open(os.path.join(os.environ["CRYPTO_RTI_HOME"], f"{os.getpid()}.at_work"), "w")

@@ -24,42 +24,20 @@ import pytest
 
 from crypto_rti.cli import main
 from crypto_rti.data.candles import HOUR, to_unix
-from crypto_rti.features import INPUTS, Dataset, fit_scaler, make_dataset
+from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
-from crypto_rti.registry.bundle import (
-    BundleCorruptError,
-    BundleError,
-    BundleMismatchError,
-    BundleMissingError,
-    Index,
-    bundle_folder,
-    list_models,
-    load_bundle,
-    pull_bundles,
-    read_files,
-    read_index,
-    read_manifest,
-    resolve_alias,
-    write_bundle,
-    write_index,
-)
-from crypto_rti.registry.catalog import (
-    GATE,
-    CatalogError,
-    attach_report,
-    connect,
-    ensure_champion,
-    export_models,
-    get_version,
-    list_versions,
-    pack_forecaster,
-    promote,
-    put_forward,
-    register_bundle,
-    rollback,
-)
+from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
+from crypto_rti.registry.exports import export_models
+from crypto_rti.registry.gate import GATE
+from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
+from crypto_rti.registry.manifest import BundleCorruptError, BundleError, BundleMismatchError, BundleMissingError
+from crypto_rti.registry.promotion import ensure_champion, promote, put_forward, rollback
 from crypto_rti.registry.pruning import prune_registry
+from crypto_rti.registry.pull import pull_bundles
+from crypto_rti.registry.tracking import CatalogError, attach_report, connect, get_version, list_versions, pack_forecaster, register_bundle
+from crypto_rti.scaling import fit_scaler
 from crypto_rti.settings import load_settings
+from crypto_rti.targets import Dataset, make_dataset
 
 NAME = "sim.BTC-USD"
 

@@ -12,25 +12,27 @@ from hypothesis import strategies as st
 from toys import export_toy
 
 from crypto_rti.data.candles import COLUMNS, HOUR, TimeError, check_candles, resample_candles, to_unix
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState, adjust, calibrate
-from crypto_rti.features import INPUTS, LAGS, NotEnoughHistoryError, model_inputs, rolling_inputs, to_prices
+from crypto_rti.features import LAGS, NotEnoughHistoryError
+from crypto_rti.inputs import INPUTS, model_inputs
 from crypto_rti.registry.bundle import Bundle, load_bundle
-from crypto_rti.service.predict import (
+from crypto_rti.rolling import rolling_inputs
+from crypto_rti.service.contract import PredictionResult
+from crypto_rti.service.forecasts import (
     ROLLING,
     ROLLING_SPAN,
     Forecast,
-    ParameterError,
-    Persistence,
-    PredictionResult,
     last_closed_hour,
     make_forecast,
     make_rolling_forecast,
     recut,
-    render,
+    render_answer,
     to_result,
 )
+from crypto_rti.service.models import ParameterError, Persistence
 from crypto_rti.settings import load_settings
+from crypto_rti.targets import to_prices
 
 START, END = to_unix("2024-02-01"), to_unix("2024-02-15")
 CANDLES = load_settings().shared.absolute() / "candles"
@@ -264,7 +266,7 @@ def test_the_mode_is_in_the_answer(toy: Bundle) -> None:
     assert (rolling.backtest.mase, hourly.backtest.mase) == (None, 0.992)  # the backtest was of whole hours
     assert (rolling.data_until, rolling.predicted_for) == ("2024-02-12T15:37:00Z", "2024-02-12T16:37:00Z")
     names = list(rolling.model_dump())
-    assert names[names.index("source") + 1] == "mode" and b'"mode":"rolling"' in b"".join(render(rolling))
+    assert names[names.index("source") + 1] == "mode" and b'"mode":"rolling"' in b"".join(render_answer(rolling))
     schema = PredictionResult.model_json_schema()["properties"]["mode"]
     assert schema["enum"] == ["hour", "rolling"] and "experimental" in schema["description"]
 

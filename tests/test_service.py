@@ -22,14 +22,18 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from toys import SPREAD, export_toy
 
-from crypto_rti.data.candles import HOUR, Source, to_iso, to_unix
-from crypto_rti.data.market import sim_candles
-from crypto_rti.features import INPUTS, QUANTILES, model_inputs, to_prices
+from crypto_rti import settings
+from crypto_rti.data.candles import HOUR, to_iso, to_unix
+from crypto_rti.data.simulation import sim_candles
+from crypto_rti.data.sources import Source
+from crypto_rti.inputs import INPUTS, model_inputs
 from crypto_rti.registry.bundle import load_bundle
-from crypto_rti.service import app as application
-from crypto_rti.service import predict as forecasting
-from crypto_rti.service.app import ServiceError, make_app, open_socket, running_service
+from crypto_rti.service import answers, forecasts, models, server
+from crypto_rti.service.errors import ServiceError
+from crypto_rti.service.forecasts import make_forecast
+from crypto_rti.service.server import make_app, open_socket, running_service
 from crypto_rti.settings import load_settings
+from crypto_rti.targets import QUANTILES, to_prices
 
 KEYS = (
     "coin model model_version source mode request_time data_until predicted_for current_price predicted_price difference difference_bps "
@@ -163,8 +167,8 @@ def test_answers_from_memory_keep_telling_the_time(tmp_path):
 
 def test_a_forecast_is_computed_once(tmp_path, monkeypatch):
     computed = []
-    true = forecasting.make_forecast
-    monkeypatch.setattr(forecasting, "make_forecast", lambda *args: computed.append((args[3], args[2].kind, args[1])) or true(*args))
+    true = make_forecast
+    monkeypatch.setattr(answers, "make_forecast", lambda *args: computed.append((args[3], args[2].kind, args[1])) or true(*args))
     with bench(tmp_path) as up:
         for _ in range(3):
             for query in ({}, {"time_from": "now"}, {"time_from": "2024-01-31T15:00Z"}, {"time_from": "2024-01-31T15:10Z"}, {"time_from": 1}):
@@ -296,7 +300,7 @@ def test_a_bug_reveals_nothing(tmp_path, monkeypatch):
         raise RuntimeError("secret at /srv/var: hunter2")
 
     with bench(tmp_path) as up:
-        monkeypatch.setattr(forecasting, "last_closed_hour", broken)
+        monkeypatch.setattr(answers, "last_closed_hour", broken)
         response = up.predict()
         assert response.status_code == 500 and response.headers["content-type"] == "application/problem+json"
         assert not any(word in response.text for word in ("hunter2", "/srv", "RuntimeError", "Traceback"))
@@ -456,7 +460,7 @@ def test_a_taken_port_is_named(tmp_path):
 
 SERVE = """
 from crypto_rti.settings import load_settings
-from crypto_rti.service.app import serve
+from crypto_rti.service.server import serve
 serve(load_settings())
 """
 
@@ -488,7 +492,7 @@ def test_a_folder_is_served_under_its_name(tmp_path):
     folder.mkdir()
     candles = sim_candles("BTC-USD", UNTIL - 400 * HOUR, UNTIL)
     candles.to_parquet(folder / "BTC-USD.parquet")
-    result = application.predict_once(load_settings(home=tmp_path, source=str(folder), products="BTC-USD"), "BTC-USD")
+    result = server.predict_once(load_settings(home=tmp_path, source=str(folder), products="BTC-USD"), "BTC-USD")
     assert result.source == "myhours" and result.data_until == to_iso(UNTIL) and result.current_price == candles["close"].iloc[-1]
     with running_service(load_settings(home=tmp_path, source=str(folder), products="BTC-USD")) as running:
         answer = httpx.get(f"{running.url}/api/predict?coin=BTC-USD", timeout=20).json()["prediction"]
@@ -496,16 +500,17 @@ def test_a_folder_is_served_under_its_name(tmp_path):
 
 
 def test_the_error_table_is_complete():
-    "Every error class of a room that a request passes through has a rule of its own, and special rules come first."
-    from crypto_rti import features
-    from crypto_rti.data import candles, coinbase
-    from crypto_rti.registry import bundle
+    "Every error class of a module that a request passes through has a rule of its own, and special rules come first."
+    from crypto_rti import features, inputs
+    from crypto_rti.data import candles, coinbase, connection, sources
+    from crypto_rti.registry import bundle, manifest, pull
 
-    rooms = [getattr(room, name) for room in (candles, coinbase, features, bundle, forecasting) for name in dir(room)]
-    errors = {item for item in rooms if isinstance(item, type) and issubclass(item, application.CryptoRTIError)} - {application.CryptoRTIError}
-    outside = {error.__name__ for error in errors if application.find_rule(error.__new__(error)) is application.BUG}
+    modules = (candles, sources, connection, coinbase, features, inputs, manifest, bundle, pull, models, forecasts)
+    found = [getattr(module, name) for module in modules for name in dir(module)]
+    errors = {item for item in found if isinstance(item, type) and issubclass(item, settings.CryptoRTIError)} - {settings.CryptoRTIError}
+    outside = {error.__name__ for error in errors if errors.find_rule(error.__new__(error)) is errors.BUG}
     assert outside <= {"CandleError", "SourceError", "SettingsError"}  # faults of a table or of a start, never of a request
-    rules = [rule.error for rule in application.ERROR_TABLE]
+    rules = [rule.error for rule in errors.ERROR_TABLE]
     assert all(not issubclass(later, earlier) for n, earlier in enumerate(rules) for later in rules[n + 1 :])
 
 

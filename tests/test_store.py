@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_rti.data.candles import COLUMNS, HOUR, CandleError, Source
+from crypto_rti.data.candles import COLUMNS, HOUR, CandleError
+from crypto_rti.data.sources import Source
 from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_candles, read_series
 from crypto_rti.settings import CryptoRTIError
 

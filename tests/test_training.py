@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from crypto_rti.data.candles import HOUR, to_unix
-from crypto_rti.data.market import sim_candles
+from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.backtest import BacktestError, run_backtest
-from crypto_rti.features import MEDIAN, Dataset, make_dataset
 from crypto_rti.models.base import MODELS, ModelError, train_forecaster
+from crypto_rti.targets import MEDIAN, Dataset, make_dataset
 
 START, END = to_unix("2023-07-01"), to_unix("2023-12-01")
 PRICES = ["low", "high", "open", "close"]

@@ -13,13 +13,18 @@ from wild import START, old_bundle, stored, unpack, walk, with_jump, with_wick
 from crypto_rti.data.candles import HOUR, to_iso
 from crypto_rti.evaluation.backtest import BacktestError, run_backtest
 from crypto_rti.evaluation.intervals import ConformalState, adjust, calibrate, update
-from crypto_rti.features import FEATURES, INPUTS, Dataset, build_features, computations, features_signature, make_dataset, model_inputs
+from crypto_rti.features import FEATURES, build_features
+from crypto_rti.inputs import INPUTS, computations, features_signature, model_inputs
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
-from crypto_rti.registry.bundle import Bundle, BundleMismatchError, check_features, load_bundle, read_manifest
-from crypto_rti.registry.catalog import CatalogError, hold_trial
+from crypto_rti.registry.bundle import Bundle, check_features, load_bundle, read_manifest
+from crypto_rti.registry.comparison import hold_trial
+from crypto_rti.registry.manifest import BundleMismatchError
+from crypto_rti.registry.tracking import CatalogError
 from crypto_rti.screen import unusual_hours
-from crypto_rti.service.predict import Forecast, Shelf, choose_model, make_forecast, refresh, to_result
+from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
+from crypto_rti.service.models import Shelf, choose_model, refresh_models
 from crypto_rti.service.record import past_entries
+from crypto_rti.targets import Dataset, make_dataset
 
 PLACE = 400
 
@@ -201,7 +206,7 @@ def test_a_service_goes_on_serving_it(tmp_path: Path) -> None:
     folder = export_toy(tmp_path, "SOL-USD", source="coinbase")
     unpack(folder)
     shelf = Shelf(tmp_path, "coinbase")
-    refresh(shelf)
+    refresh_models(shelf)
     model = choose_model(shelf, "SOL-USD", "champion")
     assert (model.kind, model.bounded, shelf.coins["SOL-USD"].faults) == ("lasso", False, {})
     table = with_wick(walk(), PLACE)

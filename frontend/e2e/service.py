@@ -21,8 +21,8 @@ from harness import UNTIL, bench
 from toys import SPREAD, export_toy
 
 from crypto_rti.data.candles import HOUR
-from crypto_rti.data.market import sim_candles
-from crypto_rti.registry.bundle import Index, write_index
+from crypto_rti.data.simulation import sim_candles
+from crypto_rti.registry.index import Index, write_index
 from crypto_rti.service.ledger import Entry, close_ledger, open_ledger, score, write
 from crypto_rti.settings import load_settings
 

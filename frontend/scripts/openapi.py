@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from crypto_rti.data.candles import Source
-from crypto_rti.service.app import make_app
+from crypto_rti.service.server import make_app
 from crypto_rti.settings import load_settings
 
 with tempfile.TemporaryDirectory() as home:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from toys import export_toy
 
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.replay.server import running_exchange
 
 START = "2024-01-31T15:20Z"
 LIVE = "/health/live"

@@ -11,8 +11,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from crypto_rti.service import operations
-from crypto_rti.service.operations import Guard, OperationsError, RateLimit, add_operations, make_metrics, to_client
+from crypto_rti.service import security
+from crypto_rti.service.logs import OperationsError
+from crypto_rti.service.metrics import make_metrics
+from crypto_rti.service.middleware import Guard, add_operations
+from crypto_rti.service.security import RateLimit, to_client
 from crypto_rti.settings import load_settings
 
 KEY = secrets.token_hex(24)
@@ -129,9 +132,9 @@ def test_many_addresses_take_little_memory(attack):
     tracemalloc.start()
     try:
         for number in range(12_000):
-            operations.take(limit, to_client(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 0.0)
-            operations.take(limit, to_client("x" * 60_000 + str(number)), 0.0)
-            operations.take(wrong.wrong, to_client(f"{number}" + "y" * 60_000), 0.0)
+            security.take(limit, to_client(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 0.0)
+            security.take(limit, to_client("x" * 60_000 + str(number)), 0.0)
+            security.take(wrong.wrong, to_client(f"{number}" + "y" * 60_000), 0.0)
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -175,8 +175,8 @@ HANGS = {
 # In the place of what watches the models: a file in the service's home makes the event loop hang. Nobody outside can reach that.
 HANGING = """
 import asyncio, ctypes, os, time
-from crypto_rti.service import app as served
-from crypto_rti.service.app import make_worker
+from crypto_rti.service import server
+from crypto_rti.service.server import make_worker
 
 def hang(home):
     if os.path.exists(home + "/hang"):
@@ -188,7 +188,7 @@ async def watch(shelf, pause=0.1):
         await asyncio.sleep(0.05)
         hang(str(shelf.root.parent))
 
-served._watch = watch
+server._watch = watch
 """
 
 ONE = """

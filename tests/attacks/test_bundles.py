@@ -15,11 +15,14 @@ from harness import bench
 from onnx import TensorProto, helper, numpy_helper
 from toys import SPREAD, export_toy, toy_onnx
 
-from crypto_rti.features import INPUTS
-from crypto_rti.registry.bundle import BundleCorruptError, Index, bundle_folder, load_bundle, read_manifest, write_bundle, write_index
+from crypto_rti.inputs import INPUTS
+from crypto_rti.registry.bundle import load_bundle, read_manifest, write_bundle
 from crypto_rti.registry.graphs import GraphError, check_graph
+from crypto_rti.registry.index import Index, bundle_folder, write_index
+from crypto_rti.registry.manifest import BundleCorruptError
 from crypto_rti.registry.trials import note_trial, trial_key
-from crypto_rti.service import predict as forecasting
+from crypto_rti.service import models
+from crypto_rti.service.models import Shelf, choose_model, refresh_models
 
 WIDTH, FLOAT = len(INPUTS), TensorProto.FLOAT
 FAN = np.array(SPREAD, np.float32)
@@ -216,8 +219,8 @@ def export_untried(bundles, content, version="2", champions=("1", "2")):
 
 
 def test_a_model_that_fails_in_service_gives_way_to_the_one_before(tmp_path, monkeypatch, attack):
-    monkeypatch.setattr(forecasting, "INFERENCE_SECONDS", 0.5)
-    monkeypatch.setattr(forecasting, "PATIENCE", 100)  # However little of the processor there is for this test
+    monkeypatch.setattr(models, "INFERENCE_SECONDS", 0.5)
+    monkeypatch.setattr(models, "PATIENCE", 100)  # However little of the processor there is for this test
     with bench(tmp_path, products="BTC-USD", shift=0.1) as up:
         assert up.answer()["model_version"] == "1"
         export_untried(up.bundles, heavy())
@@ -234,12 +237,12 @@ def test_a_model_that_fails_in_service_gives_way_to_the_one_before(tmp_path, mon
         asking.join(100)
         assert up.answer()["model_version"] == "1" and set(statuses) == {200}
         ready = up.http.get("/health/ready").json()["problems"]
-        models = up.http.get("/api/models").json()["models"][0]
+        listed = up.http.get("/api/models").json()["models"][0]
         assert any("kept out: version 2" in text for text in ready), ready
-        assert models["serving"]["champion"] == "1" and "computes for more than 0.5 s" in models["faults"]["2"]
-    restarted = forecasting.Shelf(tmp_path / "bundles", "sim")
-    forecasting.refresh(restarted)
-    assert forecasting.choose_model(restarted, "BTC-USD", "champion").version == "1"
+        assert listed["serving"]["champion"] == "1" and "computes for more than 0.5 s" in listed["faults"]["2"]
+    restarted = Shelf(tmp_path / "bundles", "sim")
+    refresh_models(restarted)
+    assert choose_model(restarted, "BTC-USD", "champion").version == "1"
     worst = sorted(waits)[int(0.99 * (len(waits) - 1))]
     after = f"version 1 answers; /health/live p99 {1000 * worst:.0f} ms meanwhile"
     attack("a champion that computes for minutes", "the event loop stands still, also after a restart", after)

@@ -11,7 +11,8 @@ from toys import export_toy
 
 from crypto_rti.cli import main
 from crypto_rti.disk import DiskWatch, look
-from crypto_rti.registry.bundle import Index, bundle_folder, load_bundle, read_index, write_bundle, write_index
+from crypto_rti.registry.bundle import load_bundle, write_bundle
+from crypto_rti.registry.index import Index, bundle_folder, read_index, write_index
 
 NAME = "sim.BTC-USD"
 

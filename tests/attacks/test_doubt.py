@@ -9,13 +9,14 @@ import pytest
 from harness import bench
 from test_live import Reader
 
-from crypto_rti.data.candles import HOUR, final_until, parse_source, to_iso, to_unix
-from crypto_rti.data.coinbase import ClockDoubtedError
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.data.candles import HOUR, final_until, to_iso, to_unix
+from crypto_rti.data.connection import ClockDoubtedError
 from crypto_rti.data.fetch import fetch
+from crypto_rti.data.sources import parse_source
 from crypto_rti.data.store import CandleStore
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.service import ledger as books
-from crypto_rti.service.app import running_service
+from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings
 
 ROWS = 2000

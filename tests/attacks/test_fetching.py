@@ -12,8 +12,11 @@ import pytest
 
 from crypto_rti.client import BadAnswerError as NoService
 from crypto_rti.client import Client, UnavailableError
-from crypto_rti.data.coinbase import BadAnswerError, CoinbaseClient, ExchangeError, ExchangeUnavailableError, stream_messages
-from crypto_rti.registry.bundle import BundleError, pull_bundles
+from crypto_rti.data.coinbase import CoinbaseClient
+from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError
+from crypto_rti.data.websocket import stream_messages
+from crypto_rti.registry.manifest import BundleError
+from crypto_rti.registry.pull import pull_bundles
 
 MEGABYTE = 1_000_000
 

@@ -29,11 +29,12 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 import crypto_rti
-from crypto_rti import client, pipeline
-from crypto_rti.data import candles, coinbase, exchange, files, origin, store
+from crypto_rti import client, pipeline, runner
+from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
-from crypto_rti.registry import bundle, catalog, trials
-from crypto_rti.service import app, feed, operations, predict, record, stream
+from crypto_rti.registry import bundle, exports, manifest, pull, tracking, trials
+from crypto_rti.replay import channels, markets, rest
+from crypto_rti.service import errors, feed, forecasts, logs, models, record, security, stream
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
 
 ROOT = Path(crypto_rti.__path__[0])
@@ -136,7 +137,7 @@ class Canned(coinbase.CoinbaseClient):
 
     async def get(self, path, **params):
         self.sent_count += 1
-        return coinbase.read_answer(response(self.content), path)
+        return connection.read_answer(response(self.content), path)
 
 
 ASKED = Canned()
@@ -153,7 +154,7 @@ async def ask_everything(content):
         lambda: asked.answer("BTC-USD", now - 3600 * 30, now), lambda: asked.products(), lambda: asked.product("BTC-USD"), lambda: asked.ticker("BTC-USD"),
         lambda: asked.trades("BTC-USD"), lambda: asked.server_time(), lambda: feed.set_clock(told), lambda: feed.latest(told, "BTC-USD"),
         lambda: feed.minutes_for(told, "BTC-USD"), lambda: feed._poll(told, "BTC-USD", {}), lambda: feed._rebuild(told, "BTC-USD"),
-        lambda: feed._unlisted(told, ["BTC-USD"], coinbase.UnknownProductError("x")),
+        lambda: feed._unlisted(told, ["BTC-USD"], connection.UnknownProductError("x")),
     ]  # fmt: skip
     for one in work:
         with contextlib.suppress(CryptoRTIError):
@@ -161,12 +162,12 @@ async def ask_everything(content):
     assert math.isfinite(told.clock.now())
     for error in told.failures.values():
         assert isinstance(error[1], CryptoRTIError)
-        problem = await app.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error[1])
+        problem = await errors.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error[1])
         assert problem.status_code in (404, 422, 503), error
 
 
 def hear(content, _):
-    message = coinbase._read_message(content)
+    message = websocket._read_message(content)
     if message is not None:
         told = feed.Feed(None)
         for trade in (1, 2):
@@ -180,14 +181,14 @@ def refuse(given, _):
     status, content, wait, kind = given
     answer = response(content, status, retry_after=wait, content_type=kind, cb_after=wait, x_candle_source=wait)
     with contextlib.suppress(CryptoRTIError):
-        coinbase.read_answer(answer, "/products/BTC-USD")
+        connection.read_answer(answer, "/products/BTC-USD")
     error = client.to_error(answer)
-    assert 0 <= error.retry_after <= LONGEST_WAIT and 0 <= coinbase._asked_wait(answer) <= LONGEST_WAIT
-    unavailable = coinbase.ExchangeUnavailableError("x", coinbase._asked_wait(answer))
-    asyncio.run(app.on_error(SimpleNamespace(scope={"path": "/"}), unavailable))
+    assert 0 <= error.retry_after <= LONGEST_WAIT and 0 <= connection._asked_wait(answer) <= LONGEST_WAIT
+    unavailable = connection.ExchangeUnavailableError("x", connection._asked_wait(answer))
+    asyncio.run(errors.on_error(SimpleNamespace(scope={"path": "/"}), unavailable))
 
 
-def pull(content, folder, names=("index.json", "sim.BTC-USD/index.json", "sim.BTC-USD/1/manifest.json", "sim.BTC-USD/1/model.onnx")):
+def pull_from(content, folder, names=("index.json", "sim.BTC-USD/index.json", "sim.BTC-USD/1/manifest.json", "sim.BTC-USD/1/model.onnx")):
     "Bundles of a server that sends something else for one file."
     good = {
         "index.json": {"models": ["sim.BTC-USD"]},
@@ -201,10 +202,10 @@ def pull(content, folder, names=("index.json", "sim.BTC-USD/index.json", "sim.BT
             (there / name).write_bytes(content if name == broken else json.dumps(value).encode())
         (there / "sim.BTC-USD/1/model.onnx").write_bytes(content)
         with contextlib.suppress(CryptoRTIError):
-            bundle.pull_bundles(there, folder / "here")
+            pull.pull_bundles(there, folder / "here")
         with contextlib.suppress(CryptoRTIError):
             bundle.load_bundle(there / "sim.BTC-USD" / "1")
-        predict.read_models(there, predict.CoinModels("sim.BTC-USD"))
+        models.read_models(there, models.CoinModels("sim.BTC-USD"))
 
 
 def with_record(content, folder):
@@ -233,7 +234,7 @@ def as_file(suffix, pack=lambda content: content):
     def call(content, folder):
         path = folder / f"BTC-USD.{suffix}"
         path.write_bytes(pack(content))
-        for read in (store.read_series, origin.read_closes, files.read_file, exchange._read_table):
+        for read in (store.read_series, origin.read_closes, files.read_file, markets._read_table):
             with contextlib.suppress(CryptoRTIError):
                 read(path)
 
@@ -278,7 +279,7 @@ def run_result(content, folder):
     state = pipeline._read_state(settings)
     pipeline._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
     origin.read_origins(settings)
-    for read in (pipeline.read_parameters, pipeline._has_run, lambda path: pipeline._failed_cell(path, path)):
+    for read in (runner.read_parameters, runner._has_run, lambda path: runner._failed_cell(path, path)):
         with contextlib.suppress(CryptoRTIError):
             read(folder / "n.ipynb")
 
@@ -306,19 +307,19 @@ def answers(content, _):
 def parameters(text, _):
     "What a stranger puts into a query or a header."
     for read in (
-        lambda: predict.last_closed_hour(text, 1.7e9), lambda: candles.to_unix(text), lambda: candles.check_product(text), lambda: candles.parse_source(text),
-        lambda: record.check_days(text), lambda: bundle.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
+        lambda: forecasts.last_closed_hour(text, 1.7e9), lambda: candles.to_unix(text), lambda: sources.check_product(text), lambda: sources.parse_source(text),
+        lambda: record.check_days(text), lambda: manifest.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
         lambda: sqlite_path(text),
         lambda: load_settings(timeout_seconds=text), lambda: load_settings(home=text, source=text, ledger_url=text, credentials=text),
-        lambda: candles.spell_product(text),
+        lambda: sources.spell_product(text),
     ):  # fmt: skip
         with contextlib.suppress(CryptoRTIError):
             read()
-    assert 0 <= parse_wait(text) <= LONGEST_WAIT and len(operations.to_client(text)) <= 45 and len(shorten(text)) <= 100
+    assert 0 <= parse_wait(text) <= LONGEST_WAIT and len(security.to_client(text)) <= 45 and len(shorten(text)) <= 100
     channel = stream.Channel("BTC-USD", "champion", "now")
     assert stream.position_after(channel, text) in (None, channel.end)
-    operations.name_request([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
-    operations.has_key(operations.given_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
+    logs.name_request([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
+    security.has_key(security.given_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
     public, complete = split_address(text)
     add_credentials(public, [complete] if complete else [])
     mask_credentials(text)
@@ -327,15 +328,15 @@ def parameters(text, _):
 def tags(content, _):
     text = content.decode("utf-8", "replace")
     found = SimpleNamespace(name="sim.BTC-USD", version="1", run_id="x", tags={"metrics": text, "kind": text})
-    catalog._from_tag(text)
-    catalog._to_version(found, {})
-    catalog._last_event({"last_event": text}, "1")
+    tracking.from_tag(text)
+    tracking._to_version(found, {})
+    exports._last_event({"last_event": text}, "1")
 
 
 def order(content, _):
     "What a client of the replay exchange sends over its websocket."
-    for kind in (lambda text: exchange.read_subscription(text, ["BTC-USD"]),):
-        with contextlib.suppress(CryptoRTIError, exchange.Refusal):
+    for kind in (lambda text: channels.read_subscription(text, ["BTC-USD"]),):
+        with contextlib.suppress(CryptoRTIError, rest.Refusal):
             kind(content.decode("utf-8", "replace"))
 
 
@@ -363,36 +364,36 @@ PARSERS = {
         lambda content,
         _: asyncio.run(ask_everything(content)),
         st.one_of(like(ROWS), like([TRADE]), like(TRADE), like({"epoch": 1706700000.5, "iso": "x"})),
-        ("coinbase.read_answer",),
+        ("connection.read_answer",),
     ),
     "errors and headers of an exchange": Parser(
         refuse,
         st.tuples(st.sampled_from([200, 302, 400, 401, 403, 404, 418, 429, 500, 503]), like({"message": "x"}), lines,
             st.sampled_from(["application/json", "text/plain; charset=idna", "text/x; charset=undefined", "text/x; charset=base64"])),
-        ("coinbase._said", "client.to_error", "parsing.parse_wait"),
+        ("connection._said", "client.to_error", "parsing.parse_wait"),
     ),
     "websocket of an exchange": Parser(
         hear,
         st.one_of(like(TRADE), like({"type": "heartbeat", "product_id": "BTC-USD", "time": "2024-01-31T15:00:01Z", "last_trade_id": 5}),
             like({"type": "error", "message": "x", "reason": "y"})),
-        ("coinbase._read_message", "feed._seconds"),
+        ("websocket._read_message", "feed._seconds"),
     ),
     "bundles": Parser(
         pull,
         st.one_of(like(MANIFEST), like({"models": ["sim.BTC-USD"]}),
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
-        ("bundle._parse_manifest", "bundle._parse_index", "bundle._parse_names", "predict.read_models"),
+        ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
     ),
     "verdict beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials.recall_trial",)),
     "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("trials.try_model",)),
     "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
-    "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "exchange._read_table")),
+    "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "markets._read_table")),
     "CSV": Parser(as_file("csv"), csv, ("files.read_table", "files.read_times", "files._from_text", "files._from_numbers")),
     "CSV, packed with gzip": Parser(as_file("csv.gz", gzip.compress), csv, ()),
     "CSV, cut off in a packed file": Parser(as_file("csv.gz", lambda content: gzip.compress(content)[:-9]), csv, ()),
     "CSV, packed with zip": Parser(as_file("zip", zipped), csv, ()),
     "something else called zip": Parser(as_file("zip"), csv, ()),
-    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline._read_state", "pipeline._cells", "origin.read_origins")),
+    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline._read_state", "runner.notebook_cells", "origin.read_origins")),
     "answers of a service": Parser(
         answers,
         st.one_of(like({"prediction": {"coin": "BTC-USD"}}), like({"coins": [{"coin": "BTC-USD"}]}),
@@ -400,11 +401,11 @@ PARSERS = {
         ("client.read_json", "client.about_health.read"),
     ),
     "parameters, headers and settings": Parser(parameters, lines, ("candles.to_unix",)),
-    "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("catalog._from_tag",)),
+    "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("tracking.from_tag",)),
     "orders to the replay exchange": Parser(
         order,
         like({"type": "subscribe", "channels": ["ticker"], "product_ids": ["BTC-USD"]}),
-        ("exchange.read_subscription",),
+        ("channels.read_subscription",),
     ),
     ".env": Parser(read_env, st.one_of(raw, lines.map(lambda text: f"CRYPTO_RTI_PORT={text}\nCRYPTO_RTI_SOURCE={text}".encode("utf-8", "replace"))), ()),
 }  # fmt: skip
@@ -456,12 +457,12 @@ READERS = {
 
 OWN = {
     "trials._serve": "reads the header that `try_model` of the same version wrote",
-    "catalog._change": "reads what `_to_tag` has just written",
-    "pipeline._execute": "its argument is what `_start` wrote in the same version",
-    "pipeline.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
-    "pipeline.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `_cells`",
-    "pipeline._is_literal": "as above",
-    "exchange._clock": "an order of the tester to the test double; pydantic answers 422",
+    "exports.change_champion": "reads what `_to_tag` has just written",
+    "runner._execute": "its argument is what `_start` wrote in the same version",
+    "runner.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
+    "runner.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `_cells`",
+    "runner._is_literal": "as above",
+    "rest.control_clock": "an order of the tester to the test double; pydantic answers 422",
     "files.read_file": "calls `files.read_table`",
     "files._localise": "numbers that `read_times` has read",
     "client.to_event": "calls `client.read_json`",
@@ -520,7 +521,7 @@ def test_the_back_off_holds_and_the_caller_gets_503(content, attack):
                 await feed.latest(told, "BTC-USD")
                 statuses.add(200)
             except Exception as error:
-                statuses.add((await app.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error)).status_code)
+                statuses.add((await errors.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error)).status_code)
 
     asyncio.run(call())
     assert statuses <= {200, 503} and asked.sent_count <= 8, (statuses, asked.sent_count)

@@ -17,7 +17,7 @@ from harness import NOW
 from toys import export_toy
 
 from crypto_rti import cli
-from crypto_rti.data.exchange import running_exchange
+from crypto_rti.replay.server import running_exchange
 from crypto_rti.settings import load_settings, settings_environment
 
 ROOT = Path(__file__).resolve().parents[2]
