@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from crypto_rti.data.candles import Source
+from crypto_rti.data.sources import Source
 from crypto_rti.service.server import make_app
 from crypto_rti.settings import load_settings
 
