@@ -130,7 +130,7 @@ def test_a_kernel_of_another_environment_is_not_started(tmp_path):
 
 def test_a_python_without_kernel_says_what_to_install(tmp_path, monkeypatch):
     notebook = write_notebook(tmp_path / "n.ipynb", "A = 1")
-    monkeypatch.setattr("crypto_rti.pipeline.find_spec", lambda name: None if name == "ipykernel" else sys)
+    monkeypatch.setattr("crypto_rti.runner.find_spec", lambda name: None if name == "ipykernel" else sys)
     with pytest.raises(PipelineError, match="notebooks need ipykernel, which .* does not have; run: pip install"):
         run_notebook(notebook, {"A": 3}, tmp_path / "out.ipynb")
     assert not (tmp_path / "out.ipynb").exists()
