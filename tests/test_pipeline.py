@@ -298,7 +298,9 @@ def test_a_second_retraining_is_turned_away_and_a_dead_one_leaves_no_lock(traine
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(LockedError, match="another retraining"):
             retrain(settings, START, progress=False, every_hours=12)
-        assert EXIT_LOCKED not in (EXIT_OK, EXIT_FAILED)
+        line = [Path(sys.executable).parent / "crypto-rti", "retrain", "--source", "sim", "--quiet"]
+        refused = subprocess.run(line, env={**os.environ, "CRYPTO_RTI_HOME": str(settings.home)}, capture_output=True, text=True)
+        assert refused.returncode == EXIT_LOCKED and "another retraining" in refused.stderr
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
