@@ -30,7 +30,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from uvicorn.supervisors import Multiprocess
 
-from ..data.coinbase import learn_source, run_sync
+from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
@@ -189,7 +189,7 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = run_sync(learn_source(source or parse_source(settings.source), settings=settings))
+    source = run_sync(identify_source(source or parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     for product in settings.products:
         check_product(product)
