@@ -557,7 +557,7 @@ def run(
     asked = _settings("coinbase" if source == "auto" else source, product, model, port=port)
     check_request(asked)  # A wrong name is told before an exchange is waited for
     check_folder(asked.home, "CRYPTO_RTI_HOME")
-    from crypto_rti.data.fetch import choose_source
+    from crypto_rti.data.suppliers import choose_source
     from crypto_rti.pipeline import results_table
     from crypto_rti.pipeline import retrain as run_pipeline
     from crypto_rti.service.server import serve as run_service

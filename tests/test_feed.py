@@ -62,7 +62,7 @@ class Desk:
         "Wait until the newest trade and all before it are known."
 
         def current():
-            hour, tape = self.hour(product), self.exchange.exchange.tapes.get(product)
+            hour, tape = self.hour(product), self.exchange.exchange.histories.get(product)
             return hour and hour.whole and hour.trade_id == tape.last_id and hour.time > self.exchange.clock.now() - 1 and via in (None, hour.via)
 
         await until(current)
@@ -296,7 +296,7 @@ def test_hours_turn_and_one_is_without_trades():
             asked = up.asked()
             up.exchange.clock.advance(1500)  # more than the exchange remembers, and it has no minutes to tell
             await until(lambda: up.feed.tapes[BTC].tries >= rooms.REPAIRS_TRIED)
-            assert not up.hour().whole and up.hour().price == up.exchange.exchange.tapes[BTC].trades[-1].price and up.asked() > asked
+            assert not up.hour().whole and up.hour().price == up.exchange.exchange.histories[BTC].trades[-1].price and up.asked() > asked
 
     asyncio.run(run())
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError
 from crypto_rti.data.sources import Source
-from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_candles, read_series
+from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_candles, read_series
 from crypto_rti.settings import CryptoRTIError
 
 SIM = Source("sim", "sim")
@@ -302,7 +302,7 @@ saves = st.tuples(spans, st.sets(st.integers(0, 52), max_size=20), spans, st.sam
 def test_the_store_is_a_dictionary_of_hours(tmp_path_factory, steps):
     store, known, asked, verdicts = CandleStore(tmp_path_factory.mktemp("store")), {}, set(), {}
     for number, (span, hours, judged, verdict) in enumerate(steps):
-        gap = JudgedGap(judged[0] * HOUR, judged[1] * HOUR, verdict)
+        gap = ClassifiedGap(judged[0] * HOUR, judged[1] * HOUR, verdict)
         store.save(SIM, "BTC-USD", candles(sorted(hours), 100.0 + number), (span[0] * HOUR, span[1] * HOUR), [gap])
         known |= dict.fromkeys(hours, 100.0 + number)
         asked |= {*range(*span), *hours}

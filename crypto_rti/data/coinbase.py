@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SYSTEMATIC', 'window_edges', 'Answer', 'WindowClient', 'CandleClient', 'CoinbaseClient', 'measure_clock',
-           'agreed_time', 'make_client', 'learn_source', 'run_sync']
+           'agreed_time', 'make_client', 'identify_source', 'run_sync']
 
 # %% ../../nbs/120_data.coinbase.ipynb #e1c176e1
 import asyncio
@@ -223,7 +223,7 @@ def make_client(
     return CoinbaseClient(settings.reveal(url), settings.requests_per_second, settings.timeout_seconds, settings.retries)
 
 # %% ../../nbs/120_data.coinbase.ipynb #410d0507
-async def learn_source(
+async def identify_source(
     source: Source,  # From `parse_source`
     timeout_seconds: float = 5.0,  # For the one question
     settings: Settings | None = None,  # Hold the credentials that the server may demand

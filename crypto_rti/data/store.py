@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'NO_TRADES', 'BEFORE_LISTING', 'UNKNOWN', 'REFUSED', 'PENDING', 'REFUSED_TRIES', 'Range', 'StoreError',
-           'NoCandlesError', 'add_range', 'subtract_ranges', 'JudgedGap', 'judge_gaps', 'Series', 'read_series',
+           'NoCandlesError', 'add_range', 'subtract_ranges', 'ClassifiedGap', 'classify_gaps', 'Series', 'read_series',
            'read_candles', 'merge_series', 'check_origin', 'CandleStore', 'require_candles']
 
 # %% ../../nbs/130_data.store.ipynb #cca39e46
@@ -94,7 +94,7 @@ def subtract_ranges(
 
 # %% ../../nbs/130_data.store.ipynb #237c16a9
 @dataclass(frozen=True)
-class JudgedGap:
+class ClassifiedGap:
     "A run of missing candles and why they are missing; `start` included, `end` excluded, Unix seconds."
 
     start: int
@@ -116,12 +116,12 @@ class JudgedGap:
         return self.verdict == PENDING or (self.verdict == REFUSED and self.tries < REFUSED_TRIES)
 
 # %% ../../nbs/130_data.store.ipynb #83f5f853
-def judge_gaps(
+def classify_gaps(
     times: Sequence[int] | np.ndarray | pd.Series,  # Sorted candle times, Unix seconds
     covered: Iterable[Range],  # Ranges that were answered for
-    verdicts: Iterable[JudgedGap] = (),  # What is known of missing hours; of two for one hour the later one counts
+    verdicts: Iterable[ClassifiedGap] = (),  # What is known of missing hours; of two for one hour the later one counts
     step: int = HOUR,  # Width of a candle in seconds
-) -> list[JudgedGap]:  # In time order; `PENDING` where nothing is known
+) -> list[ClassifiedGap]:  # In time order; `PENDING` where nothing is known
     "Tell for every missing candle why it is missing."
     known, judged = list(verdicts), []
     kinds = list(dict.fromkeys([(PENDING, "", 0), *((each.verdict, each.why, each.tries) for each in known)]))
@@ -134,7 +134,7 @@ def judge_gaps(
         edges = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1), len(hours)]
         for a, b in itertools.pairwise(edges):
             verdict, why, tries = kinds[labels[a]]
-            judged.append(JudgedGap(int(hours[a]), int(hours[b - 1]) + step, verdict, step, why, tries))
+            judged.append(ClassifiedGap(int(hours[a]), int(hours[b - 1]) + step, verdict, step, why, tries))
     return judged
 
 # %% ../../nbs/130_data.store.ipynb #fde07f5b
@@ -144,7 +144,7 @@ class Series:
 
     candles: pd.DataFrame
     covered: list[Range] = field(default_factory=list)
-    gaps: list[JudgedGap] = field(default_factory=list)
+    gaps: list[ClassifiedGap] = field(default_factory=list)
     origin: str = ""  # What the candles were made by, more precisely than the source's name; empty for a foreign file
 
     @property
@@ -193,7 +193,7 @@ def _read_record(path: Path, table: pa.Table, step: int) -> Series | None:
             raise StoreError(f"{path} was written by a newer crypto_rti (format {record['format']}, this one reads {FORMAT}); upgrade crypto_rti")
         covered = [_stored_range(start, end) for start, end in record["covered"]]
         rows = {int(start): (str(why), int(tries)) for start, why, tries in record.get("refused", [])}
-        gaps = [JudgedGap(*_stored_range(start, end), str(verdict), step, *rows.get(int(start), ())) for start, end, verdict in record["gaps"]]
+        gaps = [ClassifiedGap(*_stored_range(start, end), str(verdict), step, *rows.get(int(start), ())) for start, end, verdict in record["gaps"]]
         return Series(from_rows([]), covered, gaps, str(record["origin"]))
     except (ParseError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise StoreError(f"{path}: the record beside the candles is damaged; restore the file, or delete it and fetch again") from None
@@ -219,8 +219,8 @@ def read_series(
     if record:
         return replace(record, candles=candles)
     covered = [(int(candles["time"].iloc[0]), int(candles["time"].iloc[-1]) + step)] if len(candles) else []
-    verdicts = [JudgedGap(*both, UNKNOWN, step) for both in covered]
-    return Series(candles, covered, judge_gaps(candles["time"], covered, verdicts, step))
+    verdicts = [ClassifiedGap(*both, UNKNOWN, step) for both in covered]
+    return Series(candles, covered, classify_gaps(candles["time"], covered, verdicts, step))
 
 # %% ../../nbs/130_data.store.ipynb #d53bf88f
 def read_candles(
@@ -275,14 +275,14 @@ def merge_series(
     old: Series,  # What is known
     candles: pd.DataFrame,  # New or revised candles; they win
     covered: Range | None = None,  # The range that was answered for; by default the candles' own hours
-    gaps: Iterable[JudgedGap] = (),  # New verdicts
+    gaps: Iterable[ClassifiedGap] = (),  # New verdicts
     step: int = HOUR,  # Width of a candle in seconds
 ) -> Series:  # What is known now
     "Join new candles, a newly answered range and new verdicts to a series."
     both, ranges = merge_candles(old.candles, candles), old.covered
     for new in [*_own_hours(candles, step), covered or (0, 0)]:
         ranges = add_range(ranges, new)
-    return Series(both, ranges, judge_gaps(both["time"], ranges, [*old.gaps, *gaps], step), old.origin)
+    return Series(both, ranges, classify_gaps(both["time"], ranges, [*old.gaps, *gaps], step), old.origin)
 
 # %% ../../nbs/130_data.store.ipynb #f6328733
 def _between(candles: pd.DataFrame, start: str | int | None, end: str | int | None, path: Path, step: int) -> pd.DataFrame:
@@ -353,7 +353,7 @@ class CandleStore:
         product: str,  # For example `BTC-USD`
         candles: pd.DataFrame,  # New or revised candles, all of them final
         covered: Range | None = None,  # The range that was answered for, Unix seconds
-        gaps: Iterable[JudgedGap] = (),  # Verdicts on missing hours
+        gaps: Iterable[ClassifiedGap] = (),  # Verdicts on missing hours
         origin: str = "",  # What made the candles; by default the kind of the source
         step: int = HOUR,  # Width of a candle in seconds
     ) -> Series:  # What the file holds now
