@@ -268,7 +268,7 @@ def _check_backtest(
     "Refuse what cannot work before anything is read or fitted."
     from crypto_rti.data.sources import check_product
     from crypto_rti.data.candles import to_unix
-    from crypto_rti.evaluation.backtest import make_blocks
+    from crypto_rti.evaluation.walk_forward import make_blocks
     from crypto_rti.models.base import check_kinds
 
     span = to_unix(asked[0]), to_unix(asked[1]), _parse_days(asked[2])
@@ -298,7 +298,8 @@ def _walk(
     "Run a backtest, and its controls, with a bar each."
     from crypto_rti.data.store import CandleStore
     from crypto_rti.datasets import load_datasets
-    from crypto_rti.evaluation.backtest import run_backtest, run_controls
+    from crypto_rti.evaluation.backtest import run_backtest
+    from crypto_rti.evaluation.controls import run_controls
     from crypto_rti.targets import concat_datasets
 
     store, wanted = CandleStore(settings.candles_dir), (settings.source, settings.products)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAST_SHARE', 'MONTH', 'SLIGHT', 'STRONG', 'DriftError', 'Bins', 'population_stability', 'fit_bins', 'feature_drift',
-           'Drift', 'judge_drift']
+           'Drift', 'assess_drift']
 
 # %% ../../nbs/450_evaluation.drift.ipynb #27e45989
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class Drift:
     worst: dict[str, float]  # Index of the inputs that exceed their usual one by most, largest excess first
 
 
-def judge_drift(
+def assess_drift(
     bins: Bins,  # Of the training rows
     X: np.ndarray,  # Recent rows, shape (rows, inputs)
     names: Sequence[str] = INPUTS,  # Of the inputs

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'FORECAST_COLUMNS', 'MetricError', 'mean_absolute_error', 'mase', 'newey_west_variance', 'diebold_mariano',
-           'critical_t', 'direction', 'pinball', 'coverage', 'score_forecasts', 'mase_by_quarter',
+           'critical_t', 'directional_accuracy', 'mean_pinball_loss', 'coverage', 'score_forecasts', 'mase_by_quarter',
            'coverage_by_stretch', 'trading_result']
 
 # %% ../../nbs/400_evaluation.metrics.ipynb #31855f3e
@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..data.candles import HOUR
 from ..settings import CryptoRTIError
+from ..targets import HIGH_90, LOW_90, QUANTILES, QUANTILE_NAMES, pinball_loss
 
 # %% ../../nbs/400_evaluation.metrics.ipynb #b84b6f4f
 class MetricError(CryptoRTIError, ValueError):
@@ -23,7 +24,7 @@ class MetricError(CryptoRTIError, ValueError):
 
 
 # Columns that hold forecast price quantiles, and their levels.
-LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+LEVELS = dict(zip(QUANTILE_NAMES, QUANTILES, strict=True))
 
 # One row per forecast: `time` is the start of the last known hour, prices in dollars, `base_*` the rolling-volatility interval.
 FORECAST_COLUMNS = ["product", "model", "time", "close", "volatility", *LEVELS, "actual", "base_q05", "base_q95"]
@@ -81,7 +82,7 @@ def critical_t(
     return 1.6449 + 2.1859 * share + 0.3142 * share**2 - 0.3427 * share**3
 
 # %% ../../nbs/400_evaluation.metrics.ipynb #5de17200
-def direction(
+def directional_accuracy(
     actual: np.ndarray,  # What came
     forecast: np.ndarray,  # What was forecast
     close: np.ndarray,  # The last close
@@ -91,14 +92,13 @@ def direction(
     return float((np.sign(actual - close) == np.sign(forecast - close))[used].mean()) if used.any() else math.nan
 
 
-def pinball(
+def mean_pinball_loss(
     actual: np.ndarray,  # What came
     quantile: np.ndarray,  # The forecast quantile
     level: float,  # Its level, between 0 and 1
 ) -> float:  # In the unit of `actual`
     "Average the pinball loss of one quantile (Koenker and Bassett 1978)."
-    error = actual - quantile
-    return float(np.maximum(level * error, (level - 1) * error).mean())
+    return float(pinball_loss(actual, quantile, level).mean())
 
 
 def coverage(
@@ -112,8 +112,8 @@ def coverage(
 # %% ../../nbs/400_evaluation.metrics.ipynb #00b8fee9
 def _log_pinball(rows: pd.DataFrame, low: str, high: str) -> float:
     "Mean of the 0.05 and 0.95 pinball losses of the log return."
-    returns = [np.log(rows[name].to_numpy() / rows["close"].to_numpy()) for name in ("actual", low, high)]
-    return (pinball(returns[0], returns[1], 0.05) + pinball(returns[0], returns[2], 0.95)) / 2
+    actual, lower, upper = (np.log(rows[name].to_numpy() / rows["close"].to_numpy()) for name in ("actual", low, high))
+    return (mean_pinball_loss(actual, lower, QUANTILES[LOW_90]) + mean_pinball_loss(actual, upper, QUANTILES[HIGH_90])) / 2
 
 
 def _number(value: float) -> float | None:
@@ -137,7 +137,7 @@ def score_forecasts(
         "mase": _number(mase(actual, point, close)),
         "dm_t": _number(t),
         "dm_p": _number(p),
-        "direction": _number(direction(actual, point, close)),
+        "direction": _number(directional_accuracy(actual, point, close)),
         "coverage_50": coverage(actual, rows["q25"].to_numpy(), rows["q75"].to_numpy()),
         "coverage_90": coverage(actual, rows["q05"].to_numpy(), rows["q95"].to_numpy()),
         "width_90_bps": float(width.mean()),

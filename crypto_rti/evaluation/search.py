@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from ..data.candles import to_unix
 from ..processes import hold_lock
 from ..targets import Dataset
-from .backtest import BacktestError, run_backtest
+from .backtest import run_backtest
 from .plots import SHADES
+from .walk_forward import BacktestError
 
 # %% ../../nbs/440_evaluation.search.ipynb #9bd457f4
 if TYPE_CHECKING:

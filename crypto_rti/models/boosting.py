@@ -14,7 +14,7 @@ import numpy as np
 from onnxmltools.convert.common.data_types import FloatTensorType
 from onnxmltools import convert_lightgbm
 
-from ..targets import QUANTILES
+from ..targets import QUANTILES, QUANTILE_NAMES
 from .base import OPSET, merge_onnx, spread_quantiles
 
 # %% ../../nbs/320_models.boosting.ipynb #347e1e95
@@ -67,7 +67,7 @@ class LightGBMModel:
         "One file per booster, named so that they sort by level."
         if self.levels != QUANTILES:
             return {"model.onnx": merge_onnx([booster_onnx(self.boosters_[0], self.inputs_)], np.ones((1, len(QUANTILES))), self.offsets_)}
-        return {f"q{100 * level:02.0f}.onnx": booster_onnx(booster, self.inputs_) for level, booster in zip(QUANTILES, self.boosters_, strict=True)}
+        return {f"{name}.onnx": booster_onnx(booster, self.inputs_) for name, booster in zip(QUANTILE_NAMES, self.boosters_, strict=True)}
 
 # %% ../../nbs/320_models.boosting.ipynb #3b83dcc3
 def _round_down(number: str) -> str:

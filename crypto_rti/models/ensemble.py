@@ -12,20 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from ..targets import MEDIAN, QUANTILES
+from ..targets import MEDIAN, QUANTILES, pinball_loss
 from .base import Model, ModelError, best_factor, make_model, merge_onnx
 
 # %% ../../nbs/350_models.ensemble.ipynb #e4740cf3
-def _pinball(
-    y: np.ndarray,  # What came
-    quantile: np.ndarray,  # Forecasts of one level
-    level: float,  # Between 0 and 1
-) -> np.ndarray:  # Loss of each row
-    "Koenker and Bassett's loss, row by row."
-    error = y - quantile
-    return np.maximum(level * error, (level - 1) * error)
-
-
 def fit_weights(
     members: np.ndarray,  # Forecasts of one level, shape (rows, members)
     y: np.ndarray,  # What came
@@ -34,13 +24,12 @@ def fit_weights(
     "Find the convex combination with the smallest pinball loss, held back toward equal weights."
     count = members.shape[1]
     equal = np.full(count, 1 / count)
-    base = _pinball(y, members @ equal, level)
-    doubt = max(float(np.std(_pinball(y, members[:, i], level) - base)) / np.sqrt(len(y)) for i in range(count))
-
+    base = pinball_loss(y, members @ equal, level)
+    doubt = max(float(np.std(pinball_loss(y, members[:, i], level) - base)) / np.sqrt(len(y)) for i in range(count))
     scale = float(base.mean()) or 1.0
 
     def loss(weights: np.ndarray) -> float:
-        return float(_pinball(y, members @ weights, level).mean() + doubt * np.sum((weights - equal) ** 2)) / scale
+        return float(pinball_loss(y, members @ weights, level).mean() + doubt * np.sum((weights - equal) ** 2)) / scale
 
     constraint = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
     found = minimize(loss, equal, bounds=[(0, 1)] * count, constraints=[constraint], method="SLSQP", options={"ftol": 1e-9})

@@ -22,8 +22,8 @@ import numpy as np
 
 from ..features import LAGS
 from ..inputs import INPUTS
-from ..targets import QUANTILES
-from .base import ModelError, spread_quantiles
+from ..targets import QUANTILES, pinball_loss
+from .base import OPSET, ModelError, spread_quantiles
 
 # %% ../../nbs/330_models.networks.ipynb #cd392253
 log = logging.getLogger(__name__)
@@ -183,8 +183,7 @@ def make_loss(
     scale = 1.0 if params.head == "quantiles" else 2.0
 
     def loss(y: Any, outputs: Any) -> Any:
-        error = y[:, None] - outputs
-        return scale * tf.reduce_mean(tf.maximum(levels * error, (levels - 1) * error))
+        return scale * tf.reduce_mean(pinball_loss(y[:, None], outputs, levels, tf.maximum))
 
     return loss
 
@@ -238,7 +237,7 @@ def network_onnx(
     with tempfile.TemporaryDirectory() as folder, _quiet("tf2onnx", "tensorflow", "absl"):
         path = Path(folder) / "model.onnx"
         signature = [keras.InputSpec(shape=network.input_shape, dtype="float32", name="X")]
-        network.export(path, format="onnx", opset_version=15, verbose=False, input_signature=signature)
+        network.export(path, format="onnx", opset_version=OPSET, verbose=False, input_signature=signature)
         return path.read_bytes()
 
 # %% ../../nbs/330_models.networks.ipynb #b19bebab
