@@ -28,7 +28,8 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
-    "data.store", "data.repair", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search",
+    "data.store", "data.suppliers", "data.repair", "data.fetch", "datasets", "models",
+    "evaluation.walk_forward", "evaluation.backtest", "evaluation.controls", "evaluation.plots", "evaluation.search",
     "registry.tracking", "registry.exports", "registry.comparison", "registry.promotion", "registry.pruning", "bench",
 )  # fmt: skip
 

@@ -15,7 +15,8 @@ import pytest
 
 from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.data.simulation import sim_candles
-from crypto_rti.evaluation.backtest import BacktestError, run_backtest
+from crypto_rti.evaluation.backtest import run_backtest
+from crypto_rti.evaluation.walk_forward import BacktestError
 from crypto_rti.models.base import MODELS, ModelError, train_forecaster
 from crypto_rti.targets import MEDIAN, Dataset, make_dataset
 

@@ -11,8 +11,9 @@ from toys import export_toy
 from wild import START, old_bundle, stored, unpack, walk, with_jump, with_wick
 
 from crypto_rti.data.candles import HOUR, to_iso
-from crypto_rti.evaluation.backtest import BacktestError, run_backtest
+from crypto_rti.evaluation.backtest import run_backtest
 from crypto_rti.evaluation.intervals import ConformalState, adjust, calibrate, update
+from crypto_rti.evaluation.walk_forward import BacktestError
 from crypto_rti.features import FEATURES, build_features
 from crypto_rti.inputs import INPUTS, computations, features_signature, model_inputs
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
