@@ -29,7 +29,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 import crypto_rti
-from crypto_rti import client, pipeline, runner
+from crypto_rti import client_protocol, client_stream, pipeline, runner
 from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
 from crypto_rti.registry import bundle, exports, manifest, pull, tracking, trials
@@ -182,7 +182,7 @@ def refuse(given, _):
     answer = response(content, status, retry_after=wait, content_type=kind, cb_after=wait, x_candle_source=wait)
     with contextlib.suppress(CryptoRTIError):
         connection.read_answer(answer, "/products/BTC-USD")
-    error = client.to_error(answer)
+    error = client_protocol.to_error(answer)
     assert 0 <= error.retry_after <= LONGEST_WAIT and 0 <= connection._asked_wait(answer) <= LONGEST_WAIT
     unavailable = connection.ExchangeUnavailableError("x", connection._asked_wait(answer))
     asyncio.run(errors.on_error(SimpleNamespace(scope={"path": "/"}), unavailable))
@@ -287,21 +287,22 @@ def run_result(content, folder):
 def answers(content, _):
     "The answers of a service, as the client reads them."
     for question in (
-        client.about_prediction("BTC-USD"),
-        client.about_accuracy("BTC-USD"),
-        client.about_history("BTC-USD"),
-        client.about_coins(),
-        client.about_models(),
-        client.about_health("ready"),
+        client_protocol.prediction_request("BTC-USD"),
+        client_protocol.accuracy_request("BTC-USD"),
+        client_protocol.history_request("BTC-USD"),
+        client_protocol.coins_request(),
+        client_protocol.models_request(),
+        client_protocol.health_request("ready"),
     ):
         for status in (200, 503, 500):
             with contextlib.suppress(CryptoRTIError):
-                client.read_answer(question, response(content, status))
+                client_protocol.read_answer(question, response(content, status))
     with contextlib.suppress(CryptoRTIError):
-        messages, _ = client.read_events(b"event: price\ndata: " + content + b"\n\nid: " + content + b"\nretry: " + content + b"\n\n", client.Partial())
+        text = b"event: price\ndata: " + content + b"\n\nid: " + content + b"\nretry: " + content + b"\n\n"
+        messages, _ = client_stream.read_events(text, client_stream.ParserState())
         for message in messages:
             with contextlib.suppress(CryptoRTIError):
-                client.to_event(message)
+                client_stream.to_event(message)
 
 
 def parameters(text, _):
@@ -370,7 +371,7 @@ PARSERS = {
         refuse,
         st.tuples(st.sampled_from([200, 302, 400, 401, 403, 404, 418, 429, 500, 503]), like({"message": "x"}), lines,
             st.sampled_from(["application/json", "text/plain; charset=idna", "text/x; charset=undefined", "text/x; charset=base64"])),
-        ("connection._said", "client.to_error", "parsing.parse_wait"),
+        ("connection._said", "client_protocol.to_error", "parsing.parse_wait"),
     ),
     "websocket of an exchange": Parser(
         hear,
@@ -398,7 +399,7 @@ PARSERS = {
         answers,
         st.one_of(like({"prediction": {"coin": "BTC-USD"}}), like({"coins": [{"coin": "BTC-USD"}]}),
             like({"status": 503, "detail": "x; y", "title": "z"}), like({"coin": "BTC-USD", "price": 1.0, "time": "x"})),
-        ("client.read_json", "client.about_health.read"),
+        ("client_protocol.read_json", "client_protocol.health_request.read"),
     ),
     "parameters, headers and settings": Parser(parameters, lines, ("candles.to_unix",)),
     "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("tracking.from_tag",)),
@@ -465,12 +466,12 @@ OWN = {
     "rest.control_clock": "an order of the tester to the test double; pydantic answers 422",
     "files.read_file": "calls `files.read_table`",
     "files._localise": "numbers that `read_times` has read",
-    "client.to_event": "calls `client.read_json`",
-    "client.about_prediction": "calls `client.read_json`",
-    "client.about_accuracy": "calls `client.read_json`",
-    "client.about_history": "calls `client.read_json`",
-    "client.about_coins": "calls `client.read_json`",
-    "client.about_models": "calls `client.read_json`",
+    "client_stream.to_event": "calls `client_protocol.read_json`",
+    "client_protocol.prediction_request": "calls `client_protocol.read_json`",
+    "client_protocol.accuracy_request": "calls `client_protocol.read_json`",
+    "client_protocol.history_request": "calls `client_protocol.read_json`",
+    "client_protocol.coins_request": "calls `client_protocol.read_json`",
+    "client_protocol.models_request": "calls `client_protocol.read_json`",
 }
 "Functions that call one of these on something that is not foreign, or not theirs to judge."
 
