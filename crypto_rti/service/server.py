@@ -37,7 +37,7 @@ from ..data.websocket import feed_url
 from ..disk import keep_looking
 from ..errors import check_known
 from ..processes import end_with_parent
-from ..registry.trials import stop_trials
+from ..registry.sandbox import stop_trials
 from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
 from .answers import Service, followed, make_service, predict_at, served
 from .connections import BoundedProtocol, Connections

@@ -32,7 +32,7 @@ import crypto_rti
 from crypto_rti import client_protocol, client_stream, pipeline, runner
 from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
-from crypto_rti.registry import bundle, exports, manifest, pull, tracking, trials
+from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
 from crypto_rti.replay import channels, markets, rest
 from crypto_rti.service import errors, feed, forecasts, logs, models, record, security, stream
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
@@ -220,14 +220,14 @@ def with_record(content, folder):
 def with_verdict(content, folder):
     "What lies beside a bundle about its trial."
     (folder / "trial.json").write_bytes(content)
-    assert isinstance(trials.recall_trial(folder, "k"), str | None)
+    assert isinstance(sandbox.recall_trial(folder, "k"), str | None)
 
 
 def try_one(content, _):
     "What a helper process says that has read a hostile model."
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(trials.GraphError):  # `load_bundle` names it as an error of ours
-        patch.setattr(trials._helper, "ask", lambda *_: content)
-        assert isinstance(trials.try_model({}, (np.zeros(1), np.ones(1))), int)
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(sandbox.GraphError):  # `load_bundle` names it as an error of ours
+        patch.setattr(sandbox._helper, "ask", lambda *_: content)
+        assert isinstance(sandbox.try_model({}, (np.zeros(1), np.ones(1))), int)
 
 
 def as_file(suffix, pack=lambda content: content):
@@ -385,8 +385,8 @@ PARSERS = {
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
     ),
-    "verdict beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials.recall_trial",)),
-    "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("trials.try_model",)),
+    "trial result beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("sandbox.recall_trial",)),
+    "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("sandbox.try_model",)),
     "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
     "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "markets._read_table")),
     "CSV": Parser(as_file("csv"), csv, ("files.read_table", "files.read_times", "files._from_text", "files._from_numbers")),
@@ -457,7 +457,7 @@ READERS = {
 "Calls that turn foreign text into values."
 
 OWN = {
-    "trials._serve": "reads the header that `try_model` of the same version wrote",
+    "sandbox._serve": "reads the header that `try_model` of the same version wrote",
     "exports.change_champion": "reads what `_to_tag` has just written",
     "runner._execute": "its argument is what `_start` wrote in the same version",
     "runner.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
