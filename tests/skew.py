@@ -24,7 +24,7 @@ from crypto_rti.evaluation.walk_forward import calibrate_forecaster
 from crypto_rti.models.base import train_forecaster
 from crypto_rti.registry.bundle import write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index
-from crypto_rti.registry.tracking import pack_forecaster
+from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.ledger import close_ledger, export, open_ledger
 from crypto_rti.service.server import running_service

@@ -118,7 +118,7 @@ def flat(text):
 def assert_named(said, code, value, verb):
     """The promises of this file; `value` is what was wrong."""
     assert code in (1, 2), (verb, value, code, said[-1500:])
-    assert "Traceback" not in said and "not foreseen" not in said, (verb, value, said[-1500:])
+    assert "Traceback" not in said and "unexpected error" not in said, (verb, value, said[-1500:])
     forms = [value, repr(value)[1:-1], ascii(value)[1:-1], value.encode(errors="backslashreplace").decode(), value.strip().upper().replace("/", "-")]
     assert any(flat(form)[:40] in flat(said) for form in forms), (verb, value, said[-1500:])
     assert re.search(REMEDY, re.sub(r"[\s│]+", " ", said), re.IGNORECASE), (verb, value, said[-1500:])
@@ -168,7 +168,7 @@ def test_homes_that_cannot_be_written(call, tmp_path, verb):
     write_json(tmp_path / "exported" / "index.json", {"models": []})
     for place in places(tmp_path):
         code, said = call(*verb.split(), *shlex.split(AT_HOME[verb]), HOME=str(place))
-        assert code in (1, 2) and "Traceback" not in said and "not foreseen" not in said, (verb, place, said[-1500:])
+        assert code in (1, 2) and "Traceback" not in said and "unexpected error" not in said, (verb, place, said[-1500:])
         assert str(place)[:40] in said or code == 2, (verb, place, said[-1500:])
 
 
@@ -274,7 +274,7 @@ def flat_spaces(text):
 def test_an_unforeseen_error_is_one_line_and_its_traceback_a_word_away(call, monkeypatch):
     monkeypatch.setattr("crypto_rti.cli.describe_settings", lambda settings: {}["[red]close"])
     code, said = call("settings")
-    assert code == 1 and said.startswith("error: KeyError: '[red]close'; this error is not foreseen: run the same command with --traceback")
+    assert code == 1 and said.startswith("error: KeyError: '[red]close'; this is an unexpected error: run the same command with --traceback")
     for given in (["--traceback", "settings"], ["settings", "--traceback"]):
         code, said = call(*given)
         assert code == 1 and "Traceback (most recent call last)" in said and "describe_settings" in said

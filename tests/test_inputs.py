@@ -146,7 +146,8 @@ def test_the_same_candles_elsewhere_are_the_same_source(tmp_path):
 
 def test_empty_variables_and_options_count_as_not_set(tmp_path):
     empty = dict.fromkeys(("CRYPTO_RTI_PORT", "CRYPTO_RTI_SOURCE", "CRYPTO_RTI_HOME", "CRYPTO_RTI_PRODUCTS", "CRYPTO_RTI_LIVE_FEED", "CRYPTO_RTI_API_KEYS"), "")
-    code = "from crypto_rti.cli import _settings; s = _settings('', [''], [''], host=''); print(s.port, s.source, s.home, s.products, s.live_feed, s.host)"
+    reading = "from crypto_rti.cli_common import read_settings; s = read_settings('', [''], [''], host='')"
+    code = f"{reading}; print(s.port, s.source, s.home, s.products, s.live_feed, s.host)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**environment(tmp_path), **empty})
     assert done.stdout.strip() == "8000 coinbase var ('BTC-USD', 'ETH-USD') True 127.0.0.1", done.stderr
     made = subprocess.run(["make", "-np", "run", "pipeline", "SOURCE="], capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout

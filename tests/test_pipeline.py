@@ -17,8 +17,9 @@ from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source
 from crypto_rti.pipeline import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, STEPS, Plan, Stage, digest_code, find_pipeline, make_plan, prune_runs, results_table, retrain
 from crypto_rti.registry.bundle import load_bundle
+from crypto_rti.registry.connection import connect
 from crypto_rti.registry.index import read_index
-from crypto_rti.registry.tracking import connect, get_version
+from crypto_rti.registry.tracking import get_version
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.runner import CellFailedError, LockedError, ParameterError, PipelineError, check_parameters, read_parameters, run_notebook
 from crypto_rti.settings import load_settings

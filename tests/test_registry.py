@@ -27,14 +27,16 @@ from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
+from crypto_rti.registry.connection import CatalogError, connect
 from crypto_rti.registry.exports import export_models
 from crypto_rti.registry.gate import GATE
 from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
 from crypto_rti.registry.manifest import BundleCorruptError, BundleError, BundleMismatchError, BundleMissingError
+from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.registry.promotion import ensure_champion, promote, put_forward, rollback
 from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.registry.pull import pull_bundles
-from crypto_rti.registry.tracking import CatalogError, attach_report, connect, get_version, list_versions, pack_forecaster, register_bundle
+from crypto_rti.registry.tracking import attach_report, get_version, list_versions, register_bundle
 from crypto_rti.scaling import fit_scaler
 from crypto_rti.settings import load_settings
 from crypto_rti.targets import Dataset, make_dataset
@@ -517,7 +519,7 @@ def test_runs_that_mlflow_removed_for_good_are_named_and_persistence_takes_over(
     shutil.rmtree(own.bundles_dir / name)
     with pytest.raises(BundleMissingError, match="version 2 .lasso. are gone from the registry; promote another version"):
         promote(own, name, "2")
-    with pytest.raises(CatalogError, match="does not have it any more.*retrain --force"):
+    with pytest.raises(CatalogError, match="no longer has it.*retrain --force"):
         attach_report(own, name, "2", Path(__file__))
     assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "3"
     assert read_index(own.bundles_dir, name).aliases["champion"] == "3" and "lasso" not in read_index(own.bundles_dir, name).aliases

@@ -19,8 +19,8 @@ from crypto_rti.inputs import INPUTS, computations, features_signature, model_in
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
 from crypto_rti.registry.bundle import Bundle, check_features, load_bundle, read_manifest
 from crypto_rti.registry.comparison import hold_trial
+from crypto_rti.registry.connection import CatalogError
 from crypto_rti.registry.manifest import BundleMismatchError
-from crypto_rti.registry.tracking import CatalogError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
 from crypto_rti.service.models import Shelf, choose_model, refresh_models

@@ -33,7 +33,7 @@ from ..targets import QUANTILES, shrink_quantiles
 from .graphs import MOST_BYTES, GraphError, answer_rows, open_session
 from .manifest import FORMAT, MOST_TEXT, BundleCorruptError, BundleError, BundleFailedError, BundleMismatchError, BundleMissingError
 from .manifest import Manifest, parse_manifest
-from .trials import TrialError, forget_trial, note_trial, recall_trial, trial_key, try_model
+from .sandbox import TrialError, forget_trial, note_trial, recall_trial, trial_key, try_model
 
 # %% ../../nbs/520_registry.bundle.ipynb #1e1dd3a3
 _EXCHANGE, _HERE = 2, -100  # renameat2(2): RENAME_EXCHANGE, AT_FDCWD

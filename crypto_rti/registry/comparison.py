@@ -15,9 +15,9 @@ from ..evaluation.intervals import follow, known_at, state_at
 from ..models.base import PURGE
 from ..targets import QUANTILES, Dataset, to_prices
 from .bundle import Bundle
+from .connection import CatalogError, TooFewHoursError
 from .gate import LEAST_HOURS, Trial
 from .manifest import Manifest
-from .tracking import CatalogError, TooFewHoursError
 
 # %% ../../nbs/555_registry.comparison.ipynb #bae7c634
 def _fair_hours(

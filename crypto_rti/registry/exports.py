@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from ..data.candles import to_iso
 from ..settings import CryptoRTIError, Settings
 from .bundle import read_files, read_manifest, write_bundle
+from .connection import CatalogError, GoneError, connect, registry_lock
 from .index import Index, bundle_folder, write_index
 from .manifest import BundleMissingError
-from .tracking import CatalogError, GoneError, Version, connect, from_tag, list_versions, read_aliases, registry_lock, seal_version
-from .tracking import to_tag, version_facts
+from .packing import seal_version
+from .tracking import Version, from_tag, list_versions, read_aliases, to_tag, version_facts
 
 # %% ../../nbs/545_registry.exports.ipynb #7c0de005
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..settings import Settings, sqlite_path
+from .connection import GoneError, connect, registry_lock
 from .exports import export_models, finish_change, past_champions
 from .storage import registry_address, run_folder
-from .tracking import GoneError, Version, connect, list_versions, registry_lock
+from .tracking import Version, list_versions
 
 # %% ../../nbs/570_registry.pruning.ipynb #d837a540
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from crypto_rti.registry.bundle import load_bundle, read_manifest, write_bundle
 from crypto_rti.registry.graphs import GraphError, check_graph
 from crypto_rti.registry.index import Index, bundle_folder, write_index
 from crypto_rti.registry.manifest import BundleCorruptError
-from crypto_rti.registry.trials import note_trial, trial_key
+from crypto_rti.registry.sandbox import note_trial, trial_key
 from crypto_rti.service import models
 from crypto_rti.service.models import Shelf, choose_model, refresh_models
 
