@@ -15,8 +15,11 @@ from crypto_rti.data.fetch import fetch
 from crypto_rti.data.sources import parse_source
 from crypto_rti.data.store import CandleStore
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service import ledger as books
+from crypto_rti.service.ledger import Series, open_ledger
+from crypto_rti.service.recorded import read_forecasts
+from crypto_rti.service.scores import Scorer
 from crypto_rti.service.server import running_service
+from crypto_rti.service.writer import Entry, write_entries
 from crypto_rti.settings import load_settings
 
 ROWS = 2000
@@ -41,22 +44,22 @@ def fill(home, until, source="sim"):
     with contextlib.closing(Opened(home)) as opened:
         moments = range(until - ROWS * HOUR, until, HOUR)
         prices, quantiles = (98.0, 99.5, 100.0, 100.5, 102.0), (-2.0, -0.5, 0.0, 0.5, 2.0)
-        books.write(opened.ledger, [books.Entry(source, "BTC-USD", "lasso", "1", at - HOUR, at, at - 3500, 100.0, prices, 0.01, quantiles) for at in moments])
-        books.score(opened.ledger, source, "BTC-USD", dict.fromkeys(moments, 100.0))
+        write_entries(opened.ledger, [Entry(source, "BTC-USD", "lasso", "1", at - HOUR, at, at - 3500, 100.0, prices, 0.01, quantiles) for at in moments])
+        Scorer(opened.ledger, source).score("BTC-USD", dict.fromkeys(moments, 100.0))
 
 
 class Opened:
     "The ledger of a home, read from outside."
 
     def __init__(self, home):
-        self.ledger = books.open_ledger(f"sqlite:///{home}/ledger.db")
-        self.close = lambda: books.close_ledger(self.ledger)
+        self.ledger = open_ledger(f"sqlite:///{home}/ledger.db")
+        self.close = lambda: self.ledger.close()
 
 
 def held(home, source="sim"):
     "How many of the rows of `fill` are there."
     with contextlib.closing(Opened(home)) as opened:
-        return len(books.told(opened.ledger, source, "BTC-USD", "lasso", "1", 0))
+        return len(read_forecasts(opened.ledger, Series(source, "BTC-USD", "lasso", "1"), 0))
 
 
 def ready(up):
