@@ -66,8 +66,8 @@ def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float
         settings = load_settings(home=home, source=f"{folder.name}={exchange.url}", products=PRODUCT, requests_per_second=10, live_feed=False)
         with running_service(settings) as running:
             httpx.get(f"{running.url}/health/live").raise_for_status()
-            while running.record.settled < end + HOUR:
-                tell(f"{max(running.record.settled - start, 0) // HOUR} of {hours} hours")
+            while running.hourly.settled < end + HOUR:
+                tell(f"{max(running.hourly.settled - start, 0) // HOUR} of {hours} hours")
                 time.sleep(0.5)
     ledger = open_ledger(settings.ledger_address)
     export_forecasts(ledger, home / "ledger.csv", folder.name, PRODUCT)

@@ -160,7 +160,7 @@ def test_postgresql_restarts_under_a_live_service(tmp_path, server):
             eventually(lambda: any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
         finally:
             server.control("start")
-        eventually(lambda: up.record.settled == UNTIL + HOUR)
+        eventually(lambda: up.hourly.settled == UNTIL + HOUR)
         assert in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)] and up.accuracy()["n"] == 1
         eventually(lambda: not any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
 

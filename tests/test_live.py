@@ -133,7 +133,7 @@ class keeping_service:
     def __enter__(self):
         running = self.context.__enter__()
         self.http, end = httpx.Client(base_url=running.url, timeout=20), time.monotonic() + 20
-        while not running.record.settled or running.record.settled < final_until(running.service.feed.clock.now()):
+        while not running.hourly.settled or running.hourly.settled < final_until(running.service.feed.clock.now()):
             assert time.monotonic() < end
             time.sleep(0.05)
         return self
@@ -251,7 +251,8 @@ def test_thirty_days_are_two_requests_once(tmp_path):
         assert [price["time"] for price in month["prices"]] == [to_iso(start + HOUR) for start in truth["time"].tolist()]
         for hours in range(1, 100):
             up.history(hours=hours)
-        assert 0 < up.record.histories.size <= up.record.histories.most and not up.record.reading.flights
+        histories = up.track_record.histories
+        assert 0 < histories.kept.size <= histories.kept.most and not histories.work.flights
 
 
 def test_a_history_across_an_outage(tmp_path):

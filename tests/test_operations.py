@@ -34,7 +34,7 @@ from toys import export_toy
 
 from crypto_rti.data.sources import Source
 from crypto_rti.service import logs, metrics, middleware, security
-from crypto_rti.service.ledger import Recorder, open_ledger
+from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.logs import LineFormatter
 from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
 from crypto_rti.service.middleware import Guard, Observe, add_operations
@@ -42,6 +42,7 @@ from crypto_rti.service.models import Shelf, refresh_models
 from crypto_rti.service.response_cache import FrontDoor
 from crypto_rti.service.security import RateLimit
 from crypto_rti.service.server import make_app
+from crypto_rti.service.writer import Recorder
 from crypto_rti.settings import load_settings, secrets_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,11 +148,13 @@ def full(tmp_path: Path) -> Metrics:
     shelf = Shelf(tmp_path / "bundles", "sim")
     refresh_models(shelf)
     scores = {("BTC-USD", "lasso"): {"n": 600, "mase": 0.99, "coverage_50": 0.5, "coverage_90": 0.9, "mae": 1.0}, ("BTC-USD", "young"): {"n": 0, "mase": None}}
+    recorder = Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7)
+    recorder.queue.dropped = 2
     shot = Snapshot(
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
         readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
-        recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, shelf=shelf,
+        recorder=recorder, scores=scores, shelf=shelf,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)
     asyncio.run(ask(Observe(answer, metrics, ["/api/predict"]), "/api/predict"))
@@ -279,7 +282,8 @@ def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None
 WORKER = """
 import asyncio, os, sys
 from pathlib import Path
-from crypto_rti.service.ledger import Recorder, open_ledger
+from crypto_rti.service.writer import Recorder
+from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.middleware import Observe
 from crypto_rti.service.metrics import Snapshot, make_metrics, refresh_metrics, render_metrics
 

@@ -28,9 +28,9 @@ from prometheus_client.registry import Collector
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, values
 
 from ..data.candles import TimeError, to_unix
-from .ledger import Recorder
 from .logs import access_log
 from .models import Shelf, choose_model, model_names
+from .writer import Recorder
 
 # %% ../../nbs/670_service.metrics.ipynb #10a80361
 @dataclass(frozen=True)
@@ -134,8 +134,10 @@ def read_totals(
     for reason, count in shot.connections_refused.items():
         yield "connections_refused", (reason,), count
     if shot.recorder is not None:
-        for outcome in ("written", "repeated", "refused", "dropped"):
-            yield "ledger_forecasts", (outcome,), getattr(shot.recorder, outcome)
+        recorder = shot.recorder
+        outcomes = {"written": recorder.written, "repeated": recorder.repeated, "refused": recorder.refused, "dropped": recorder.queue.dropped}
+        for outcome, count in outcomes.items():
+            yield "ledger_forecasts", (outcome,), count
 
 # %% ../../nbs/670_service.metrics.ipynb #1cd2d393
 def read_levels(
@@ -156,7 +158,7 @@ def read_levels(
     for coin, moment in shot.price_at.items():
         yield "price_age_seconds", (coin,), shot.now - moment
     if shot.recorder is not None:
-        yield "ledger_waiting", (), len(shot.recorder.waiting)
+        yield "ledger_waiting", (), len(shot.recorder.queue.entries)
         yield "ledger_fault", (), shot.recorder.fault is not None
 
 # %% ../../nbs/670_service.metrics.ipynb #0360ac96

@@ -25,7 +25,7 @@ from .answers import Service, find_model, predict_at, recalled
 from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
 from .feed import Running, log, minutes_until, next_look
 from .forecasts import ROLLING, Forecast, actual_after
-from .record import Record
+from .hourly import HourlyState
 
 # %% ../../nbs/655_service.stream.ipynb #adc22f55
 def to_tick(
@@ -340,17 +340,17 @@ SCORE_SECONDS = 30.0
 
 def counted(
     channel: Channel,
-    record: Record,
+    hourly: HourlyState,
 ) -> bool:
     "Tell whether a channel owes a score that the record counts by now, or that has waited long enough."
     owed = channel.owed
-    return owed is not None and (record.settled >= to_unix(owed.predicted_for) or time.monotonic() > channel.owed_since + SCORE_SECONDS)
+    return owed is not None and (hourly.settled >= to_unix(owed.predicted_for) or time.monotonic() > channel.owed_since + SCORE_SECONDS)
 
 # %% ../../nbs/655_service.stream.ipynb #ccf823a7
 async def keep_telling_forecasts(
     service: Service,
     hub: Hub,
-    record: Record,
+    hourly: HourlyState,
 ) -> None:  # Runs until it is cancelled
     "Publish forecasts as they become due, and scores as they are counted."
     while True:
@@ -359,7 +359,7 @@ async def keep_telling_forecasts(
             try:
                 if due(service, channel):
                     await tell_forecast(service, channel)
-                if counted(channel, record):
+                if counted(channel, hourly):
                     tell_score(channel)
             except CryptoRTIError:  # Remembered and logged where it happened; the next look tries again
                 continue

@@ -11,8 +11,8 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
