@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -220,13 +220,13 @@ def compare_errors(
     return {"dm_t": t, "dm_p": math.erfc(-t / math.sqrt(2)) / 2, "luck": _luck(own, naive)}
 
 # %% ../../nbs/634_service.scores.ipynb #9c2c5dfd
-def _read_scores(connection: sa.Connection, where: list[sa.ColumnElement[bool]], test: bool) -> tuple[list[dict[str, float]], Sequence[sa.Row[Any]]]:
+def _read_scores(connection: sa.Connection, where: list[sa.ColumnElement[bool]], test: bool) -> tuple[list[dict[str, float]], list[sa.Row[Any]]]:
     "Read sums by day and, for a test, the pairs of errors in time order."
     if connection.dialect.name == "postgresql":  # SQLite's readers see one state in any case
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     sums = _read_sums(connection, where)
     pairs = sa.select(_row.abs_error, _row.persistence_error).where(*where, _row.actual_price.is_not(None)).order_by(_row.predicted_for, _row.version)
-    return sums, connection.execute(pairs).all() if test else []
+    return sums, list(connection.execute(pairs)) if test else []
 
 # %% ../../nbs/634_service.scores.ipynb #08062cd6
 def read_accuracy(

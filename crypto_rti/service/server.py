@@ -49,13 +49,13 @@ from .hourly import HourlyState, keep_working, start_recording, stop_recording
 from .ledger import ledger_address
 from .limits import open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
 from .logs import configure_logging
-from .metrics import keep_counting, make_metrics
-from .middleware import add_operations
+from .metrics import keep_refreshing, make_metrics
+from .middleware import install_middleware
 from .models import Shelf, refresh_models
 from .page import Page, find_page, read_page
 from .response_cache import FrontDoor
 from .routes import router, take_snapshot
-from .stream import Hub, close_hub, keep_telling_forecasts, keep_telling_prices
+from .stream import Hub, keep_publishing_forecasts, keep_publishing_prices
 from .track_record import TrackRecord
 from .watchdog import armed, keep_beating
 
@@ -85,7 +85,7 @@ def make_app(
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
-    add_operations(app, app.state.metrics, settings)
+    install_middleware(app, app.state.metrics, settings)
     for error, handler in ((CryptoRTIError, on_error), (HTTPException, on_http_error), (RequestValidationError, on_invalid)):
         app.add_exception_handler(error, handler)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -105,15 +105,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
         "models": lambda: _watch(service.shelf),
         "disk": lambda: keep_looking(service.disk),
         "hourly work": lambda: keep_working(service, hourly),
-        "price stream": lambda: keep_telling_prices(service, hub),
-        "forecast stream": lambda: keep_telling_forecasts(service, hub, hourly),
-        **({"metrics": lambda: keep_counting(app.state.metrics)} if app.state.metrics.shared else {}),
+        "price stream": lambda: keep_publishing_prices(service, hub),
+        "forecast stream": lambda: keep_publishing_forecasts(service, hub, hourly),
+        **({"metrics": lambda: keep_refreshing(app.state.metrics)} if app.state.metrics.shared else {}),
         **({"watchdog": lambda: keep_beating(app.state.watchdog_seconds)} if app.state.watchdog_seconds else {}),
     }
     tasks = [asyncio.create_task(_supervise(name, one)) for name, one in work.items()]
     gc.freeze()  # What is there now stays; collecting it again and again would stop answers for a tenth of a second
     try:
-        with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)), armed(app.state.watchdog_seconds):
+        with _before_stopping(lambda: loop.call_soon_threadsafe(hub.close)), armed(app.state.watchdog_seconds):
             yield {"connections": app.state.connections}
     finally:
         stop_trials()
@@ -358,7 +358,7 @@ def running_service(
             url, state = f"http://127.0.0.1:{listener.getsockname()[1]}", app.state
             yield RunningService(url, state.service, state.hourly, state.track_record, state.hub, state.loop)
         finally:
-            app.state.loop.call_soon_threadsafe(close_hub, app.state.hub)
+            app.state.loop.call_soon_threadsafe(app.state.hub.close)
             server.should_exit = True
             thread.join(15)
 

@@ -318,8 +318,8 @@ def parameters(text, _):
     assert 0 <= parse_wait(text) <= LONGEST_WAIT and len(security.to_client(text)) <= 45 and len(shorten(text)) <= 100
     channel = stream.Channel("BTC-USD", "champion", "now")
     assert stream.position_after(channel, text) in (None, channel.end)
-    logs.name_request([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
-    security.has_key(security.given_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
+    logs.choose_request_id([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
+    security.has_key(security.sent_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
     public, complete = split_address(text)
     add_credentials(public, [complete] if complete else [])
     mask_credentials(text)
