@@ -20,7 +20,7 @@ class Bench:
 
     def __init__(self, exchange, running, home):
         self.exchange, self.service, self.url, self.bundles = exchange, running.service, running.url, home / "bundles"
-        self.record, self.hub, self.loop = running.record, running.hub, running.loop
+        self.hourly, self.track_record, self.hub, self.loop = running.hourly, running.track_record, running.hub, running.loop
         self.http = httpx.Client(base_url=running.url, timeout=20)
 
     def predict(self, **query):
@@ -60,8 +60,8 @@ class Bench:
         "Let hours pass, and wait until the last one is settled."
         self.jump(hours)
         wanted, end = final_until(self.exchange.clock.now()), time.monotonic() + 20
-        while self.record.settled < wanted:
-            assert time.monotonic() < end, (self.record, self.service.feed.failures)
+        while self.hourly.settled < wanted:
+            assert time.monotonic() < end, (self.hourly, self.service.feed.failures)
             time.sleep(0.05)
 
     def in_loop(self, function, *arguments):

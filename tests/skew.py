@@ -26,7 +26,8 @@ from crypto_rti.registry.bundle import write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index
 from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service.ledger import close_ledger, export, open_ledger
+from crypto_rti.service.ledger import open_ledger
+from crypto_rti.service.recorded import export_forecasts
 from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings
 from crypto_rti.targets import make_dataset
@@ -65,12 +66,12 @@ def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float
         settings = load_settings(home=home, source=f"{folder.name}={exchange.url}", products=PRODUCT, requests_per_second=10, live_feed=False)
         with running_service(settings) as running:
             httpx.get(f"{running.url}/health/live").raise_for_status()
-            while running.record.settled < end + HOUR:
-                tell(f"{max(running.record.settled - start, 0) // HOUR} of {hours} hours")
+            while running.hourly.settled < end + HOUR:
+                tell(f"{max(running.hourly.settled - start, 0) // HOUR} of {hours} hours")
                 time.sleep(0.5)
     ledger = open_ledger(settings.ledger_address)
-    export(ledger, home / "ledger.csv", folder.name, PRODUCT)
-    close_ledger(ledger)
+    export_forecasts(ledger, home / "ledger.csv", folder.name, PRODUCT)
+    ledger.close()
     rows = pd.read_csv(home / "ledger.csv")
     rows = rows[rows["kind"] != "persistence"].assign(data_until=rows["data_until"].map(to_unix))
     first = int(rows["data_until"].min()) + FOLLOWED * HOUR  # It filled so many hours before that one, and intervals learned from them

@@ -16,8 +16,9 @@ from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service import answers
-from crypto_rti.service import ledger as books
 from crypto_rti.service.forecasts import make_forecast
+from crypto_rti.service.ledger import open_ledger
+from crypto_rti.service.recorded import export_forecasts
 
 STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
 
@@ -159,7 +160,7 @@ def test_postgresql_restarts_under_a_live_service(tmp_path, server):
             eventually(lambda: any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
         finally:
             server.control("start")
-        eventually(lambda: up.record.settled == UNTIL + HOUR)
+        eventually(lambda: up.hourly.settled == UNTIL + HOUR)
         assert in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)] and up.accuracy()["n"] == 1
         eventually(lambda: not any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
 
@@ -169,9 +170,9 @@ def test_postgresql_restarts_under_a_live_service(tmp_path, server):
 
 def recorded(home):
     "The ledger, read from outside."
-    ledger = books.open_ledger(f"sqlite:///{home}/ledger.db")
-    books.export(ledger, home / "rows.jsonl")
-    books.close_ledger(ledger)
+    ledger = open_ledger(f"sqlite:///{home}/ledger.db")
+    export_forecasts(ledger, home / "rows.jsonl")
+    ledger.close()
     return [json.loads(line) for line in (home / "rows.jsonl").read_text().splitlines()]
 
 

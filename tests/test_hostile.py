@@ -21,9 +21,10 @@ from crypto_rti.cli import app, main
 from crypto_rti.data.sources import Source
 from crypto_rti.errors import PlaceError, check_folder, check_output, explain
 from crypto_rti.files import write_json
-from crypto_rti.service.ledger import Entry, check_ledger, close_ledger, open_ledger, write
+from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.logs import configure_logging
 from crypto_rti.service.server import make_app
+from crypto_rti.service.writer import Entry, write_entries
 from crypto_rti.settings import CryptoRTIError, load_settings
 
 NAMES = ["../../etc/passwd", "it's", 'say "x"', "[red]x", "[/]", "x' OR name LIKE '%", " ", "caf\udce9", "\x1b[2Jx", "x" * 3000]
@@ -176,10 +177,10 @@ def some_ledger(path):
     """A ledger with one forecast."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(f"sqlite:///{path}")
-    check_ledger(ledger)
+    ledger.check()
     numbers = (1.0, 2.0, 3.0, 4.0, 5.0)
-    write(ledger, [Entry("sim", "BTC-USD", "lasso", "1", 1704067200, 1704070800, 1704067261, 3.0, numbers, 0.01, numbers)])
-    close_ledger(ledger)
+    write_entries(ledger, [Entry("sim", "BTC-USD", "lasso", "1", 1704067200, 1704070800, 1704067261, 3.0, numbers, 0.01, numbers)])
+    ledger.close()
 
 
 def break_with(statement):

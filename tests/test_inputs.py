@@ -21,8 +21,9 @@ from crypto_rti.features import LAGS, NotEnoughHistoryError
 from crypto_rti.pipeline import RetrainReport, find_pipeline, make_plan
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.forecasts import SPAN, make_forecast
-from crypto_rti.service.ledger import close_ledger, open_ledger, prune
+from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.models import Persistence
+from crypto_rti.service.recorded import prune_forecasts
 from crypto_rti.service.server import predict_once, running_service
 from crypto_rti.settings import load_settings, sqlite_path
 
@@ -160,8 +161,8 @@ def test_a_home_of_any_name(tmp_path, name):
     settings = load_settings(home=tmp_path / name, source="sim", products="BTC-USD")
     assert sqlite_path(settings.tracking_uri) == tmp_path / name / "mlflow.db"
     ledger = open_ledger(settings.ledger_address)
-    assert prune(ledger, 0) == 0 and ledger.place == str(tmp_path / name / "ledger.db")
-    close_ledger(ledger)
+    assert prune_forecasts(ledger, 0) == 0 and ledger.location == str(tmp_path / name / "ledger.db")
+    ledger.close()
     assert (tmp_path / name / "ledger.db").exists() and [path.name for path in tmp_path.iterdir()] == [name]
 
 

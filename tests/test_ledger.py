@@ -34,9 +34,12 @@ from hypothesis import strategies as st
 from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.errors import PlaceError
 from crypto_rti.evaluation import metrics
-from crypto_rti.service import ledger as room
+from crypto_rti.service import ledger as ledger_module
+from crypto_rti.service import recorded, scores
 from crypto_rti.service.ledger import (
-    Entry,
+    KEY_COLUMNS,
+    PRICE_COLUMNS,
+    QUANTILE_COLUMNS,
     LedgerAddressError,
     LedgerDamagedError,
     LedgerError,
@@ -44,23 +47,14 @@ from crypto_rti.service.ledger import (
     LedgerRowError,
     LedgerUnavailableError,
     LedgerVersionError,
-    accuracy,
-    back_fill,
-    check_ledger,
-    close_ledger,
-    export,
-    flush_recorder,
+    Series,
+    explain,
+    forecast_table,
     open_ledger,
-    outcomes,
-    prune,
-    record,
-    score,
-    start_recorder,
-    stop_recorder,
-    told,
-    unscored,
-    write,
 )
+from crypto_rti.service.recorded import export_forecasts, prune_forecasts, read_forecasts, read_outcomes
+from crypto_rti.service.scores import Scorer, back_fill, read_accuracy
+from crypto_rti.service.writer import Entry, Recorder, write_entries
 
 START = to_unix("2024-01-01T00:00Z")
 HERE = Path(__file__).parent
@@ -82,7 +76,7 @@ def url(request, tmp_path):
 def ledger(url):
     ledger = open_ledger(url)
     yield ledger
-    close_ledger(ledger)
+    ledger.close()
 
 
 @pytest.fixture
@@ -111,17 +105,17 @@ def many(count):
 
 
 def rows_of(ledger, *columns):
-    table = room._forecasts
+    table = forecast_table
     query = sa.select(*(table.c[name] for name in columns)) if columns else sa.select(table)
-    return room._transact(ledger, lambda connection: [tuple(row) for row in connection.execute(query.order_by(*table.primary_key.columns))])
+    return ledger.transact(lambda connection: [tuple(row) for row in connection.execute(query.order_by(*table.primary_key.columns))])
 
 
 def key(made):
-    return tuple(getattr(made, name) for name in room._KEY)
+    return tuple(getattr(made, name) for name in KEY_COLUMNS)
 
 
 def keys_of(ledger):
-    return Counter(rows_of(ledger, *room._KEY))
+    return Counter(rows_of(ledger, *KEY_COLUMNS))
 
 
 # --- Written once --------------------------------------------------------------------------
@@ -129,31 +123,31 @@ def keys_of(ledger):
 
 def test_a_forecast_is_written_once(ledger):
     first = entry(0)
-    assert write(ledger, [first, first]) == 1
-    assert write(ledger, [first, replace(first, made_at=first.made_at + 9, current_price=1.0), entry(1)]) == 1
+    assert write_entries(ledger, [first, first]) == 1
+    assert write_entries(ledger, [first, replace(first, made_at=first.made_at + 9, current_price=1.0), entry(1)]) == 1
     assert rows_of(ledger, "predicted_for", "made_at", "current_price") == [(START + HOUR, START + 61, 100.0), (START + 2 * HOUR, START + HOUR + 61, 100.0)]
-    assert write(ledger, []) == 0
+    assert write_entries(ledger, []) == 0
 
 
 def test_what_tells_forecasts_apart(ledger):
     first = entry(0)
     changes = [{"source": "coinbase"}, {"coin": "ETH-USD"}, {"kind": "lasso"}, {"version": "2"}, {"mode": "rolling"}, {"predicted_for": START + 2 * HOUR}]
-    assert write(ledger, [first, *(replace(first, **change) for change in changes)]) == 1 + len(changes)
+    assert write_entries(ledger, [first, *(replace(first, **change) for change in changes)]) == 1 + len(changes)
 
 
 def test_everything_comes_back_as_it_was(ledger):
     said = entry(0, median=100.123456789012, current=99.87654321098765)
-    write(ledger, [said])
-    ((*found,),) = rows_of(ledger, "current_price", *room._PRICES, "volatility", *room._QUANTILES)
+    write_entries(ledger, [said])
+    ((*found,),) = rows_of(ledger, "current_price", *PRICE_COLUMNS, "volatility", *QUANTILE_COLUMNS)
     assert found == [said.current_price, *said.prices, said.volatility, *said.quantiles]
 
 
 def test_a_transaction_is_all_or_nothing(ledger):
     broken = replace(entry(1), prices=(1.0, math.nan, 1.0, 1.0, 1.0))
     with pytest.raises(LedgerRowError, match="not finite for 2024-01-01T02:00:00Z"):
-        write(ledger, [entry(0), broken])
+        write_entries(ledger, [entry(0), broken])
     with pytest.raises(LedgerRowError, match="refuses the values"):
-        write(ledger, [entry(0), replace(entry(1), data_until=None)])
+        write_entries(ledger, [entry(0), replace(entry(1), data_until=None)])
     assert rows_of(ledger) == []
 
 
@@ -162,10 +156,10 @@ def test_a_row_that_is_refused_does_not_hold_up_the_others(ledger, lines):
     bad = [replace(good[3], volatility=math.inf), replace(good[4], kind=None), replace(good[5], data_until=2**70)]
     if ledger.engine.dialect.name == "postgresql":
         bad += [replace(good[6], version="3", data_until="noon"), replace(good[7], version="nul\0")]  # SQLite keeps both
-    recorder = start_recorder(ledger)
+    recorder = Recorder(ledger).start()
     for made in [*good[:10], *bad, *good[10:]]:
-        assert record(recorder, made)
-    assert stop_recorder(recorder) == 0
+        assert recorder.record(made)
+    assert recorder.stop() == 0
     assert (recorder.written, recorder.refused) == (20, len(bad))
     assert keys_of(ledger) == Counter(key(made) for made in good)
     assert sum("is not recorded" in line for line in lines()) == recorder.refused
@@ -185,12 +179,12 @@ def random_walk(hours, seed=0):
 
 def test_scores_are_those_of_the_backtest(ledger):
     said, prices = random_walk(500)
-    write(ledger, said)
-    assert unscored(ledger, "sim", START + 500 * HOUR) == {"BTC-USD": sorted(prices)}
-    assert score(ledger, "sim", "BTC-USD", prices) == 500
+    write_entries(ledger, said)
+    assert Scorer(ledger, "sim").unscored(START + 500 * HOUR) == {"BTC-USD": sorted(prices)}
+    assert Scorer(ledger, "sim").score("BTC-USD", prices) == 500
     actual, close = np.array(list(prices.values())), np.array([made.current_price for made in said])
     low_90, low_50, point, high_50, high_90 = np.array([made.prices for made in said]).T
-    found = accuracy(ledger, "sim", "BTC-USD", 500 / 24, START + 500 * HOUR, "lightgbm", "1")
+    found = read_accuracy(ledger, Series("sim", "BTC-USD", "lightgbm", "1"), 500 / 24, START + 500 * HOUR)
     assert found["n"] == 500 and found["unscored"] == found["without_trades"] == 0
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(actual, point), rel=1e-12)
     assert found["mase"] == pytest.approx(metrics.mase(actual, point, close), rel=1e-12)
@@ -205,10 +199,10 @@ def test_scores_are_those_of_the_backtest(ledger):
 def test_the_live_test_is_that_of_the_backtest_on_the_same_rows(ledger):
     said, prices = random_walk(800)
     late = [replace(made, version="9", made_at=made.predicted_for + 1, prices=(1.0,) * 5) for made in said[100:200]]
-    write(ledger, [*said[::-1], *late])  # in any order
+    write_entries(ledger, [*said[::-1], *late])  # in any order
     silent, known = START + 10 * HOUR, START + 790 * HOUR
-    score(ledger, "sim", "BTC-USD", {moment: None if moment == silent else price for moment, price in prices.items() if moment <= known})
-    found = accuracy(ledger, "sim", "BTC-USD", None, START + 800 * HOUR, "lightgbm", test=True)
+    Scorer(ledger, "sim").score("BTC-USD", {moment: None if moment == silent else price for moment, price in prices.items() if moment <= known})
+    found = read_accuracy(ledger, Series("sim", "BTC-USD", "lightgbm"), None, START + 800 * HOUR, test=True)
     assert (found["n"], found["without_trades"], found["unscored"]) == (789, 1, 10)
     rows = [made for made in said[:790] if made.predicted_for != silent]
     actual = np.array([prices[made.predicted_for] for made in rows])
@@ -223,107 +217,108 @@ def test_the_live_test_is_that_of_the_backtest_on_the_same_rows(ledger):
     assert (luck["mase_low"] + luck["mase_high"]) / 2 == pytest.approx(1)
     ahead = 0.01 / (1 - luck["mase_low"]) * luck["t"] * math.sqrt(luck["hours_for_one_percent"] / 789)  # of t, after so many hours
     assert ahead == pytest.approx(1.645, abs=0.001)
-    assert "dm_t" not in accuracy(ledger, "sim", "BTC-USD", None, START + 800 * HOUR, "lightgbm")
+    assert "dm_t" not in read_accuracy(ledger, Series("sim", "BTC-USD", "lightgbm"), None, START + 800 * HOUR)
 
 
 def test_the_record_is_all_there_is_when_no_days_are_given(ledger):
     said, prices = random_walk(100)
-    write(ledger, [replace(entry(-24 * 900), prices=(1.0, 1.0, 1.0, 1.0, 1.0)), *said])
-    score(ledger, "sim", "BTC-USD", {**prices, START - 24 * 900 * HOUR + HOUR: 100.0})
+    write_entries(ledger, [replace(entry(-24 * 900), prices=(1.0, 1.0, 1.0, 1.0, 1.0)), *said])
+    Scorer(ledger, "sim").score("BTC-USD", {**prices, START - 24 * 900 * HOUR + HOUR: 100.0})
     now = START + 100 * HOUR
-    assert [accuracy(ledger, "sim", "BTC-USD", days, now)["n"] for days in (1, 30, None)] == [24, 100, 101]
-    assert accuracy(ledger, "sim", "BTC-USD", None, START + 50 * HOUR)["n"] == 51  # nothing from beyond now
+    assert [read_accuracy(ledger, Series("sim", "BTC-USD"), days, now)["n"] for days in (1, 30, None)] == [24, 100, 101]
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), None, START + 50 * HOUR)["n"] == 51  # nothing from beyond now
 
 
 def test_there_is_no_test_where_there_is_nothing_to_test(ledger):
     nothing = {"dm_t": None, "dm_p": None, "luck": None}
 
     def tested(kind):
-        found = accuracy(ledger, "sim", "BTC-USD", None, START + 200 * HOUR, kind, test=True)
+        found = read_accuracy(ledger, Series("sim", "BTC-USD", kind), None, START + 200 * HOUR, test=True)
         return {name: found[name] for name in nothing}
 
     assert tested("lasso") == nothing
     said, prices = random_walk(100)
-    write(ledger, [replace(made, kind="persistence", prices=(made.current_price,) * 5) for made in said])
-    write(ledger, [replace(made, kind="lasso") for made in said[:49]] + [replace(said[0], kind="cnn")])
-    score(ledger, "sim", "BTC-USD", prices)
+    write_entries(ledger, [replace(made, kind="persistence", prices=(made.current_price,) * 5) for made in said])
+    write_entries(ledger, [replace(made, kind="lasso") for made in said[:49]] + [replace(said[0], kind="cnn")])
+    Scorer(ledger, "sim").score("BTC-USD", prices)
     assert tested("persistence") == nothing and tested("cnn") == nothing
     assert tested("lasso")["luck"] is None and math.isfinite(tested("lasso")["dm_t"])  # 49 hours: too few for a range
-    write(ledger, [replace(said[49], kind="lasso")])
-    score(ledger, "sim", "BTC-USD", prices)
+    write_entries(ledger, [replace(said[49], kind="lasso")])
+    Scorer(ledger, "sim").score("BTC-USD", prices)
     assert tested("lasso")["luck"]["hours_for_one_percent"] > 50
 
 
 def test_sums_and_test_are_of_the_same_rows_while_hours_are_scored(ledger):
     said, prices = random_walk(600)
-    write(ledger, said)
-    score(ledger, "sim", "BTC-USD", {moment: price for moment, price in prices.items() if moment <= START + 300 * HOUR})
+    write_entries(ledger, said)
+    Scorer(ledger, "sim").score("BTC-USD", {moment: price for moment, price in prices.items() if moment <= START + 300 * HOUR})
 
     def look(*_):
-        return room._transact(ledger, lambda connection: room._read_scores(connection, where, True))
+        return ledger.transact(lambda connection: scores._read_scores(connection, where, True))
 
-    where = room._series("sim", "BTC-USD", "lightgbm", None, "hour")
+    where = Series("sim", "BTC-USD", "lightgbm").conditions()
     with ThreadPoolExecutor(4) as pool:
         looks = [pool.submit(look) for _ in range(60)]
         for hour in range(301, 601):
-            score(ledger, "sim", "BTC-USD", {START + hour * HOUR: prices[START + hour * HOUR]})
+            Scorer(ledger, "sim").score("BTC-USD", {START + hour * HOUR: prices[START + hour * HOUR]})
         for found, errors in (one.result() for one in looks):
-            assert sum(day[2] for day in found) == len(errors)
+            assert sum(day["n"] for day in found) == len(errors)
 
 
 def test_accuracy_of_nothing_is_unknown_not_an_error(ledger):
     nothing = {"n": 0, "mae": None, "mae_persistence": None, "mase": None, "direction": None, "coverage_50": None, "coverage_90": None}
-    assert accuracy(ledger, "sim", "BTC-USD", 30, START) == {**nothing, "unscored": 0, "without_trades": 0, "by_day": []}
-    write(ledger, [entry(0, current=100.0)])
-    score(ledger, "sim", "BTC-USD", {START + HOUR: 100.0})
-    assert accuracy(ledger, "sim", "BTC-USD", 30, START + HOUR)["mase"] is None
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START) == {**nothing, "unscored": 0, "without_trades": 0, "by_day": []}
+    write_entries(ledger, [entry(0, current=100.0)])
+    Scorer(ledger, "sim").score("BTC-USD", {START + HOUR: 100.0})
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + HOUR)["mase"] is None
 
 
 def test_accuracy_counts_what_was_due_and_said_beforehand(ledger):
-    write(ledger, [entry(hour) for hour in range(10)])
-    write(ledger, [entry(3, version="late", made_at=START + 4 * HOUR + 1), entry(3, version="rolling", mode="rolling"), entry(3, coin="ETH-USD")])
-    score(ledger, "sim", "BTC-USD", {START + hour * HOUR: 100.5 if hour != 2 else None for hour in range(1, 6)})
+    write_entries(ledger, [entry(hour) for hour in range(10)])
+    write_entries(ledger, [entry(3, version="late", made_at=START + 4 * HOUR + 1), entry(3, version="rolling", mode="rolling"), entry(3, coin="ETH-USD")])
+    Scorer(ledger, "sim").score("BTC-USD", {START + hour * HOUR: 100.5 if hour != 2 else None for hour in range(1, 6)})
     now = START + 7 * HOUR
-    found = accuracy(ledger, "sim", "BTC-USD", 1, now)
+    found = read_accuracy(ledger, Series("sim", "BTC-USD"), 1, now)
     assert (found["n"], found["without_trades"], found["unscored"]) == (4, 1, 2)
-    assert accuracy(ledger, "sim", "BTC-USD", 4 / 24, now)["n"] == 2
-    assert accuracy(ledger, "sim", "BTC-USD", 1, now, version="late")["n"] == 0
-    assert accuracy(ledger, "sim", "BTC-USD", 1, now, mode="rolling")["n"] == 1
-    assert accuracy(ledger, "other", "BTC-USD", 1, now)["n"] == 0
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 4 / 24, now)["n"] == 2
+    assert read_accuracy(ledger, Series("sim", "BTC-USD", version="late"), 1, now)["n"] == 0
+    assert read_accuracy(ledger, Series("sim", "BTC-USD", mode="rolling"), 1, now)["n"] == 1
+    assert read_accuracy(ledger, Series("other", "BTC-USD"), 1, now)["n"] == 0
 
 
 def test_told_is_one_forecast_per_hour_and_what_was_said_in_time_comes_first(ledger):
     at = [START + hour * HOUR for hour in range(12)]
-    write(ledger, [entry(hour, version="1", median=101.0) for hour in (0, 1, 2, 3)])
-    write(ledger, [entry(hour, version="2", median=102.0, made_at=at[9]) for hour in (2, 3, 4)])  # made up for, far later
-    write(ledger, [entry(3, version="3", median=103.0, made_at=at[3] + 1800), entry(1, version="0", median=100.5, made_at=at[1] + 61)])
-    write(ledger, [entry(5, version="3", median=103.0, made_at=at[6]), entry(5, version="4", median=104.0, made_at=at[6] + 1)])  # on the hour is too late
-    write(ledger, [entry(6, mode="rolling"), entry(6, coin="ETH-USD"), entry(6, kind="lasso"), entry(6, source="other"), entry(8)])
-    score(ledger, "sim", "BTC-USD", {at[1]: 100.5, at[2]: None})
+    write_entries(ledger, [entry(hour, version="1", median=101.0) for hour in (0, 1, 2, 3)])
+    write_entries(ledger, [entry(hour, version="2", median=102.0, made_at=at[9]) for hour in (2, 3, 4)])  # made up for, far later
+    write_entries(ledger, [entry(3, version="3", median=103.0, made_at=at[3] + 1800), entry(1, version="0", median=100.5, made_at=at[1] + 61)])
+    write_entries(ledger, [entry(5, version="3", median=103.0, made_at=at[6]), entry(5, version="4", median=104.0, made_at=at[6] + 1)])  # too late
+    write_entries(ledger, [entry(6, mode="rolling"), entry(6, coin="ETH-USD"), entry(6, kind="lasso"), entry(6, source="other"), entry(8)])
+    Scorer(ledger, "sim").score("BTC-USD", {at[1]: 100.5, at[2]: None})
 
     def read(version, since=START):
-        return [((one.predicted_for - START) // HOUR, one.version, one.late) for one in told(ledger, "sim", "BTC-USD", "lightgbm", version, since)]
+        found = read_forecasts(ledger, Series("sim", "BTC-USD", "lightgbm", version), since)
+        return [((one.predicted_for - START) // HOUR, one.version, one.late) for one in found]
 
     assert read("3") == [(1, "1", False), (2, "0", False), (3, "1", False), (4, "3", False), (5, "2", True), (6, "3", True), (9, "1", False)]
     assert read("1") == [(1, "1", False), (2, "1", False), (3, "1", False), (4, "1", False), (5, "2", True), (6, "3", True), (9, "1", False)]
     assert read("4", at[5]) == [(6, "4", True), (9, "1", False)]
-    first, silent = told(ledger, "sim", "BTC-USD", "lightgbm", "1", START)[:2]
+    first, silent = read_forecasts(ledger, Series("sim", "BTC-USD", "lightgbm", "1"), START)[:2]
     assert (first.made_at, first.current_price, first.prices, first.actual_price) == (at[0] + 61, 100.0, entry(0).prices, 100.5)
-    assert silent.actual_price is None and told(ledger, "sim", "BTC-USD", "cnn", "1", 0) == []
+    assert silent.actual_price is None and read_forecasts(ledger, Series("sim", "BTC-USD", "cnn", "1"), 0) == []
 
 
 def test_a_price_stays_and_silence_gives_way(ledger):
-    write(ledger, [entry(0), entry(0, "lasso")])
+    write_entries(ledger, [entry(0), entry(0, "lasso")])
     moment = START + HOUR
-    assert score(ledger, "sim", "BTC-USD", {moment: None}) == 2
-    assert unscored(ledger, "sim", moment) == {}
-    assert score(ledger, "sim", "BTC-USD", {moment: None}) == 0
-    assert score(ledger, "sim", "BTC-USD", {moment: 102.0}) == 2
-    assert score(ledger, "sim", "BTC-USD", {moment: 50.0}) == score(ledger, "sim", "BTC-USD", {moment: None}) == 0
+    assert Scorer(ledger, "sim").score("BTC-USD", {moment: None}) == 2
+    assert Scorer(ledger, "sim").unscored(moment) == {}
+    assert Scorer(ledger, "sim").score("BTC-USD", {moment: None}) == 0
+    assert Scorer(ledger, "sim").score("BTC-USD", {moment: 102.0}) == 2
+    assert Scorer(ledger, "sim").score("BTC-USD", {moment: 50.0}) == Scorer(ledger, "sim").score("BTC-USD", {moment: None}) == 0
     assert rows_of(ledger, "actual_price", "direction") == [(102.0, 1), (102.0, 1)]
     for nonsense in (math.nan, math.inf, 0.0, -1.0):
         with pytest.raises(LedgerRowError, match="is no price of BTC-USD at 2024-01-01T01:00:00Z"):
-            score(ledger, "sim", "BTC-USD", {moment: nonsense})
+            Scorer(ledger, "sim").score("BTC-USD", {moment: nonsense})
 
 
 PRICES = st.dictionaries(st.integers(0, 7), st.one_of(st.none(), st.floats(50, 150)), max_size=8)
@@ -339,13 +334,13 @@ def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
     for step in [*steps, *steps]:
         if isinstance(step, list):
             new = {(hour, kind) for hour, kind in step} - expected.keys()
-            assert write(ledger, [entry(hour, kind, coin=coin) for hour, kind in step]) == len(new)
+            assert write_entries(ledger, [entry(hour, kind, coin=coin) for hour, kind in step]) == len(new)
             expected |= dict.fromkeys(new, "unknown")
         else:
             due = [(at, step[at[0]]) for at, known in expected.items() if at[0] in step and (known == "unknown" or (known is None and step[at[0]] is not None))]
-            assert score(ledger, "sim", coin, {START + (hour + 1) * HOUR: price for hour, price in step.items()}) == len(due)
+            assert Scorer(ledger, "sim").score(coin, {START + (hour + 1) * HOUR: price for hour, price in step.items()}) == len(due)
             expected |= dict(due)
-    found = accuracy(ledger, "sim", coin, 1, START + 9 * HOUR)
+    found = read_accuracy(ledger, Series("sim", coin), 1, START + 9 * HOUR)
     prices = [price for price in expected.values() if isinstance(price, float)]
     assert (found["n"], found["without_trades"], found["unscored"]) == (
         len(prices), sum(price is None for price in expected.values()), sum(price == "unknown" for price in expected.values())
@@ -353,7 +348,7 @@ def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
     if prices:
         assert found["mae"] == pytest.approx(np.mean([abs(101.0 - price) for price in prices]))
     owed = {START + (hour + 1) * HOUR for (hour, _), price in expected.items() if price == "unknown"}
-    assert unscored(ledger, "sim", START + 9 * HOUR).get(coin, []) == sorted(owed)
+    assert Scorer(ledger, "sim").unscored(START + 9 * HOUR).get(coin, []) == sorted(owed)
 
 
 class Stretch:
@@ -363,7 +358,7 @@ class Stretch:
 
 
 def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
-    write(ledger, [entry(hour, coin=coin) for hour in range(200) for coin in ("BTC-USD", "ETH-USD", "SOL-USD")])
+    write_entries(ledger, [entry(hour, coin=coin) for hour in range(200) for coin in ("BTC-USD", "ETH-USD", "SOL-USD")])
     silent, asked = {START + 7 * HOUR, START + 150 * HOUR}, Counter()
 
     async def candles_for(coin, hour):
@@ -374,68 +369,68 @@ def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_tro
         return Stretch(hour, end, [at for at in range(hour, end, HOUR) if at not in silent])
 
     until = START + 180 * HOUR
-    assert asyncio.run(back_fill(ledger, "sim", until, candles_for)) == 360
-    assert asyncio.run(back_fill(ledger, "sim", until, candles_for)) == 0
+    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 360
+    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 0
     assert asked == {"BTC-USD": 2, "SOL-USD": 2, "ETH-USD": 2}
-    assert unscored(ledger, "sim", until) == {"ETH-USD": [START + hour * HOUR for hour in range(1, 181)]}
+    assert Scorer(ledger, "sim").unscored(until) == {"ETH-USD": [START + hour * HOUR for hour in range(1, 181)]}
     assert any("180 prices of ETH-USD cannot be looked up now: the exchange is away" in line for line in lines())
-    found = accuracy(ledger, "sim", "BTC-USD", 30, until)
+    found = read_accuracy(ledger, Series("sim", "BTC-USD"), 30, until)
     assert (found["n"], found["without_trades"], found["unscored"]) == (178, 2, 0)
-    assert accuracy(ledger, "sim", "BTC-USD", 30, START + HOUR)["mae"] == 1.0
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + HOUR)["mae"] == 1.0
 
 
 def test_outcomes_come_in_order_and_never_jump_over_a_debt(ledger):
     said, prices = random_walk(60)
-    write(ledger, [*said, *(replace(made, version="2") for made in said)])
+    write_entries(ledger, [*said, *(replace(made, version="2") for made in said)])
     held_back = START + 40 * HOUR
-    score(ledger, "sim", "BTC-USD", {moment: price for moment, price in prices.items() if moment != held_back})
-    first = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1")
+    Scorer(ledger, "sim").score("BTC-USD", {moment: price for moment, price in prices.items() if moment != held_back})
+    first = read_outcomes(ledger, Series("sim", "BTC-USD", "lightgbm", "1"))
     assert first.predicted_for.tolist() == [START + hour * HOUR for hour in range(1, 40)]
-    score(ledger, "sim", "BTC-USD", {held_back: prices[held_back]})
-    second = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1", since=int(first.predicted_for[-1]))
-    whole = outcomes(ledger, "sim", "BTC-USD", "lightgbm", "1")
+    Scorer(ledger, "sim").score("BTC-USD", {held_back: prices[held_back]})
+    second = read_outcomes(ledger, Series("sim", "BTC-USD", "lightgbm", "1"), int(first.predicted_for[-1]))
+    whole = read_outcomes(ledger, Series("sim", "BTC-USD", "lightgbm", "1"))
     for name in ("predicted_for", "quantiles", "close", "volatility", "actual", "y"):
         assert np.array_equal(np.concatenate([getattr(first, name), getattr(second, name)]), getattr(whole, name))
     assert np.array_equal(whole.quantiles, np.array([made.quantiles for made in said]))
     assert np.array_equal(whole.y, np.log(whole.actual / whole.close) / 0.01)
-    assert outcomes(ledger, "sim", "BTC-USD", "lightgbm", "none").quantiles.shape == (0, 5)
+    assert read_outcomes(ledger, Series("sim", "BTC-USD", "lightgbm", "none")).quantiles.shape == (0, 5)
 
 
 # --- Housekeeping --------------------------------------------------------------------------
 
 
 def test_prune_takes_what_is_older_and_nothing_else(ledger):
-    write(ledger, [entry(hour) for hour in range(0, 24 * 100, 12)])
-    assert prune(ledger, START) == 0
-    assert prune(ledger, START + 70 * 24 * HOUR + HOUR) == 140
+    write_entries(ledger, [entry(hour) for hour in range(0, 24 * 100, 12)])
+    assert prune_forecasts(ledger, START) == 0
+    assert prune_forecasts(ledger, START + 70 * 24 * HOUR + HOUR) == 140
     assert rows_of(ledger, "predicted_for") == [(START + hour * HOUR + HOUR,) for hour in range(24 * 70, 24 * 100, 12)]
-    assert prune(ledger, START + 70 * 24 * HOUR + HOUR) == 0
+    assert prune_forecasts(ledger, START + 70 * 24 * HOUR + HOUR) == 0
 
 
 def test_export_is_complete_and_whole(ledger, tmp_path):
     said, prices = random_walk(2500)
-    write(ledger, said)
-    score(ledger, "sim", "BTC-USD", dict(list(prices.items())[:-1]))
-    write(ledger, [entry(0, coin="ETH-USD")])
-    assert export(ledger, tmp_path / "out" / "all.csv") == 2501
+    write_entries(ledger, said)
+    Scorer(ledger, "sim").score("BTC-USD", dict(list(prices.items())[:-1]))
+    write_entries(ledger, [entry(0, coin="ETH-USD")])
+    assert export_forecasts(ledger, tmp_path / "out" / "all.csv") == 2501
     with (tmp_path / "out" / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2501 and list(rows[0]) == room._forecasts.c.keys()
+    assert len(rows) == 2501 and list(rows[0]) == forecast_table.c.keys()
     assert rows[0]["predicted_for"] == "2024-01-01T01:00:00Z" and float(rows[0]["q05"]) == said[0].quantiles[0] and rows[2499]["actual_price"] == ""
-    assert export(ledger, tmp_path / "btc.jsonl", coin="BTC-USD") == 2500
+    assert export_forecasts(ledger, tmp_path / "btc.jsonl", coin="BTC-USD") == 2500
     found = [json.loads(line) for line in (tmp_path / "btc.jsonl").read_text().splitlines()]
     assert [row["actual_price"] for row in found] == [*list(prices.values())[:-1], None]
-    assert export(ledger, tmp_path / "none.csv", source="other") == 0
+    assert export_forecasts(ledger, tmp_path / "none.csv", source="other") == 0
 
 
 def test_an_export_that_fails_leaves_the_old_file(ledger, tmp_path, monkeypatch):
-    write(ledger, many(10))
+    write_entries(ledger, many(10))
     path = tmp_path / "ledger.csv"
-    export(ledger, path)
+    export_forecasts(ledger, path)
     before = path.read_bytes()
-    monkeypatch.setattr(room, "to_iso", lambda seconds: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(recorded, "to_iso", lambda seconds: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(PlaceError, match="no space left on device; make room"):
-        export(ledger, path)
+        export_forecasts(ledger, path)
     assert path.read_bytes() == before and not list(tmp_path.glob(".ledger.csv*"))
 
 
@@ -443,59 +438,59 @@ def test_an_export_that_fails_leaves_the_old_file(ledger, tmp_path, monkeypatch)
 
 
 def test_a_ledger_of_a_newer_program_is_refused_untouched(url, ledger, monkeypatch):
-    write(ledger, many(3))
+    write_entries(ledger, many(3))
     with monkeypatch.context() as newer:
-        newer.setattr(room, "VERSION", 2)
-        newer.setattr(room, "STEPS", {2: lambda connection: connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")})
-        assert check_ledger(open_ledger(url)) == 2
+        newer.setattr(ledger_module, "VERSION", 2)
+        newer.setattr(ledger_module, "STEPS", {2: lambda connection: connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")})
+        assert open_ledger(url).check() == 2
     old = open_ledger(url)
-    for refused in (lambda: check_ledger(old), lambda: write(old, many(9)), lambda: unscored(old, "sim", START)):
+    for refused in (lambda: old.check(), lambda: write_entries(old, many(9)), lambda: Scorer(old, "sim").unscored(START)):
         with pytest.raises(LedgerVersionError, match=r"has version 2, this program knows 1; upgrade crypto_rti"):
             refused()
     assert len(rows_of(ledger)) == 3
-    close_ledger(old)
+    old.close()
 
 
 def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeypatch, lines):
-    check_ledger(ledger)
-    monkeypatch.setattr(room, "VERSION", 0)
-    recorder = start_recorder(open_ledger(url))
-    assert record(recorder, entry(0)) and not flush_recorder(recorder, 0.5)
+    ledger.check()
+    monkeypatch.setattr(ledger_module, "VERSION", 0)
+    recorder = Recorder(open_ledger(url)).start()
+    assert recorder.record(entry(0)) and not recorder.flush(0.5)
     assert isinstance(recorder.fault, LedgerVersionError) and len(lines()) == 1
-    monkeypatch.setattr(room, "VERSION", 1)
-    assert flush_recorder(recorder) and stop_recorder(recorder) == 0
+    monkeypatch.setattr(ledger_module, "VERSION", 1)
+    assert recorder.flush() and recorder.stop() == 0
     assert len(rows_of(ledger)) == 1
 
 
 def test_an_old_ledger_is_brought_up_to_date_once_however_many_start(url, ledger, monkeypatch):
-    write(ledger, many(100))
+    write_entries(ledger, many(100))
     steps = []
-    monkeypatch.setattr(room, "VERSION", 3)
-    monkeypatch.setattr(room, "STEPS", {2: lambda _: steps.append(2), 3: lambda _: steps.append(3)})
+    monkeypatch.setattr(ledger_module, "VERSION", 3)
+    monkeypatch.setattr(ledger_module, "STEPS", {2: lambda _: steps.append(2), 3: lambda _: steps.append(3)})
     ledgers = [open_ledger(url) for _ in range(4)]
-    threads = [threading.Thread(target=check_ledger, args=(one,)) for one in ledgers]
+    threads = [threading.Thread(target=one.check) for one in ledgers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert steps == [2, 3] and [check_ledger(one) for one in ledgers] == [3] * 4 and len(rows_of(ledger)) == 100
+    assert steps == [2, 3] and [one.check() for one in ledgers] == [3] * 4 and len(rows_of(ledger)) == 100
     for one in ledgers:
-        close_ledger(one)
+        one.close()
 
 
 def test_a_step_that_fails_changes_nothing(url, ledger, monkeypatch):
-    check_ledger(ledger)
-    monkeypatch.setattr(room, "VERSION", 2)
+    ledger.check()
+    monkeypatch.setattr(ledger_module, "VERSION", 2)
 
     def broken(connection):
         connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")
         connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN mood TEXT")
 
-    monkeypatch.setattr(room, "STEPS", {2: broken})
+    monkeypatch.setattr(ledger_module, "STEPS", {2: broken})
     with pytest.raises(LedgerError):
-        check_ledger(open_ledger(url))
-    monkeypatch.setattr(room, "VERSION", 1)
-    assert check_ledger(ledger) == 1
+        open_ledger(url).check()
+    monkeypatch.setattr(ledger_module, "VERSION", 1)
+    assert ledger.check() == 1
     assert "mood" not in {column["name"] for column in sa.inspect(ledger.engine).get_columns("forecasts")}
 
 
@@ -506,7 +501,7 @@ def test_another_programs_database_is_refused(url):
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE forecasts (city TEXT)")
     with pytest.raises(LedgerDamagedError, match="give the ledger a database of its own"):
-        write(open_ledger(url), many(1))
+        write_entries(open_ledger(url), many(1))
 
 
 @pytest.mark.parametrize("address", ["", "ledger.db", "sqlite://", "sqlite:///:memory:", "mysql://me:hunter2@host/db", "postgresql://me:hunter2@host:port/db"])
@@ -520,23 +515,23 @@ def test_no_error_and_no_log_line_shows_the_password(server, lines):
     wrong = server.url("postgres", "hunter2-is-wrong")
     refusals = [wrong, server.url("nowhere"), wrong.replace("127.0.0.1", "localhost").replace(str(server.port), "1"), f"{wrong}?sslmode=hunter2-is-wrong"]
     for address in refusals:
-        ledger = open_ledger(address, patience=1)
+        ledger = open_ledger(address, timeout=1)
         with pytest.raises(LedgerUnavailableError) as caught:
-            check_ledger(ledger)
+            ledger.check()
         error = caught.value
         assert "cannot be used" in str(error) and error.__cause__ is None and error.__suppress_context__
-        recorder = start_recorder(ledger)
-        record(recorder, entry(0))
-        assert stop_recorder(recorder, 0.5) == 1
+        recorder = Recorder(ledger).start()
+        recorder.record(entry(0))
+        assert recorder.stop(0.5) == 1
         for text in (str(error), repr(error), repr(ledger), repr(recorder), repr(recorder.fault), *lines()):
             assert "hunter2" not in text and quote(PASSWORD, safe="") not in text
     assert lines()
 
 
 def test_a_password_in_the_options_is_not_shown():
-    ledger = open_ledger("postgresql://127.0.0.1:1/db?user=me&password=hunter2", patience=1)
+    ledger = open_ledger("postgresql://127.0.0.1:1/db?user=me&password=hunter2", timeout=1)
     assert "hunter2" not in repr(ledger)
-    assert "hunter2" not in str(room.explain(ledger, OSError("refused hunter2")))
+    assert "hunter2" not in str(explain(OSError("refused hunter2"), ledger.location, ledger.engine.url))
 
 
 # --- The recorder --------------------------------------------------------------------------
@@ -545,43 +540,43 @@ def test_a_password_in_the_options_is_not_shown():
 def test_handing_over_does_not_wait_for_a_database_that_hangs(lines):
     """A server that takes the connection and never says a word."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        ledger = open_ledger(f"postgresql://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/db", patience=2)
-        recorder = start_recorder(ledger, limit=2000)
-        kept = [record(recorder, made) for made in many(2100)]
+        ledger = open_ledger(f"postgresql://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/db", timeout=2)
+        recorder = Recorder(ledger, limit=2000).start()
+        kept = [recorder.record(made) for made in many(2100)]
         assert kept == [True] * 2000 + [False] * 100  # nothing was taken off meanwhile
-        assert stop_recorder(recorder, timeout=1) == 2000
-        assert (recorder.written, recorder.dropped) == (0, 2100)
-        assert not record(recorder, entry(0)) and recorder.dropped == 2101
-    assert sum("more are dropped" in line for line in lines()) == 1
+        assert recorder.stop(1) == 2000
+        assert (recorder.written, recorder.queue.dropped) == (0, 2100)
+        assert not recorder.record(entry(0)) and recorder.queue.dropped == 2101
+    assert sum("further forecasts are dropped" in line for line in lines()) == 1
     assert any("2000 forecasts could not be recorded before the end" in line for line in lines())
 
 
 def test_many_threads_hand_over_at_once(ledger):
-    recorder = start_recorder(ledger)
+    recorder = Recorder(ledger).start()
     said = many(1000)
-    threads = [threading.Thread(target=lambda: [record(recorder, made) for made in said]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [recorder.record(made) for made in said]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert stop_recorder(recorder, 30) == 0
-    assert (recorder.written, recorder.repeated, recorder.dropped) == (1000, 3000, 0)
+    assert recorder.stop(30) == 0
+    assert (recorder.written, recorder.repeated, recorder.queue.dropped) == (1000, 3000, 0)
     assert keys_of(ledger) == Counter(key(made) for made in said)
 
 
 def test_a_ledger_that_goes_missing_is_made_again(tmp_path, lines):
     """Somebody deletes the file below a running service."""
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    write(ledger, many(5))
-    close_ledger(ledger)
+    write_entries(ledger, many(5))
+    ledger.close()
     for path in tmp_path.iterdir():
         path.unlink()
-    recorder = start_recorder(ledger)
+    recorder = Recorder(ledger).start()
     for made in many(10):
-        record(recorder, made)
-    assert flush_recorder(recorder) and stop_recorder(recorder) == 0
+        recorder.record(made)
+    assert recorder.flush() and recorder.stop() == 0
     assert len(rows_of(ledger)) == 10
-    close_ledger(ledger)
+    ledger.close()
 
 
 # --- Other processes -----------------------------------------------------------------------
@@ -604,27 +599,27 @@ for line in sys.stdin:
 
 def write_a_quarter_first(url, number):
     """What each of four processes does: the same forecasts, from another place on."""
-    ledger, said, number = open_ledger(url, patience=20), many(600), int(number)
-    recorder = start_recorder(ledger)
+    ledger, said, number = open_ledger(url, timeout=20), many(600), int(number)
+    recorder = Recorder(ledger).start()
     for made in said[150 * number :] + said[: 150 * number]:
-        record(recorder, made)
+        recorder.record(made)
     lost = 0
     for last in (False, True):
-        lost += stop_recorder(recorder, 30) if last else 0
+        lost += recorder.stop(30) if last else 0
         for coin in ("BTC-USD", "ETH-USD"):
-            score(ledger, "sim", coin, {START + hour * HOUR: 100.5 for hour in range(1, 61)})
-    print("counts", recorder.written, recorder.repeated, recorder.dropped + recorder.refused + lost, flush=True)
+            Scorer(ledger, "sim").score(coin, {START + hour * HOUR: 100.5 for hour in range(1, 61)})
+    print("counts", recorder.written, recorder.repeated, recorder.queue.dropped + recorder.refused + lost, flush=True)
 
 
 def write_until_killed(url, count):
     """Write and score, and say after every seventh forecast what is committed."""
     ledger = open_ledger(url)
-    recorder = start_recorder(ledger)
+    recorder = Recorder(ledger).start()
     for number, made in enumerate(many(int(count))):
-        record(recorder, made)
+        recorder.record(made)
         if number % 7 == 6:
-            flush_recorder(recorder)
-            score(ledger, made.source, made.coin, {made.predicted_for: 100.5})
+            recorder.flush()
+            Scorer(ledger, made.source).score(made.coin, {made.predicted_for: 100.5})
             print(number + 1, flush=True)
 
 
@@ -661,9 +656,9 @@ def test_four_processes_write_the_same_forecasts_and_each_is_there_once(url, for
     assert counts[:, :2].sum(axis=0).tolist() == [600, 1800] and not counts[:, 2].any()
     ledger = open_ledger(url)
     assert keys_of(ledger) == Counter(key(made) for made in many(600))
-    found = [accuracy(ledger, "sim", coin, 30, START + 100 * HOUR) for coin in ("BTC-USD", "ETH-USD")]
+    found = [read_accuracy(ledger, Series("sim", coin), 30, START + 100 * HOUR) for coin in ("BTC-USD", "ETH-USD")]
     assert [(one["n"], one["unscored"]) for one in found] == [(300, 0)] * 2
-    close_ledger(ledger)
+    ledger.close()
 
 
 def test_killed_while_it_writes_nothing_committed_is_lost_and_nothing_counts_twice(url, fork, tmp_path):
@@ -679,14 +674,14 @@ def test_killed_while_it_writes_nothing_committed_is_lost_and_nothing_counts_twi
         found, scored = keys_of(ledger), [actual for (actual,) in rows_of(ledger, "actual_price") if actual is not None]
         assert {key(made) for made in said[:promised]} <= set(found) and set(found) <= {key(made) for made in said}
         assert set(found.values()) == {1} and len(scored) >= promised // 7 and set(scored) == {100.5}
-        close_ledger(ledger)
+        ledger.close()
     ledger = open_ledger(url)
-    assert write(ledger, said) == len(said) - len(found)
+    assert write_entries(ledger, said) == len(said) - len(found)
     for coin in ("BTC-USD", "ETH-USD"):
-        score(ledger, "sim", coin, dict.fromkeys(unscored(ledger, "sim", START + 10_000 * HOUR).get(coin, []), 100.5))
+        Scorer(ledger, "sim").score(coin, dict.fromkeys(Scorer(ledger, "sim").unscored(START + 10_000 * HOUR).get(coin, []), 100.5))
     assert keys_of(ledger) == Counter(key(made) for made in said)
-    assert accuracy(ledger, "sim", "BTC-USD", 1000, START + 1000 * HOUR)["n"] == len(said) / 2
-    close_ledger(ledger)
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 1000, START + 1000 * HOUR)["n"] == len(said) / 2
+    ledger.close()
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -695,14 +690,14 @@ def test_killed_while_it_writes_nothing_committed_is_lost_and_nothing_counts_twi
 def test_postgresql_restarts_under_load_and_nothing_is_lost(server, lines):
     url = server.empty()
     ledger = open_ledger(url)
-    check_ledger(ledger)
-    recorder, said, refusals = start_recorder(ledger), many(4000), []
+    ledger.check()
+    recorder, said, refusals = Recorder(ledger).start(), many(4000), []
     done = threading.Event()
 
     def read():
         while not done.is_set():
             try:
-                accuracy(ledger, "sim", "BTC-USD", 30, START + 500 * HOUR)
+                read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + 500 * HOUR)
             except LedgerUnavailableError as error:
                 refusals.append(str(error))
             time.sleep(0.01)
@@ -711,7 +706,7 @@ def test_postgresql_restarts_under_load_and_nothing_is_lost(server, lines):
     reader.start()
     try:
         for number, made in enumerate(said):
-            assert record(recorder, made)
+            assert recorder.record(made)
             time.sleep(0.0005)
             if number == 1000:
                 server.control("restart", "-m", "fast")
@@ -719,17 +714,17 @@ def test_postgresql_restarts_under_load_and_nothing_is_lost(server, lines):
                 server.control("stop", "-m", "immediate")  # as if it had crashed
             if number == 3000:
                 server.control("start")
-        assert flush_recorder(recorder, 30)
+        assert recorder.flush(30)
     finally:
         done.set()
         reader.join()
-    assert stop_recorder(recorder) == 0 and (recorder.dropped, recorder.refused, recorder.fault) == (0, 0, None)
+    assert recorder.stop() == 0 and (recorder.queue.dropped, recorder.refused, recorder.fault) == (0, 0, None)
     assert keys_of(ledger) == Counter(key(made) for made in said)
     assert recorder.written + recorder.repeated == 4000
-    faults, ends = (sum(words in line for line in lines()) for words in ("nothing is recorded for now", "the ledger records again"))
+    faults, ends = (sum(words in line for line in lines()) for words in ("forecasts cannot be recorded", "the ledger can be written again"))
     assert 1 <= faults == ends <= 4
     assert refusals and all("cannot be used" in text for text in refusals)
-    close_ledger(ledger)
+    ledger.close()
 
 
 # --- Disks ---------------------------------------------------------------------------------
@@ -748,7 +743,7 @@ def disk(tmp_path):
 
 
 def fill(folder):
-    """Take all the room that is left."""
+    """Fill the disk."""
     path = folder / "filler"
     with path.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -771,22 +766,22 @@ def test_a_full_disk_is_named_once_and_recording_resumes_when_there_is_room(kind
         server.run("CREATE DATABASE small TABLESPACE small")
         url = server.url("small")
     ledger = open_ledger(url)
-    write(ledger, many(50))
+    write_entries(ledger, many(50))
     filler = fill(disk)
-    recorder, said = start_recorder(ledger), many(3000)
+    recorder, said = Recorder(ledger).start(), many(3000)
     for made in said:
-        assert record(recorder, made)
-    assert not flush_recorder(recorder, 2)
-    assert isinstance(recorder.fault, LedgerFullError) and "make room" in str(recorder.fault)
+        assert recorder.record(made)
+    assert not recorder.flush(2)
+    assert isinstance(recorder.fault, LedgerFullError) and "free some disk space" in str(recorder.fault)
     with pytest.raises(LedgerFullError):
-        write(ledger, said)
-    assert accuracy(ledger, "sim", "BTC-USD", 30, START + 100 * HOUR)["unscored"] >= 25  # what is there can be read
-    assert sum("has no room left on its disk" in line for line in lines()) == 1 and len(recorder.waiting) > 0
+        write_entries(ledger, said)
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + 100 * HOUR)["unscored"] >= 25  # what is there can be read
+    assert sum("has no space left on its disk" in line for line in lines()) == 1 and len(recorder.queue.entries) > 0
     filler.unlink()
-    assert flush_recorder(recorder, 30) and stop_recorder(recorder) == 0
+    assert recorder.flush(30) and recorder.stop() == 0
     assert keys_of(ledger) == Counter(key(made) for made in said)
-    assert (recorder.written, recorder.dropped) == (2950, 0) and sum("records again" in line for line in lines()) == 1
-    close_ledger(ledger)
+    assert (recorder.written, recorder.queue.dropped) == (2950, 0) and sum("can be written again" in line for line in lines()) == 1
+    ledger.close()
     if kind == "postgresql":
         server.run("DROP DATABASE small WITH (FORCE)")
         server.run("DROP TABLESPACE small")
@@ -794,39 +789,39 @@ def test_a_full_disk_is_named_once_and_recording_resumes_when_there_is_room(kind
 
 def test_a_full_disk_at_the_very_start(disk):
     filler = fill(disk)
-    recorder = start_recorder(open_ledger(f"sqlite:///{disk}/home/ledger.db"))
-    record(recorder, entry(0))
-    assert not flush_recorder(recorder, 0.5) and isinstance(recorder.fault, LedgerError)
+    recorder = Recorder(open_ledger(f"sqlite:///{disk}/home/ledger.db")).start()
+    recorder.record(entry(0))
+    assert not recorder.flush(0.5) and isinstance(recorder.fault, LedgerError)
     filler.unlink()
-    assert flush_recorder(recorder, 30) and stop_recorder(recorder) == 0
+    assert recorder.flush(30) and recorder.stop() == 0
 
 
 @pytest.mark.parametrize("damage", ["other content", "a broken page", "cut short"])
 def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path, lines):
     path = tmp_path / "ledger.db"
     ledger = open_ledger(f"sqlite:///{path}")
-    write(ledger, many(2000))
-    close_ledger(ledger)
+    write_entries(ledger, many(2000))
+    ledger.close()
     whole = path.read_bytes()
     files = {"other content": b"no database " * 5000, "a broken page": whole[:4096] + b"\xff" * (len(whole) - 4096), "cut short": whole[: len(whole) // 3]}
     broken = files[damage]
     path.write_bytes(broken)
     ledger = open_ledger(f"sqlite:///{path}")
-    recorder = start_recorder(ledger)
-    record(recorder, entry(5000))
-    assert not flush_recorder(recorder, 1)
-    assert isinstance(recorder.fault, LedgerDamagedError) and "left as it is" in str(recorder.fault)
-    with pytest.raises(LedgerDamagedError, match="restore a copy or start with an empty one"):
+    recorder = Recorder(ledger).start()
+    recorder.record(entry(5000))
+    assert not recorder.flush(1)
+    assert isinstance(recorder.fault, LedgerDamagedError) and "left unchanged" in str(recorder.fault)
+    with pytest.raises(LedgerDamagedError, match="restore a copy or start with an empty ledger"):
         rows_of(ledger)
     assert path.read_bytes() == broken and len(lines()) == 1
     for rest in tmp_path.glob("ledger.db*"):
         rest.rename(tmp_path / f"old-{rest.name}")  # what the message asks for; the service runs on
-    close_ledger(ledger)
-    assert flush_recorder(recorder, 10) and stop_recorder(recorder) == 0 and recorder.written == 1
-    close_ledger(ledger)
+    ledger.close()
+    assert recorder.flush(10) and recorder.stop() == 0 and recorder.written == 1
+    ledger.close()
 
 
 def test_a_folder_that_may_not_be_written(tmp_path):
     (tmp_path / "home").write_text("a file where the folder should be")
     with pytest.raises(LedgerUnavailableError, match="home/ledger.db"):
-        check_ledger(open_ledger(f"sqlite:///{tmp_path}/home/ledger.db"))
+        open_ledger(f"sqlite:///{tmp_path}/home/ledger.db").check()

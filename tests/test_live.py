@@ -22,8 +22,11 @@ from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import ConformalState
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service import ledger as books
 from crypto_rti.service import stream as streaming
+from crypto_rti.service.ledger import Series, open_ledger
+from crypto_rti.service.recorded import export_forecasts, read_outcomes
+from crypto_rti.service.scores import Scorer
+from crypto_rti.service.writer import Entry, write_entries
 from crypto_rti.settings import load_settings
 
 SHARED = load_settings().shared / "candles" / "coinbase"
@@ -33,8 +36,8 @@ STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
 def rows(up):
     "The ledger, oldest first."
     path = up.bundles.parent / "rows.jsonl"
-    books.flush_recorder(up.service.recorder)
-    books.export(up.service.ledger, path)
+    up.service.recorder.flush()
+    export_forecasts(up.service.ledger, path)
     return sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda row: (row["predicted_for"], row["kind"]))
 
 
@@ -113,10 +116,10 @@ def test_an_outage_is_made_up_for_and_not_counted(tmp_path):
             with keeping_service(settings) as running:
                 counted.append(running.http.get("/api/accuracy?coin=BTC-USD&days=7").json()["accuracy"]["n"])
     assert counted == [0, 1, 2]
-    ledger = books.open_ledger(settings.ledger_address)
-    series = books.outcomes(ledger, "sim", "BTC-USD", "lasso", "1")
+    ledger = open_ledger(settings.ledger_address)
+    series = read_outcomes(ledger, Series("sim", "BTC-USD", "lasso", "1"))
     assert len(series) == 44 and (series.predicted_for[1:] - series.predicted_for[:-1] == HOUR).all()
-    books.close_ledger(ledger)
+    ledger.close()
 
 
 class keeping_service:
@@ -130,7 +133,7 @@ class keeping_service:
     def __enter__(self):
         running = self.context.__enter__()
         self.http, end = httpx.Client(base_url=running.url, timeout=20), time.monotonic() + 20
-        while not running.record.settled or running.record.settled < final_until(running.service.feed.clock.now()):
+        while not running.hourly.settled or running.hourly.settled < final_until(running.service.feed.clock.now()):
             assert time.monotonic() < end
             time.sleep(0.05)
         return self
@@ -160,15 +163,15 @@ def test_intervals_learn_from_the_ledger_and_a_restart_forgets_nothing(tmp_path)
 def test_the_record_is_the_whole_ledger_and_carries_its_test(tmp_path):
     "1000 hours by a model that knows a tenth of each move, and persistence beside it."
     moves = np.random.default_rng(0).normal(0, 1, 1000)
-    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     for kind, version, part in (("lasso", "1", 0.1), ("persistence", "builtin", 0.0)):
         prices = [(98.0, 99.5, 100 + part * move, 100.5, 102.0) for move in moves.tolist()]
         hours = range(UNTIL - 1000 * HOUR, UNTIL, HOUR)
         quantiles = -2.0, -0.5, 0.0, 0.5, 2.0
         said = zip(hours, prices, strict=True)
-        books.write(ledger, [books.Entry("sim", "BTC-USD", kind, version, at, at + HOUR, at + 61, 100.0, each, 0.01, quantiles) for at, each in said])
-    books.score(ledger, "sim", "BTC-USD", {UNTIL - (999 - index) * HOUR: 100 + move for index, move in enumerate(moves.tolist())})
-    books.close_ledger(ledger)
+        write_entries(ledger, [Entry("sim", "BTC-USD", kind, version, at, at + HOUR, at + 61, 100.0, each, 0.01, quantiles) for at, each in said])
+    Scorer(ledger, "sim").score("BTC-USD", {UNTIL - (999 - index) * HOUR: 100 + move for index, move in enumerate(moves.tolist())})
+    ledger.close()
     with bench(tmp_path) as up:
         whole, month = up.accuracy(days="all"), up.accuracy(days=30)
         assert up.accuracy() == whole and (whole["n"], whole["days"], month["n"], month["days"]) == (1000, 43, 720, 30)
@@ -248,7 +251,8 @@ def test_thirty_days_are_two_requests_once(tmp_path):
         assert [price["time"] for price in month["prices"]] == [to_iso(start + HOUR) for start in truth["time"].tolist()]
         for hours in range(1, 100):
             up.history(hours=hours)
-        assert 0 < up.record.histories.size <= up.record.histories.most and not up.record.reading.flights
+        histories = up.track_record.histories
+        assert 0 < histories.kept.size <= histories.kept.most and not histories.work.flights
 
 
 def test_a_history_across_an_outage(tmp_path):
@@ -360,7 +364,7 @@ def test_pings_keep_a_silent_line_alive(tmp_path, monkeypatch):
 
 
 def test_a_reader_that_takes_nothing_in_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "PATIENCE", 0.3)
+    monkeypatch.setattr(streaming, "SEND_TIMEOUT", 0.3)
     with bench(tmp_path) as up:
         address = urlsplit(up.url)
         with socket.create_connection((address.hostname, address.port)) as slow:
@@ -373,7 +377,7 @@ def test_a_reader_that_takes_nothing_in_is_cut_off(tmp_path, monkeypatch):
             (channel,) = up.hub.channels.values()
             text = json.dumps({"padding": "x" * 60_000})
             while not up.hub.cut_off:
-                up.in_loop(streaming.publish, channel, "price", text)
+                up.in_loop(channel.publish, "price", text)
                 assert time.monotonic() < end + 30
                 time.sleep(0.01)
         assert up.hub.readers == 0 and up.http.get("/health/live").status_code == 200
@@ -423,9 +427,9 @@ def test_a_stop_ends_streams_and_writes_what_waits(tmp_path):
         process.send_signal(signal.SIGTERM)
         reader.wait(lambda it: it.ended)
         assert process.wait(20) == 0 and reader.ended == "by the server", process.stderr.read()
-    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    assert "BTC-USD" in books.unscored(ledger, "sim", UNTIL + 2 * HOUR)
-    books.close_ledger(ledger)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    assert "BTC-USD" in Scorer(ledger, "sim").unscored(UNTIL + 2 * HOUR)
+    ledger.close()
 
 
 def counted(metrics):
@@ -449,9 +453,9 @@ def test_several_workers_share_port_ledger_and_counters(tmp_path):
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
-    ledger = books.open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    assert books.unscored(ledger, "sim", UNTIL + 2 * HOUR)["BTC-USD"] == [UNTIL + HOUR]
-    books.close_ledger(ledger)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    assert Scorer(ledger, "sim").unscored(UNTIL + 2 * HOUR)["BTC-USD"] == [UNTIL + HOUR]
+    ledger.close()
 
 
 # --- who may ask ---

@@ -34,14 +34,15 @@ from toys import export_toy
 
 from crypto_rti.data.sources import Source
 from crypto_rti.service import logs, metrics, middleware, security
-from crypto_rti.service.ledger import Recorder, open_ledger
+from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.logs import LineFormatter
-from crypto_rti.service.metrics import BUCKETS, Metrics, Snapshot, make_metrics, render_metrics
-from crypto_rti.service.middleware import Guard, Observe, add_operations
+from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
+from crypto_rti.service.middleware import AuthenticationMiddleware, ObservabilityMiddleware, install_middleware
 from crypto_rti.service.models import Shelf, refresh_models
 from crypto_rti.service.response_cache import FrontDoor
 from crypto_rti.service.security import RateLimit
 from crypto_rti.service.server import make_app
+from crypto_rti.service.writer import Recorder
 from crypto_rti.settings import load_settings, secrets_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,14 +148,16 @@ def full(tmp_path: Path) -> Metrics:
     shelf = Shelf(tmp_path / "bundles", "sim")
     refresh_models(shelf)
     scores = {("BTC-USD", "lasso"): {"n": 600, "mase": 0.99, "coverage_50": 0.5, "coverage_90": 0.9, "mae": 1.0}, ("BTC-USD", "young"): {"n": 0, "mase": None}}
+    recorder = Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7)
+    recorder.queue.dropped = 2
     shot = Snapshot(
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
         readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
-        recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, shelf=shelf,
+        recorder=recorder, scores=scores, shelf=shelf,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)
-    asyncio.run(ask(Observe(answer, metrics, ["/api/predict"]), "/api/predict"))
+    asyncio.run(ask(ObservabilityMiddleware(answer, metrics, ["/api/predict"]), "/api/predict"))
     return metrics
 
 
@@ -175,11 +178,11 @@ def test_every_number_that_a_rule_waits_for_is_given(full: Metrics) -> None:
 
 def test_routes_that_rules_name_are_routes_of_the_service(tmp_path: Path) -> None:
     app = make_app(load_settings(home=tmp_path, api_keys=KEY, rate_limit=1, cors_origins="https://a.example"), Source("sim", "http", "http://127.0.0.1:9"))
-    observe = next(middleware for middleware in app.user_middleware if middleware.cls is Observe)
+    observe = next(middleware for middleware in app.user_middleware if middleware.cls is ObservabilityMiddleware)
     named = {route for rule in rules() for route in re.findall(r'route="([^"]+)"', rule["expr"])}
     assert named and named | {"/metrics", "/health/live", "/health/ready", "/api/stream"} <= set(observe.kwargs["routes"])
     order = [middleware.cls for middleware in app.user_middleware]
-    assert order.index(Observe) < order.index(middleware.CrossOrigin) < order.index(Guard) < order.index(FrontDoor)
+    assert order.index(ObservabilityMiddleware) < order.index(middleware.CrossOriginMiddleware) < order.index(AuthenticationMiddleware) < order.index(FrontDoor)
 
 
 def test_everything_that_is_declared_is_given(full: Metrics) -> None:
@@ -221,7 +224,7 @@ def test_a_coin_that_is_gone_is_forgotten() -> None:
 
 def test_two_services_in_one_process_count_for_themselves() -> None:
     first, second = make_metrics(lambda: NOTHING), make_metrics(lambda: NOTHING)
-    asyncio.run(ask(Observe(answer, first, ["/"]), "/"))
+    asyncio.run(ask(ObservabilityMiddleware(answer, first, ["/"]), "/"))
     assert value(first, "crypto_rti_http_requests_total", route="/", status="200") == 1
     assert value(second, "crypto_rti_http_requests_total", route="/", status="200") is None
 
@@ -241,7 +244,7 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
     else:
         app = kind(routes=routes)
     metrics = make_metrics(lambda: NOTHING)
-    add_operations(app, metrics, load_settings(home=tmp_path, api_keys=KEY))
+    install_middleware(app, metrics, load_settings(home=tmp_path, api_keys=KEY))
     with running(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         assert client.get("/api/plain").status_code == 401  # Known although it never reached the framework
         for coin in range(20):
@@ -252,26 +255,26 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
     assert labels == {("/api/plain", "401"), ("/api/coins/{coin}", "200"), ("other", "404")}
 
 
-@given(st.lists(st.floats(0, 20) | st.sampled_from(BUCKETS), max_size=30))
+@given(st.lists(st.floats(0, 20) | st.sampled_from(metrics.BUCKETS), max_size=30))
 @effort(max_examples=50, deadline=None)
 def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None:
     "The table by which requests are noted goes around `Histogram.observe`; here it is the judge."
-    metrics = make_metrics(lambda: NOTHING)
-    observe = Observe(answer, metrics, ["/"])
-    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=BUCKETS)
+    made = make_metrics(lambda: NOTHING)
+    observe = ObservabilityMiddleware(answer, made, ["/"])
+    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=metrics.BUCKETS)
     for number, latency in enumerate(seconds):
         observe.count({"type": "http", "path": "/"}, 200, latency)
         judge.observe(latency)
         if number % 7 == 0:
-            render_metrics(metrics)
-    render_metrics(metrics)
-    bounds = [*map(float, BUCKETS), float("inf")]
+            render_metrics(made)
+    render_metrics(made)
+    bounds = [*map(float, metrics.BUCKETS), float("inf")]
     expected = {sample.labels["le"]: sample.value for metric in judge.collect() for sample in metric.samples if sample.name == "judge_bucket"}
     assert len(expected) == len(bounds)
     name = "crypto_rti_http_request_duration_seconds"
     for bound, count in expected.items():
-        assert (metrics.registry.get_sample_value(f"{name}_bucket", {"route": "/", "le": bound}) or 0.0) == count
-    assert metrics.registry.get_sample_value(f"{name}_sum", {"route": "/"}) == (pytest.approx(sum(seconds)) if seconds else None)
+        assert (made.registry.get_sample_value(f"{name}_bucket", {"route": "/", "le": bound}) or 0.0) == count
+    assert made.registry.get_sample_value(f"{name}_sum", {"route": "/"}) == (pytest.approx(sum(seconds)) if seconds else None)
 
 
 # --- several workers
@@ -279,9 +282,10 @@ def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None
 WORKER = """
 import asyncio, os, sys
 from pathlib import Path
-from crypto_rti.service.ledger import Recorder, open_ledger
-from crypto_rti.service.middleware import Observe
-from crypto_rti.service.metrics import Snapshot, make_metrics, refresh_metrics, render_metrics
+from crypto_rti.service.writer import Recorder
+from crypto_rti.service.ledger import open_ledger
+from crypto_rti.service.middleware import ObservabilityMiddleware
+from crypto_rti.service.metrics import Snapshot, make_metrics, render_metrics
 
 requests, age, readers, lives_on = (int(word) for word in sys.argv[1:])
 recorder = Recorder(open_ledger("sqlite:///nowhere.db"), written=requests)
@@ -296,13 +300,13 @@ async def answer(scope, receive, send):
 async def nothing(*_): pass
 
 async def main():
-    app = Observe(answer, metrics, ["/api/predict"])
+    app = ObservabilityMiddleware(answer, metrics, ["/api/predict"])
     for _ in range(requests):
         await app({"type": "http", "method": "GET", "path": "/api/predict", "headers": []}, nothing, nothing)
 
 asyncio.run(main())
-refresh_metrics(metrics)
-refresh_metrics(metrics)
+metrics.refresh()
+metrics.refresh()
 print("ready", flush=True)
 while lives_on and sys.stdin.readline():
     print(render_metrics(metrics)[0].decode(), "# end", sep="", flush=True)
@@ -382,7 +386,7 @@ async def ask(app: Any, path: str, headers: list[tuple[bytes, bytes]] | None = N
 def test_what_is_sent_again_is_never_changed() -> None:
     "The remembered answer's header list is shared by all answers; a middleware that wrote into it would leak one request's name into the next."
     before = list(ALWAYS)
-    app = Observe(middleware.CrossOrigin(answer, ["https://a.example"]), make_metrics(lambda: NOTHING), ["/"])
+    app = ObservabilityMiddleware(middleware.CrossOriginMiddleware(answer, ["https://a.example"]), make_metrics(lambda: NOTHING), ["/"])
     for name in (b"first", b"second"):
         _, headers = asyncio.run(ask(app, "/", [(b"x-request-id", name), (b"origin", b"https://a.example")]))
         assert headers[b"x-request-id"] == name
@@ -398,23 +402,23 @@ names = st.sampled_from([b"x-api-key", b"authorization", b"x-api-keys", b"cookie
 @effort(max_examples=300, deadline=None)
 def test_nothing_but_the_key_opens(headers: list[tuple[bytes, bytes]], path: str) -> None:
     offered = [(name, value) for name, value in headers if name == b"x-api-key" or (name == b"authorization" and value[:7].lower() == b"bearer ")]
-    status, said = asyncio.run(ask(Guard(answer, [KEY, "another-key-of-ours"]), path, headers))
+    status, said = asyncio.run(ask(AuthenticationMiddleware(answer, [KEY, "another-key-of-ours"]), path, headers))
     assert status == (200 if (b"x-api-key", KEY.encode()) in offered[:2] else 401), "more than two keys are guesses"
     assert (b"www-authenticate" in said) == (status == 401)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/index.html"])
 def test_what_stays_open(path: str) -> None:
-    assert asyncio.run(ask(Guard(answer, [KEY]), path))[0] == 200
+    assert asyncio.run(ask(AuthenticationMiddleware(answer, [KEY]), path))[0] == 200
 
 
 def test_a_prefix_of_the_server_opens_nothing() -> None:
-    assert asyncio.run(ask(Guard(answer, [KEY]), "/base/api/predict", root_path="/base"))[0] == 401
+    assert asyncio.run(ask(AuthenticationMiddleware(answer, [KEY]), "/base/api/predict", root_path="/base"))[0] == 401
 
 
 def test_limits_are_by_network_and_for_the_api_alone() -> None:
     now = [0.0]
-    app = Guard(answer, limit=RateLimit(0.5, 1), clock=lambda: now[0])
+    app = AuthenticationMiddleware(answer, limit=RateLimit(0.5, 1), clock=lambda: now[0])
 
     def status(host: str | None, path: str = "/api/predict") -> int:
         return asyncio.run(ask(app, path, client=None if host is None else (host, 1)))[0]
@@ -433,7 +437,7 @@ def test_a_million_addresses_do_not_fill_the_memory() -> None:
     limit = RateLimit(1.0, 5, clients=1000)
     most = 0
     for number in range(100_000):
-        security.take(limit, b"%d" % number, number * 1e-4)
+        limit.take(b"%d" % number, number * 1e-4)
         most = max(most, len(limit.full_at))
     assert most <= 1001
 
@@ -441,7 +445,7 @@ def test_a_million_addresses_do_not_fill_the_memory() -> None:
 def test_keys_that_cannot_work_are_refused_before_the_first_request(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, api_keys=(" ",))
     with pytest.raises(logs.OperationsError, match="empty"):
-        add_operations(Starlette(), make_metrics(lambda: NOTHING), settings)
+        install_middleware(Starlette(), make_metrics(lambda: NOTHING), settings)
 
 
 # --- logs
@@ -504,7 +508,7 @@ def test_secrets_are_masked_wherever_they_turn_up(address: str, as_json: bool, t
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     "Where the log goes during one test."
-    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", *logs.QUIET)]
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", *logs.QUIET_LOGGERS)]
     before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     yield io.StringIO()
     for logger, level, handlers, propagate in before:
@@ -579,7 +583,7 @@ def small(tmp_path: Path) -> Callable[..., tuple[Starlette, Metrics]]:
     def make(**changes: Any) -> tuple[Starlette, Metrics]:
         app = Starlette(routes=[Route("/api/speaks", speaks), Route("/api/fails", fails), Route("/api/stream", endless)])
         metrics = make_metrics(lambda: NOTHING)
-        add_operations(app, metrics, load_settings(home=tmp_path, **changes))
+        install_middleware(app, metrics, load_settings(home=tmp_path, **changes))
         return app, metrics
 
     return make
@@ -652,7 +656,7 @@ def test_a_client_that_gives_up_is_counted_once() -> None:
         await asyncio.sleep(60)
 
     async def give_up() -> None:
-        task = asyncio.create_task(ask(Observe(slow, metrics, ["/slow"]), "/slow"))
+        task = asyncio.create_task(ask(ObservabilityMiddleware(slow, metrics, ["/slow"]), "/slow"))
         await asyncio.sleep(0)
         assert metrics.in_progress == 1
         task.cancel()

@@ -23,8 +23,8 @@ from crypto_rti.registry.connection import CatalogError
 from crypto_rti.registry.manifest import BundleMismatchError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
+from crypto_rti.service.hourly import forecast_past
 from crypto_rti.service.models import Shelf, choose_model, refresh_models
-from crypto_rti.service.record import past_entries
 from crypto_rti.targets import Dataset, make_dataset
 
 PLACE = 400
@@ -213,7 +213,7 @@ def test_a_service_goes_on_serving_it(tmp_path: Path) -> None:
     table = with_wick(walk(), PLACE)
     hour = int(table["time"][PLACE + 10]) + HOUR
     assert isinstance(model, Bundle)
-    hours = {entry[0]: entry[3] for entry in past_entries(table, hour, hour - 5 * HOUR, model, None, None)}
+    hours = {one.data_until: one.volatility for one in forecast_past(table, hour, hour - 5 * HOUR, model, None, None)}
     assert hours == {moment: make_forecast(table, moment, model, "SOL-USD", "coinbase").volatility for moment in hours} and len(hours) == 4
 
 

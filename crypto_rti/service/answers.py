@@ -30,10 +30,11 @@ from ..settings import Settings
 from .contract import PredictionResult
 from .feed import MINUTE_AFTER, Feed, Window, candles_for, exchange_now, minutes_for, minutes_until
 from .forecasts import ROLLING, Forecast, actual_after, last_closed_hour, make_forecast, make_rolling_forecast, to_result
-from .ledger import Ledger, Recorder, record, to_entry
+from .ledger import Ledger
 from .models import FAILED, Model, ParameterError, Shelf, UnknownCoinError, UnknownModelError, choose_model, model_names
 from .models import refresh_models, run_model, set_aside
 from .sharing import SingleFlight
+from .writer import Recorder, to_entry
 
 # %% ../../nbs/645_service.answers.ipynb #0caefc0a
 class Answer(NamedTuple):
@@ -182,7 +183,7 @@ def keep_forecast(
     service.forecasts[forecast.coin, forecast.model, forecast.version, forecast.mode, forecast.data_until, generation] = forecast
     now = service.feed.clock.now()
     if service.recorder is not None and now < forecast.data_until + HOUR:
-        record(service.recorder, to_entry(forecast, now, forecast.mode))
+        service.recorder.record(to_entry(forecast, now, forecast.mode))
 
 # %% ../../nbs/645_service.answers.ipynb #c2a4a1b4
 async def reference_candles(

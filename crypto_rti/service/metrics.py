@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PREFIX', 'TOTALS', 'LEVELS', 'FACTS', 'Sample', 'BUCKETS', 'OTHER', 'Snapshot', 'read_totals', 'read_levels',
-           'read_facts', 'Tally', 'Metrics', 'make_metrics', 'note_request', 'FactCollector', 'refresh_metrics',
-           'forget_dead_workers', 'render_metrics', 'keep_counting']
+           'read_facts', 'RequestCounts', 'Metrics', 'FactCollector', 'make_metrics', 'forget_dead_workers',
+           'render_metrics', 'keep_refreshing']
 
 # %% ../../nbs/670_service.metrics.ipynb #a84525dd
 import asyncio
@@ -28,38 +28,38 @@ from prometheus_client.registry import Collector
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, values
 
 from ..data.candles import TimeError, to_unix
-from .ledger import Recorder
 from .logs import access_log
 from .models import Shelf, choose_model, model_names
+from .writer import Recorder
 
 # %% ../../nbs/670_service.metrics.ipynb #10a80361
 @dataclass(frozen=True)
 class Snapshot:
-    "What the metrics read of a service. Totals count from the start of the process."
+    "The state of a service for its metrics. Totals count from the start of the process."
 
     now: float  # The exchange's time, Unix seconds
     source: str = ""  # Name of the source of the candles
     coins: Sequence[str] = ()  # Products that are served
     candles_until: Mapping[str, float] = field(default_factory=dict)  # By product, end of the last final hour at hand
     forecast_until: Mapping[str, float] = field(default_factory=dict)  # By product, `data_until` of the newest forecast
-    price_at: Mapping[str, float] = field(default_factory=dict)  # By product, time of the running price; only where one is followed
-    away: bool = False  # Whether the exchange is away
+    price_at: Mapping[str, float] = field(default_factory=dict)  # By product, time of the live price; only where one is followed
+    away: bool = False  # Whether the exchange is unreachable
     upstream_errors: Mapping[str, int] = field(default_factory=dict)  # By kind, a name or a class; in total
-    refused: int = 0  # Rows of the exchange that cannot be candles, in total
-    trades_refused: Mapping[str, int] = field(default_factory=dict)  # Trades, tickers and heartbeats that were not believed, by reason; in total
-    times_doubted: int = 0  # Answers of `/time` that were not believed at once, in total
-    clock_doubted: bool = False  # Whether the last answer was not
+    refused: int = 0  # Rows of the exchange that are not valid candles, in total
+    trades_refused: Mapping[str, int] = field(default_factory=dict)  # Implausible trades, tickers and heartbeats, by reason; in total
+    times_doubted: int = 0  # Implausible answers of `/time`, in total
+    clock_doubted: bool = False  # Whether the last answer was implausible
     clock_offset: float = 0.0  # Seconds by which the exchange's clock is ahead of this machine's
-    prices_doubted: Sequence[str] = ()  # Products of which a trade was refused within a minute
+    prices_doubted: Sequence[str] = ()  # Products with a refused trade in the last minute
     removed: int = 0  # Old forecasts deleted from the ledger, in total
     reconnects: int = 0  # Of the websocket, in total
-    lookups: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # By memory (`answers`, `forecasts`): found and not found, in total
+    lookups: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # By cache (`answers`, `forecasts`): hits and misses, in total
     readers: int = 0  # Of the stream
     slow_readers: int = 0  # Dropped because they did not keep up, in total
-    connections: int = 0  # That are open
+    connections: int = 0  # Open ones
     connections_refused: Mapping[str, int] = field(default_factory=dict)  # Closed because of a limit, by reason, in total
-    recorder: Recorder | None = None  # What writes the ledger
-    scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, as `ledger.accuracy` gives them
+    recorder: Recorder | None = None  # Writes the ledger
+    scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, from `read_accuracy`
     shelf: Shelf | None = None  # The models
     disk_free: float = math.inf  # Bytes on the disk of the home folder
 
@@ -68,114 +68,116 @@ PREFIX = "crypto_rti_"
 
 TOTALS = {
     "upstream_errors": ("Requests to the exchange that failed", ("kind",)),
-    "upstream_rows_refused": ("Rows of the exchange that were left out because they cannot be candles", ()),
-    "upstream_trades_refused": ("Trades, tickers and heartbeats of the exchange that were not believed, by what contradicts", ("reason",)),
-    "upstream_times_doubted": ("Answers of the exchange's clock that were not believed at once", ()),
+    "upstream_rows_refused": ("Rows from the exchange that were refused because they are not valid candles", ()),
+    "upstream_trades_refused": ("Trades, tickers and heartbeats from the exchange that were refused as implausible, by reason", ("reason",)),
+    "upstream_times_doubted": ("Answers of the exchange's clock that were implausible and had to be confirmed", ()),
     "ledger_removed": ("Old forecasts deleted from the ledger", ()),
-    "upstream_reconnects": ("Times the websocket was opened again", ()),
-    "cache_hits": ("Look-ups that found what they wanted in memory", ("cache",)),
-    "cache_misses": ("Look-ups that did not", ("cache",)),
-    "stream_slow_readers": ("Stream readers dropped because they did not keep up", ()),
-    "connections_refused": ("Connections that were closed because of a limit", ("reason",)),
-    "ledger_forecasts": ("Forecasts handed to the ledger, by what became of them", ("outcome",)),
+    "upstream_reconnects": ("Reconnections of the websocket", ()),
+    "cache_hits": ("Lookups that were answered from the cache", ("cache",)),
+    "cache_misses": ("Lookups that were not in the cache", ("cache",)),
+    "stream_slow_readers": ("Stream readers that were disconnected because they were too slow", ()),
+    "connections_refused": ("Connections that were closed because of a limit, by reason", ("reason",)),
+    "ledger_forecasts": ("Forecasts for the ledger, by outcome: written, repeated, refused or dropped", ("outcome",)),
 }
-"Name -> help and labels of what only rises."
+"Name -> help and labels of values that only increase."
 
 LEVELS = {
-    "http_requests_in_progress": ("Requests that are being answered, streams among them", (), "livesum"),
-    "stream_readers": ("Readers of the stream", (), "livesum"),
-    "connections": ("Connections that are open", (), "livesum"),
-    "upstream_away": ("1 while the exchange cannot be reached", (), "livemax"),
-    "clock_doubted": ("1 while the exchange's clock contradicts what was known", (), "livemax"),
+    "http_requests_in_progress": ("Requests in progress, including streams", (), "livesum"),
+    "stream_readers": ("Connected stream readers", (), "livesum"),
+    "connections": ("Open connections", (), "livesum"),
+    "upstream_away": ("1 while the exchange is unreachable", (), "livemax"),
+    "clock_doubted": ("1 while the exchange's clock is implausible", (), "livemax"),
     "clock_offset_seconds": ("Seconds by which the exchange's clock is ahead of this machine's", (), "livemax"),
-    "prices_doubted": ("1 while trades of the last minute contradict what was known", ("coin",), "livemax"),
-    "candles_age_seconds": ("Seconds since the end of the newest final hour at hand, by the exchange's clock", ("coin",), "livemax"),
+    "prices_doubted": ("1 while trades of the last minute are implausible", ("coin",), "livemax"),
+    "candles_age_seconds": ("Seconds since the end of the newest complete hour of candles, by the exchange's clock", ("coin",), "livemax"),
     "forecast_age_seconds": ("Seconds since the data_until of the newest forecast, by the exchange's clock", ("coin",), "livemax"),
-    "price_age_seconds": ("Seconds since the running price was made, by the exchange's clock", ("coin",), "livemax"),
-    "disk_free_bytes": ("Room on the disk of the home folder", (), "livemin"),
-    "ledger_waiting": ("Forecasts that wait to be written", (), "livesum"),
+    "price_age_seconds": ("Seconds since the live price was traded, by the exchange's clock", ("coin",), "livemax"),
+    "disk_free_bytes": ("Free bytes on the disk of the home folder", (), "livemin"),
+    "ledger_waiting": ("Forecasts waiting to be written to the ledger", (), "livesum"),
     "ledger_fault": ("1 while the ledger cannot be written", (), "livemax"),
 }
-"Name -> help, labels, and how workers are put together, of what rises and falls."
+"Name -> help, labels, and how workers are combined, of values that rise and fall."
 
 FACTS = {
     "live_forecasts": ("Scored forecasts of the last 30 days", ("coin", "model")),
-    "live_mase": ("Mean absolute error over persistence's, last 30 days", ("coin", "model")),
+    "live_mase": ("Mean absolute error divided by that of persistence, last 30 days", ("coin", "model")),
     "live_coverage_50": ("Share of outcomes inside the 50 % interval, last 30 days", ("coin", "model")),
     "live_coverage_90": ("Share of outcomes inside the 90 % interval, last 30 days", ("coin", "model")),
-    "model_info": ("The model that answers for an alias", ("coin", "alias", "kind", "version")),
-    "models_kept_out": ("Versions that were promoted and cannot be served", ("coin",)),
-    "model_last_retrained_timestamp_seconds": ("When the models were last retrained, Unix seconds", ("coin",)),
+    "model_info": ("The model behind an alias", ("coin", "alias", "kind", "version")),
+    "models_kept_out": ("Promoted versions that cannot be served", ("coin",)),
+    "model_last_retrained_timestamp_seconds": ("Time of the last retraining, Unix seconds", ("coin",)),
     "model_last_promoted": ("1 when the last retrained model was promoted, 0 when it was not", ("coin",)),
-    "build_info": ("The software that runs", ("version", "python", "source")),
+    "build_info": ("Version of the running software", ("version", "python", "source")),
 }
-"Name -> help and labels of what every worker knows alike."
+"Name -> help and labels of values that are the same in every worker."
 
 Sample = tuple[str, tuple[str, ...], float]
 "Name in one of the tables, values of its labels, value."
 
 # %% ../../nbs/670_service.metrics.ipynb #5feeb77e
 def read_totals(
-    shot: Snapshot,
+    snapshot: Snapshot,
 ) -> Iterator[Sample]:
-    "Read what only rises."
-    for kind, count in shot.upstream_errors.items():
+    "Read the values that only increase."
+    for kind, count in snapshot.upstream_errors.items():
         yield "upstream_errors", (kind,), count
-    yield "upstream_rows_refused", (), shot.refused
-    for reason in ("id", "price", "time"):  # From 0 on, so that an increase can be seen
-        yield "upstream_trades_refused", (reason,), shot.trades_refused.get(reason, 0)
-    yield "upstream_times_doubted", (), shot.times_doubted
-    yield "ledger_removed", (), shot.removed
-    yield "upstream_reconnects", (), shot.reconnects
-    for cache, (found, missed) in shot.lookups.items():
+    yield "upstream_rows_refused", (), snapshot.refused
+    for reason in ("id", "price", "time"):  # From 0 on, so that an increase is visible
+        yield "upstream_trades_refused", (reason,), snapshot.trades_refused.get(reason, 0)
+    yield "upstream_times_doubted", (), snapshot.times_doubted
+    yield "ledger_removed", (), snapshot.removed
+    yield "upstream_reconnects", (), snapshot.reconnects
+    for cache, (found, missed) in snapshot.lookups.items():
         yield "cache_hits", (cache,), found
         yield "cache_misses", (cache,), missed
-    yield "stream_slow_readers", (), shot.slow_readers
-    for reason, count in shot.connections_refused.items():
+    yield "stream_slow_readers", (), snapshot.slow_readers
+    for reason, count in snapshot.connections_refused.items():
         yield "connections_refused", (reason,), count
-    if shot.recorder is not None:
-        for outcome in ("written", "repeated", "refused", "dropped"):
-            yield "ledger_forecasts", (outcome,), getattr(shot.recorder, outcome)
+    if snapshot.recorder is not None:
+        recorder = snapshot.recorder
+        outcomes = {"written": recorder.written, "repeated": recorder.repeated, "refused": recorder.refused, "dropped": recorder.queue.dropped}
+        for outcome, count in outcomes.items():
+            yield "ledger_forecasts", (outcome,), count
 
 # %% ../../nbs/670_service.metrics.ipynb #1cd2d393
 def read_levels(
-    shot: Snapshot,
+    snapshot: Snapshot,
 ) -> Iterator[Sample]:
-    "Read what rises and falls; a coin served without any candles or forecast is infinitely late, so that an alert sees it."
-    yield "stream_readers", (), shot.readers
-    yield "connections", (), shot.connections
-    yield "upstream_away", (), shot.away
-    yield "clock_doubted", (), shot.clock_doubted
-    yield "clock_offset_seconds", (), shot.clock_offset
-    yield "disk_free_bytes", (), shot.disk_free
-    for coin in shot.coins:
-        yield "prices_doubted", (coin,), coin in shot.prices_doubted
-    for name, until in (("candles_age_seconds", shot.candles_until), ("forecast_age_seconds", shot.forecast_until)):
-        for coin in shot.coins:
-            yield name, (coin,), shot.now - until.get(coin, -math.inf)
-    for coin, moment in shot.price_at.items():
-        yield "price_age_seconds", (coin,), shot.now - moment
-    if shot.recorder is not None:
-        yield "ledger_waiting", (), len(shot.recorder.waiting)
-        yield "ledger_fault", (), shot.recorder.fault is not None
+    "Read the values that rise and fall. The age of missing candles or forecasts is infinite, so that an alert fires."
+    yield "stream_readers", (), snapshot.readers
+    yield "connections", (), snapshot.connections
+    yield "upstream_away", (), snapshot.away
+    yield "clock_doubted", (), snapshot.clock_doubted
+    yield "clock_offset_seconds", (), snapshot.clock_offset
+    yield "disk_free_bytes", (), snapshot.disk_free
+    for coin in snapshot.coins:
+        yield "prices_doubted", (coin,), coin in snapshot.prices_doubted
+    for name, until in (("candles_age_seconds", snapshot.candles_until), ("forecast_age_seconds", snapshot.forecast_until)):
+        for coin in snapshot.coins:
+            yield name, (coin,), snapshot.now - until.get(coin, -math.inf)
+    for coin, moment in snapshot.price_at.items():
+        yield "price_age_seconds", (coin,), snapshot.now - moment
+    if snapshot.recorder is not None:
+        yield "ledger_waiting", (), len(snapshot.recorder.queue.entries)
+        yield "ledger_fault", (), snapshot.recorder.fault is not None
 
 # %% ../../nbs/670_service.metrics.ipynb #0360ac96
 def read_facts(
-    shot: Snapshot,
+    snapshot: Snapshot,
 ) -> Iterator[Sample]:
-    "Read what every worker knows alike."
-    yield "build_info", (version("crypto_rti"), platform.python_version(), shot.source), 1
-    for (coin, kind), score in shot.scores.items():
+    "Read the values that are the same in every worker."
+    yield "build_info", (version("crypto_rti"), platform.python_version(), snapshot.source), 1
+    for (coin, kind), score in snapshot.scores.items():
         for name, key in (("live_forecasts", "n"), ("live_mase", "mase"), ("live_coverage_50", "coverage_50"), ("live_coverage_90", "coverage_90")):
             if score.get(key) is not None:
                 yield name, (coin, kind), score[key]
-    if shot.shelf is not None:
-        for coin in shot.coins:
-            yield from _model_facts(shot.shelf, coin)
+    if snapshot.shelf is not None:
+        for coin in snapshot.coins:
+            yield from _model_facts(snapshot.shelf, coin)
 
 # %% ../../nbs/670_service.metrics.ipynb #6f14558e
 def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
-    "Read what is known of one coin's models."
+    "Read the state of one coin's models."
     for alias in model_names(shelf, coin):
         model = choose_model(shelf, coin, alias)
         yield "model_info", (coin, alias, model.kind, model.version), 1
@@ -191,42 +193,96 @@ def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
 
 # %% ../../nbs/670_service.metrics.ipynb #db2dd9fa
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"Upper bounds of the latency histogram, seconds: from an answer out of memory to a client that gives up."
+"Upper bounds of the latency histogram in seconds: from a cached response to a client that gives up."
 
 OTHER = "other"
-"The route of whatever is no route."
+"The route label of unknown paths."
 
 
 @dataclass(slots=True)
-class Tally:
-    "Requests of one route and status since the last look."
+class RequestCounts:
+    "Requests of one route and status since the last scrape."
 
-    seconds: float = 0.0  # Of all together
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))  # How many fell into each
+    seconds: float = 0.0  # Sum of all latencies
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))  # Requests in each
 
 # %% ../../nbs/670_service.metrics.ipynb #90f289b4
 @dataclass
 class Metrics:
-    "What is counted. Made by `make_metrics`."
+    "Everything that is counted for one service. Made by `make_metrics`."
 
-    look: Callable[[], Snapshot]
+    take_snapshot: Callable[[], Snapshot]
     registry: CollectorRegistry
     requests: Counter
     latency: Histogram
     cut: Counter
     totals: dict[str, Counter]
     levels: dict[str, Gauge]
-    shared: bool  # Whether several workers put their numbers together
+    shared: bool  # Whether several workers combine their numbers
     in_progress: int = 0
-    tallies: dict[tuple[str, int], Tally] = field(default_factory=dict)  # By route and status
-    seen: dict[tuple[str, tuple[str, ...]], float] = field(default_factory=dict)  # Totals at the last look
-    shot: Snapshot | None = None  # The last look
+    counts: dict[tuple[str, int], RequestCounts] = field(default_factory=dict)  # By route and status
+    last_totals: dict[tuple[str, tuple[str, ...]], float] = field(default_factory=dict)  # At the last scrape
+    snapshot: Snapshot | None = None  # The last one
+
+    def count_request(
+        self,
+        route: str,  # Its label, one of a few
+        status: int,
+        seconds: float,  # To the first byte of the response
+    ) -> None:
+        "Count one request; it is transferred to the registry at the next scrape."
+        counts = self.counts.get((route, status))
+        if counts is None:
+            counts = self.counts[route, status] = RequestCounts()
+        counts.seconds += seconds
+        counts.buckets[bisect_left(BUCKETS, seconds)] += 1
+
+    def refresh(self) -> None:
+        "Update the registry from the service's state. Must run in the thread of the event loop."
+        snapshot = self.snapshot = self.take_snapshot()
+        self._transfer_counts()
+        for name, labels, value in read_totals(snapshot):
+            before = self.last_totals.get((name, labels), 0.0)
+            counter = self.totals[name].labels(*labels) if labels else self.totals[name]
+            counter.inc(value - before if value >= before else value)  # A total that fell has started again from zero
+            self.last_totals[name, labels] = value
+        for gauge in self.levels.values() if not self.shared else ():  # Removes coins that are no longer served; shared files cannot do that
+            gauge.clear()
+        self.levels["http_requests_in_progress"].set(self.in_progress)
+        for name, labels, value in read_levels(snapshot):
+            (self.levels[name].labels(*labels) if labels else self.levels[name]).set(value)
+
+    def _transfer_counts(self) -> None:
+        "Move the requests since the last scrape to the registry."
+        found, self.counts = self.counts, {}
+        for (route, status), counts in found.items():
+            self.requests.labels(route, status).inc(sum(counts.buckets))
+            histogram = self.latency.labels(route)
+            histogram._sum.inc(counts.seconds)  # As `observe` does for a single request
+            for bucket, count in zip(histogram._buckets, counts.buckets, strict=True):
+                bucket.inc(count)
+
+# %% ../../nbs/670_service.metrics.ipynb #1604f072
+@dataclass(eq=False)
+class FactCollector(Collector):
+    "Provides the facts of the last snapshot to a registry."
+
+    metrics: Metrics
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        families = {name: GaugeMetricFamily(PREFIX + name, text, labels=labels) for name, (text, labels) in FACTS.items()}
+        for name, labels, value in read_facts(self.metrics.snapshot) if self.metrics.snapshot is not None else ():
+            families[name].add_metric(labels, value)
+        yield from families.values()
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())
 
 # %% ../../nbs/670_service.metrics.ipynb #4dc4515f
 def make_metrics(
-    look: Callable[[], Snapshot],  # Called at every scrape; must be quick, and must not wait for anything
+    take_snapshot: Callable[[], Snapshot],  # Called at every scrape; must be quick and must not block
 ) -> Metrics:
-    "Make everything that counts, all of it at zero."
+    "Make all metrics, starting at zero."
     prometheus_client.disable_created_metrics()
     registry = CollectorRegistry()
     totals = {name: Counter(PREFIX + name, text, labels, registry=registry) for name, (text, labels) in TOTALS.items()}
@@ -234,85 +290,26 @@ def make_metrics(
         name: Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
         for name, (text, labels, mode) in LEVELS.items()
     }
-    requests = Counter(f"{PREFIX}http_requests", "Requests answered; 499: the client left before", ("route", "status"), registry=registry)
-    latency = Histogram(f"{PREFIX}http_request_duration_seconds", "Time to the first byte of an answer", ("route",), registry=registry, buckets=BUCKETS)
-    cut = Counter(f"{PREFIX}http_answers_cut", "Answers that an error ended after they had begun", ("route",), registry=registry)
-    metrics = Metrics(look, registry, requests, latency, cut, totals, levels, values.ValueClass._multiprocess)
+    requests = Counter(f"{PREFIX}http_requests", "Requests by route and status; 499: the client left before the response", ("route", "status"), registry=registry)
+    latency = Histogram(f"{PREFIX}http_request_duration_seconds", "Time to the first byte of a response", ("route",), registry=registry, buckets=BUCKETS)
+    cut = Counter(f"{PREFIX}http_answers_cut", "Responses that an error ended after they had begun", ("route",), registry=registry)
+    metrics = Metrics(take_snapshot, registry, requests, latency, cut, totals, levels, values.ValueClass._multiprocess)
     registry.register(FactCollector(metrics))
     if not metrics.shared:
         ProcessCollector(registry=registry)
     return metrics
 
-# %% ../../nbs/670_service.metrics.ipynb #7f34b4c8
-def note_request(
-    metrics: Metrics,
-    route: str,  # Its label, one of a few
-    status: int,
-    seconds: float,  # To the first byte of the answer
-) -> None:
-    "Note one request, to be counted at the next look."
-    tally = metrics.tallies.get((route, status))
-    if tally is None:
-        tally = metrics.tallies[route, status] = Tally()
-    tally.seconds += seconds
-    tally.buckets[bisect_left(BUCKETS, seconds)] += 1
-
-# %% ../../nbs/670_service.metrics.ipynb #0ff409f9
-def _add_tallies(metrics: Metrics) -> None:
-    "Count the requests noted since the last look."
-    tallies, metrics.tallies = metrics.tallies, {}
-    for (route, status), tally in tallies.items():
-        metrics.requests.labels(route, status).inc(sum(tally.buckets))
-        histogram = metrics.latency.labels(route)
-        histogram._sum.inc(tally.seconds)  # What `observe` does for a single one
-        for bucket, count in zip(histogram._buckets, tally.buckets, strict=True):
-            bucket.inc(count)
-
-# %% ../../nbs/670_service.metrics.ipynb #1604f072
-@dataclass(eq=False)
-class FactCollector(Collector):
-    "Hands facts of the last look to a registry."
-
-    metrics: Metrics
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        families = {name: GaugeMetricFamily(PREFIX + name, text, labels=labels) for name, (text, labels) in FACTS.items()}
-        for name, labels, value in read_facts(self.metrics.shot) if self.metrics.shot is not None else ():
-            families[name].add_metric(labels, value)
-        yield from families.values()
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())
-
-# %% ../../nbs/670_service.metrics.ipynb #8b69e0d5
-def refresh_metrics(
-    metrics: Metrics,
-) -> None:
-    "Take over the service's state; in the thread of the event loop."
-    shot = metrics.shot = metrics.look()
-    _add_tallies(metrics)
-    for name, labels, value in read_totals(shot):
-        before = metrics.seen.get((name, labels), 0.0)
-        counter = metrics.totals[name].labels(*labels) if labels else metrics.totals[name]
-        counter.inc(value - before if value >= before else value)  # It has begun anew when it fell
-        metrics.seen[name, labels] = value
-    for gauge in metrics.levels.values() if not metrics.shared else ():  # A coin that is gone shall not stay; the shared files cannot forget one
-        gauge.clear()
-    metrics.levels["http_requests_in_progress"].set(metrics.in_progress)
-    for name, labels, value in read_levels(shot):
-        (metrics.levels[name].labels(*labels) if labels else metrics.levels[name]).set(value)
-
 # %% ../../nbs/670_service.metrics.ipynb #aa12544b
 def forget_dead_workers(
     folder: Path,  # `PROMETHEUS_MULTIPROC_DIR`
 ) -> None:
-    "Drop the levels of workers that have ended; what they counted stays."
+    "Remove the levels of workers that have ended; their totals stay."
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*_*.db")}:
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
             mark_process_dead(int(pid), str(folder))
-        except (PermissionError, ValueError):  # It lives, under another name; or this is no worker's file
+        except (PermissionError, ValueError):  # It lives, under another user; or this is no worker's file
             continue
 
 # %% ../../nbs/670_service.metrics.ipynb #1f54ac94
@@ -320,8 +317,8 @@ def render_metrics(
     metrics: Metrics,
     accept: str = "",  # The request's `Accept` header
 ) -> tuple[bytes, str]:  # Body and content type
-    "Write everything down in the format that was asked for: Prometheus text, or OpenMetrics."
-    refresh_metrics(metrics)
+    "Write all metrics as Prometheus text or OpenMetrics, as requested."
+    metrics.refresh()
     registry = metrics.registry
     if metrics.shared:
         folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
@@ -333,22 +330,22 @@ def render_metrics(
     return encode(registry), kind
 
 # %% ../../nbs/670_service.metrics.ipynb #1317c059
-async def keep_counting(
+def _try_refresh(metrics: Metrics) -> None:
+    "Refresh; log a failure, since the next attempt may succeed."
+    try:
+        metrics.refresh()
+    except Exception:
+        access_log.exception("the metrics of this worker could not be read")
+
+
+async def keep_refreshing(
     metrics: Metrics,
-    pause: float = 5.0,  # Seconds between two looks
+    pause: float = 5.0,  # Seconds between two refreshes
 ) -> None:  # Runs until it is cancelled
-    "Keep this worker's share of the numbers current for the others; needed only where `metrics.shared`."
+    "Keep this worker's numbers current for the others; needed only where `metrics.shared`."
     try:
         while True:
             await asyncio.sleep(pause)
-            _refresh_or_tell(metrics)
+            _try_refresh(metrics)
     finally:
-        _refresh_or_tell(metrics)
-
-# %% ../../nbs/670_service.metrics.ipynb #fd814f59
-def _refresh_or_tell(metrics: Metrics) -> None:
-    "Whatever the service's state does to a look, the next one may succeed."
-    try:
-        refresh_metrics(metrics)
-    except Exception:
-        access_log.exception("this worker's numbers could not be read")
+        _try_refresh(metrics)

@@ -22,11 +22,12 @@ from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, Mo
 from .errors import Problem, TooManyReadersError, get_service
 from .feed import ANY, CLOCK, doubted_products, doubts
 from .forecasts import ROLLING, render_answer
+from .hourly import HourlyState
 from .metrics import Snapshot, render_metrics
 from .models import ParameterError, choose_model, model_names
-from .record import Record, check_days, check_hours, measured_accuracy, told_history
 from .security import problem
 from .stream import EventStream, Hub, open_stream
+from .track_record import parse_days, parse_hours
 
 # %% ../../nbs/694_service.routes.ipynb #72e7aeb9
 router = APIRouter()
@@ -87,7 +88,7 @@ Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any
 async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "all", mode: Mode = "hour") -> Response:
     "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest."
     check_query(request, "coin", "model_name", "days", "mode")
-    answer = await measured_accuracy(get_service(request), request.app.state.record, coin, model_name, check_days(days), mode)
+    answer = await request.app.state.track_record.accuracy(coin, model_name, parse_days(days), mode)
     return Response(answer, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #9ce926a1
@@ -98,7 +99,7 @@ Hours = Annotated[str, Query(description="How many hours back, 1 to 720", exampl
 async def get_history(request: Request, coin: Coin, model_name: ModelName = "champion", hours: Hours = "24") -> Response:
     "Tell the last hours' prices and what was really forecast for each of them: what a chart needs, in one piece."
     check_query(request, "coin", "model_name", "hours")
-    answer = await told_history(get_service(request), request.app.state.record, coin, model_name, check_hours(hours))
+    answer = await request.app.state.track_record.history(coin, model_name, parse_hours(hours))
     return Response(answer, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #14ef6a08
@@ -189,7 +190,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     "Tell whether forecasts can be answered, and if not, why."
     service = get_service(request)
-    problems = find_problems(service, request.app.state.record)
+    problems = find_problems(service, request.app.state.hourly)
     if not service.feed.live:
         return problem(503, "; ".join(problems) or "starting: no candles yet", "Not ready", {"retry-after": "1"})
     return Response(Health(status="ready", problems=problems).model_dump_json(), media_type="application/json")
@@ -197,7 +198,7 @@ async def ready(request: Request) -> Response:
 # %% ../../nbs/694_service.routes.ipynb #34a19bf6
 def find_problems(
     service: Service,
-    record: Record,
+    hourly: HourlyState,
 ) -> list[str]:  # For a user to read; empty when all is well
     "Find what is not as it should be."
     feed, found = service.feed, []
@@ -206,7 +207,7 @@ def find_problems(
     found += doubts(feed)
     if feed.prices_fault:
         found.append("live prices come over REST, since the websocket is away")
-    if record.fault or (service.recorder is not None and service.recorder.fault):
+    if hourly.fault or (service.recorder is not None and service.recorder.fault):
         found.append("the ledger is away: forecasts wait to be recorded, nothing is scored")
     if service.disk.note:
         found.append("the disk is nearly full")
@@ -228,9 +229,9 @@ def take_snapshot(
     app: FastAPI,  # From `make_app`
 ) -> Snapshot:
     "Look at the service for its metrics."
-    service, record, hub = app.state.service, app.state.record, app.state.hub
+    service, hourly, hub = app.state.service, app.state.hourly, app.state.hub
     feed, coins = service.feed, served(service)
-    newest = {coin: max((hour for key, hour in record.made.items() if key[0] == coin), default=0) for coin in coins}
+    newest = {coin: max((hour for key, hour in hourly.made.items() if key[0] == coin), default=0) for coin in coins}
     return Snapshot(
         now=feed.clock.now(), source=service.source.name, coins=coins,
         candles_until={coin: feed.live[coin].end for coin in coins if coin in feed.live},
@@ -238,11 +239,11 @@ def take_snapshot(
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
         away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         trades_refused=feed.trades_refused, times_doubted=feed.clock.doubted, clock_doubted=bool(feed.clock.odd),
-        clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=record.removed,
+        clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=hourly.removed,
         lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off,
         connections=len(app.state.connections.open), connections_refused=app.state.connections.refused,
-        recorder=service.recorder, scores=record.recent, shelf=service.shelf,
+        recorder=service.recorder, scores=hourly.recent, shelf=service.shelf,
         disk_free=service.disk.free,
     )  # fmt: skip
 

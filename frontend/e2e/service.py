@@ -23,7 +23,9 @@ from toys import SPREAD, export_toy
 from crypto_rti.data.candles import HOUR
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.registry.index import Index, write_index
-from crypto_rti.service.ledger import Entry, close_ledger, open_ledger, score, write
+from crypto_rti.service.ledger import open_ledger
+from crypto_rti.service.scores import Scorer
+from crypto_rti.service.writer import Entry, write_entries
 from crypto_rti.settings import load_settings
 
 
@@ -37,9 +39,9 @@ def write_record(home: Path, hours: int = 1000) -> None:
         if not UNTIL - 44 * HOUR < until + HOUR <= UNTIL - 40 * HOUR
     ]
     ledger = open_ledger(load_settings(home=home, source="sim").ledger_address)
-    write(ledger, entries)
-    score(ledger, "sim", "ETH-USD", {UNTIL - index * HOUR: float(price) for index, price in enumerate(close[::-1])})
-    close_ledger(ledger)
+    write_entries(ledger, entries)
+    Scorer(ledger, "sim").score("ETH-USD", {UNTIL - index * HOUR: float(price) for index, price in enumerate(close[::-1])})
+    ledger.close()
 
 
 def roll_back(bundles: Path) -> None:

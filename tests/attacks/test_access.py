@@ -11,10 +11,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from crypto_rti.service import security
 from crypto_rti.service.logs import OperationsError
 from crypto_rti.service.metrics import make_metrics
-from crypto_rti.service.middleware import Guard, add_operations
+from crypto_rti.service.middleware import AuthenticationMiddleware, install_middleware
 from crypto_rti.service.security import RateLimit, to_client
 from crypto_rti.settings import load_settings
 
@@ -58,7 +57,7 @@ def ask(app, client="10.1.2.3", path="/api/coins", **headers):
 
 
 def guard(clock, **options):
-    return Guard(Starlette(routes=[Route("/api/coins", fine), Route("/health/live", fine)]), clock=clock, **options)
+    return AuthenticationMiddleware(Starlette(routes=[Route("/api/coins", fine), Route("/health/live", fine)]), clock=clock, **options)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 64])
@@ -67,7 +66,7 @@ def test_workers_together_let_no_more_pass_than_the_settings_say(workers, tmp_pa
     apps = []
     for _ in range(workers):  # Each worker makes its own application
         app = Starlette(routes=[Route("/api/coins", fine)])
-        add_operations(app, make_metrics(lambda: SimpleNamespace()), settings)
+        install_middleware(app, make_metrics(lambda: SimpleNamespace()), settings)
         apps.append(app)
     passed = sum(ask(apps[number % workers])[0] == 200 for number in range(workers * 25))
     assert 1 <= passed <= max(20, workers)
@@ -108,7 +107,7 @@ def test_wrong_keys_are_slowed_and_a_right_guess_does_not_show(many, attack):
 def test_a_key_that_can_be_guessed_is_refused_before_anything_starts(key, tmp_path, attack):
     app = Starlette()
     with pytest.raises(OperationsError, match="openssl rand -hex 24") as caught:
-        add_operations(app, make_metrics(lambda: SimpleNamespace()), load_settings(home=tmp_path, api_keys=f"{KEY} {key}"))
+        install_middleware(app, make_metrics(lambda: SimpleNamespace()), load_settings(home=tmp_path, api_keys=f"{KEY} {key}"))
     assert "API key 2" in str(caught.value) and (len(key) < 6 or key not in str(caught.value)) and caught.value.exit_code == 2
     attack(f"a key of {len(key)} letters", before="taken", after="refused at start")
 
@@ -132,9 +131,9 @@ def test_many_addresses_take_little_memory(attack):
     tracemalloc.start()
     try:
         for number in range(12_000):
-            security.take(limit, to_client(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 0.0)
-            security.take(limit, to_client("x" * 60_000 + str(number)), 0.0)
-            security.take(wrong.wrong, to_client(f"{number}" + "y" * 60_000), 0.0)
+            limit.take(to_client(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 0.0)
+            limit.take(to_client("x" * 60_000 + str(number)), 0.0)
+            wrong.wrong.take(to_client(f"{number}" + "y" * 60_000), 0.0)
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -13,7 +13,9 @@ import pytest
 from crowd import LIVE, START, closed, crowded, listeners, memory, pour
 
 from crypto_rti.data.candles import HOUR, to_unix
-from crypto_rti.service.ledger import Entry, close_ledger, open_ledger, score, write
+from crypto_rti.service.ledger import open_ledger
+from crypto_rti.service.scores import Scorer
+from crypto_rti.service.writer import Entry, write_entries
 
 GET = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -28,9 +30,9 @@ def a_year(home):
         Entry("sim", "BTC-USD", "lasso", "1", moment - HOUR, moment, moment - HOUR + 60.0, 40_000.0, tuple(fan), 0.005, (-1.6, -0.7, 0.0, 0.7, 1.6))
         for moment, fan in zip(moments, prices.tolist(), strict=True)
     ]
-    write(ledger, entries)
-    score(ledger, "sim", "BTC-USD", dict(zip(moments, (40_000 + noise[:, 1]).tolist(), strict=True)))
-    close_ledger(ledger)
+    write_entries(ledger, entries)
+    Scorer(ledger, "sim").score("BTC-USD", dict(zip(moments, (40_000 + noise[:, 1]).tolist(), strict=True)))
+    ledger.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,11 @@ from crypto_rti.data.fetch import fetch
 from crypto_rti.data.sources import parse_source
 from crypto_rti.data.store import CandleStore
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service import ledger as books
+from crypto_rti.service.ledger import Series, open_ledger
+from crypto_rti.service.recorded import read_forecasts
+from crypto_rti.service.scores import Scorer
 from crypto_rti.service.server import running_service
+from crypto_rti.service.writer import Entry, write_entries
 from crypto_rti.settings import load_settings
 
 ROWS = 2000
@@ -41,22 +44,22 @@ def fill(home, until, source="sim"):
     with contextlib.closing(Opened(home)) as opened:
         moments = range(until - ROWS * HOUR, until, HOUR)
         prices, quantiles = (98.0, 99.5, 100.0, 100.5, 102.0), (-2.0, -0.5, 0.0, 0.5, 2.0)
-        books.write(opened.ledger, [books.Entry(source, "BTC-USD", "lasso", "1", at - HOUR, at, at - 3500, 100.0, prices, 0.01, quantiles) for at in moments])
-        books.score(opened.ledger, source, "BTC-USD", dict.fromkeys(moments, 100.0))
+        write_entries(opened.ledger, [Entry(source, "BTC-USD", "lasso", "1", at - HOUR, at, at - 3500, 100.0, prices, 0.01, quantiles) for at in moments])
+        Scorer(opened.ledger, source).score("BTC-USD", dict.fromkeys(moments, 100.0))
 
 
 class Opened:
     "The ledger of a home, read from outside."
 
     def __init__(self, home):
-        self.ledger = books.open_ledger(f"sqlite:///{home}/ledger.db")
-        self.close = lambda: books.close_ledger(self.ledger)
+        self.ledger = open_ledger(f"sqlite:///{home}/ledger.db")
+        self.close = lambda: self.ledger.close()
 
 
 def held(home, source="sim"):
     "How many of the rows of `fill` are there."
     with contextlib.closing(Opened(home)) as opened:
-        return len(books.told(opened.ledger, source, "BTC-USD", "lasso", "1", 0))
+        return len(read_forecasts(opened.ledger, Series(source, "BTC-USD", "lasso", "1"), 0))
 
 
 def ready(up):
@@ -82,12 +85,12 @@ def test_a_wrong_time_deletes_nothing_and_stops_no_score(tmp_path, attack, wrong
     fill(tmp_path, int(now) // HOUR * HOUR - HOUR)
     with bench(tmp_path, start=now, products="BTC-USD", slope=0.01) as up:
         up.hour(0)
-        kept, settled = held(tmp_path), up.record.settled
+        kept, settled = held(tmp_path), up.hourly.settled
         fault = up.exchange.faults.add("time", path="/time", now=wrong, times=10)
         told = eventually(lambda: "clock is doubted" in (text := ready(up)) and text)
         assert metric(up, "clock_doubted") == 1 and wrong[:10] in told
         eventually(lambda: fault not in up.exchange.faults.active())
-        assert held(tmp_path) == kept >= ROWS and up.record.settled == settled and up.answer()["data_until"] == to_iso(settled)
+        assert held(tmp_path) == kept >= ROWS and up.hourly.settled == settled and up.answer()["data_until"] == to_iso(settled)
         eventually(lambda: metric(up, "clock_doubted") == 0)
         up.hour()
         assert up.accuracy()["n"] >= 1 and held(tmp_path) > kept and metric(up, "upstream_times_doubted_total") >= 10
@@ -122,8 +125,8 @@ def test_a_replay_of_a_later_year_leaves_the_rows_of_others(tmp_path, attack):
     with running_exchange("sim", start="2029-03-01T12:20:00Z", speed=0, products=["BTC-USD"], rate_limit=False) as exchange:
         given = {"home": tmp_path, "source": f"replay={exchange.url}", "products": "BTC-USD", "requests_per_second": 10, "live_feed": False}
         with running_service(load_settings(**given)) as running:
-            eventually(lambda: running.record.settled == to_unix("2029-03-01T12:00:00Z"))
-            assert running.record.removed == 0
+            eventually(lambda: running.hourly.settled == to_unix("2029-03-01T12:00:00Z"))
+            assert running.hourly.removed == 0
     found = {source: held(tmp_path, source) for source in ("sim", "replay")}
     assert found == {"sim": ROWS, "replay": ROWS}
     attack("a replay of 2029 in the same home", before="4,000 of 4,000 rows gone", after=f"{2 * ROWS - sum(found.values())} of {2 * ROWS} rows gone")

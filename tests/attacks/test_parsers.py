@@ -34,7 +34,7 @@ from crypto_rti.data import candles, coinbase, connection, files, origin, source
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
 from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
 from crypto_rti.replay import channels, markets, rest
-from crypto_rti.service import errors, feed, forecasts, logs, models, record, security, stream
+from crypto_rti.service import errors, feed, forecasts, logs, models, security, stream, track_record
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
 
 ROOT = Path(crypto_rti.__path__[0])
@@ -309,7 +309,7 @@ def parameters(text, _):
     "What a stranger puts into a query or a header."
     for read in (
         lambda: forecasts.last_closed_hour(text, 1.7e9), lambda: candles.to_unix(text), lambda: sources.check_product(text), lambda: sources.parse_source(text),
-        lambda: record.check_days(text), lambda: manifest.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
+        lambda: track_record.parse_days(text), lambda: manifest.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
         lambda: sqlite_path(text),
         lambda: load_settings(timeout_seconds=text), lambda: load_settings(home=text, source=text, ledger_url=text, credentials=text),
         lambda: sources.spell_product(text),
@@ -319,8 +319,8 @@ def parameters(text, _):
     assert 0 <= parse_wait(text) <= LONGEST_WAIT and len(security.to_client(text)) <= 45 and len(shorten(text)) <= 100
     channel = stream.Channel("BTC-USD", "champion", "now")
     assert stream.position_after(channel, text) in (None, channel.end)
-    logs.name_request([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
-    security.has_key(security.given_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
+    logs.choose_request_id([(b"x-request-id", text.encode("utf-8", "replace"))], lambda: b"x")
+    security.has_key(security.sent_keys([(b"authorization", text.encode("utf-8", "replace"))]), [bytes(32)])
     public, complete = split_address(text)
     add_credentials(public, [complete] if complete else [])
     mask_credentials(text)
