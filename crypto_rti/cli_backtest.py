@@ -57,7 +57,7 @@ def _check_backtest(
     "Check the options of a backtest before anything is read or fitted."
     from crypto_rti.data.sources import check_product
     from crypto_rti.data.candles import to_unix
-    from crypto_rti.evaluation.backtest import make_blocks
+    from crypto_rti.evaluation.walk_forward import make_blocks
     from crypto_rti.models.base import check_kinds
 
     span = to_unix(given[0]), to_unix(given[1]), parse_days(given[2])
@@ -87,7 +87,8 @@ def _run(
     "Run a backtest and its controls."
     from crypto_rti.data.store import CandleStore
     from crypto_rti.datasets import load_datasets
-    from crypto_rti.evaluation.backtest import run_backtest, run_controls
+    from crypto_rti.evaluation.backtest import run_backtest
+    from crypto_rti.evaluation.controls import run_controls
     from crypto_rti.targets import concat_datasets
 
     store, wanted = CandleStore(settings.candles_dir), (settings.source, settings.products)

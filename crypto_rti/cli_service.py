@@ -80,15 +80,15 @@ ledger_app = typer.Typer(no_args_is_help=True, help="Export or prune the ledger:
 @contextmanager
 def _open_ledger() -> Iterator[Any]:
     "The ledger of the settings; raise where there is none yet."
-    from crypto_rti.service.ledger import LedgerUnavailableError, close_ledger, open_ledger
+    from crypto_rti.service.ledger import LedgerUnavailableError, open_ledger
 
     ledger = open_ledger(load_settings().ledger_address)
-    if ledger.engine.dialect.name == "sqlite" and not os.path.exists(ledger.place):
-        raise LedgerUnavailableError(f"there is no ledger at {ledger.place} yet; a running service creates it, or set CRYPTO_RTI_LEDGER_URL")
+    if ledger.engine.dialect.name == "sqlite" and not os.path.exists(ledger.location):
+        raise LedgerUnavailableError(f"there is no ledger at {ledger.location} yet; a running service creates it, or set CRYPTO_RTI_LEDGER_URL")
     try:
         yield ledger
     finally:
-        close_ledger(ledger)
+        ledger.close()
 
 # %% ../nbs/804_cli_service.ipynb #9dc45726
 @ledger_app.command("export")
@@ -101,12 +101,12 @@ def export_ledger(
 
     $ crypto-rti ledger export forecasts.csv
     """
-    from crypto_rti.service.ledger import check_recorded, export
+    from crypto_rti.service.recorded import check_recorded, export_forecasts
 
     check_output(path, "PATH")
     with _open_ledger() as ledger:
         check_recorded(ledger, source, product)
-        typer.echo(f"{export(ledger, path, source, product)} forecasts written to {path}")
+        typer.echo(f"{export_forecasts(ledger, path, source, product)} forecasts written to {path}")
 
 
 @ledger_app.command("prune")
@@ -121,12 +121,12 @@ def prune_ledger(
     $ crypto-rti ledger prune --before 2024-01-31
     """
     from crypto_rti.data.candles import to_iso, to_unix
-    from crypto_rti.service.ledger import check_recorded, prune
+    from crypto_rti.service.recorded import check_recorded, prune_forecasts
 
     moment = to_unix(before)
     with _open_ledger() as ledger:
         check_recorded(ledger, source, product)
         if not yes:
             selected = f"{product or 'every product'} of {source or 'every source'}"
-            typer.confirm(f"Delete the forecasts of {selected} for times before {to_iso(moment)} from {ledger.place}?", abort=True)
-        typer.echo(f"{prune(ledger, moment, source, product)} forecasts deleted")
+            typer.confirm(f"Delete the forecasts of {selected} for times before {to_iso(moment)} from {ledger.location}?", abort=True)
+        typer.echo(f"{prune_forecasts(ledger, moment, source, product)} forecasts deleted")

@@ -88,7 +88,7 @@ def run(
     check_request(given)  # Before `auto` waits for an exchange
     check_folder(given.home, "CRYPTO_RTI_HOME")
     from crypto_rti import pipeline
-    from crypto_rti.data.fetch import choose_source
+    from crypto_rti.data.suppliers import choose_source
     from crypto_rti.service import server
 
     source = source or "auto"

@@ -48,7 +48,7 @@ def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
 LEARNING_CODE = (
     "screen.py", "features.py", "volatility.py", "inputs.py", "targets.py", "scaling.py", "datasets.py",
     "data/candles.py", "data/simulation.py", "models/*.py", "registry/*.py",
-    "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
+    "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/walk_forward.py",
 )  # fmt: skip
 "Parts of the package that decide what a model becomes, its scores and its bundle; how candles are fetched and served is not among them."
 

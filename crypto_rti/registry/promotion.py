@@ -17,12 +17,12 @@ from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import Plain, hold_trial, rows_for
+from .connection import CatalogError, TooFewHoursError, connect, registry_lock
 from .exports import change_champion, export_aliases, export_version, finish_change, note_event, past_champions
 from .gate import GATE, Check, Decision, judge, leads
 from .index import bundle_folder
 from .manifest import BundleError
-from .tracking import CatalogError, TooFewHoursError, Version, check_registered, connect, get_version, read_aliases, register_bundle
-from .tracking import registry_lock, to_tag
+from .tracking import Version, check_registered, get_version, read_aliases, register_bundle, to_tag
 
 # %% ../../nbs/560_registry.promotion.ipynb #7c0de000
 if TYPE_CHECKING:

@@ -30,14 +30,14 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from uvicorn.supervisors import Multiprocess
 
-from ..data.coinbase import learn_source, run_sync
+from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
 from ..disk import keep_looking
 from ..errors import check_known
 from ..processes import end_with_parent
-from ..registry.trials import stop_trials
+from ..registry.sandbox import stop_trials
 from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
 from .answers import Service, followed, make_service, predict_at, served
 from .connections import BoundedProtocol, Connections
@@ -46,17 +46,18 @@ from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
 from .feed import follow_prices, keep_fresh, log
 from .forecasts import ROLLING, last_closed_hour
+from .hourly import HourlyState, keep_working, start_recording, stop_recording
 from .ledger import ledger_address
 from .limits import open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
 from .logs import configure_logging
-from .metrics import keep_counting, make_metrics
-from .middleware import add_operations
+from .metrics import keep_refreshing, make_metrics
+from .middleware import install_middleware
 from .models import Shelf, refresh_models
 from .page import Page, find_page, read_page
-from .record import Record, close_record, keep_record, open_record
 from .response_cache import FrontDoor
 from .routes import router, take_snapshot
-from .stream import Hub, close_hub, keep_telling_forecasts, keep_telling_prices
+from .stream import Hub, keep_publishing_forecasts, keep_publishing_prices
+from .track_record import TrackRecord
 from .watchdog import armed, keep_beating
 
 # %% ../../nbs/698_service.server.ipynb #5e812846
@@ -76,7 +77,8 @@ def make_app(
         title="crypto_rti", description=DESCRIPTION, version=version("crypto_rti"),
         docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan,
     )  # fmt: skip
-    app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
+    app.state.service, app.state.hourly, app.state.hub = service, HourlyState(), Hub()
+    app.state.track_record = TrackRecord(service, app.state.hourly)
     app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
     app.include_router(documentation)
@@ -85,7 +87,7 @@ def make_app(
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)
     app.state.metrics = make_metrics(lambda: take_snapshot(app))
-    add_operations(app, app.state.metrics, settings)
+    install_middleware(app, app.state.metrics, settings)
     for error, handler in ((CryptoRTIError, on_error), (HTTPException, on_http_error), (RequestValidationError, on_invalid)):
         app.add_exception_handler(error, handler)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -94,35 +96,34 @@ def make_app(
 # %% ../../nbs/698_service.server.ipynb #90752dc9
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the server hands to its protocol
-    "Keep candles, prices, models, the record and the stream current while the application runs."
-    service, record, hub = app.state.service, app.state.record, app.state.hub
+    "Keep candles, prices, models, the hourly work and the stream current while the application runs."
+    service, hourly, hub = app.state.service, app.state.hourly, app.state.hub
     loop = app.state.loop = asyncio.get_running_loop()
     warn_of_limits(app.state.connections.limits, service.settings, open_files())
-    await open_record(service, record)
+    await start_recording(service, hourly)
     work = {
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _watch(service.shelf),
         "disk": lambda: keep_looking(service.disk),
-        "record": lambda: keep_record(service, record),
-        "price stream": lambda: keep_telling_prices(service, hub),
-        "forecast stream": lambda: keep_telling_forecasts(service, hub, record),
-        **({"metrics": lambda: keep_counting(app.state.metrics)} if app.state.metrics.shared else {}),
+        "hourly work": lambda: keep_working(service, hourly),
+        "price stream": lambda: keep_publishing_prices(service, hub),
+        "forecast stream": lambda: keep_publishing_forecasts(service, hub, hourly),
+        **({"metrics": lambda: keep_refreshing(app.state.metrics)} if app.state.metrics.shared else {}),
         **({"watchdog": lambda: keep_beating(app.state.watchdog_seconds)} if app.state.watchdog_seconds else {}),
     }
     tasks = [asyncio.create_task(_supervise(name, one)) for name, one in work.items()]
     gc.freeze()  # What is there now stays; collecting it again and again would stop answers for a tenth of a second
     try:
-        with _before_stopping(lambda: loop.call_soon_threadsafe(close_hub, hub)), armed(app.state.watchdog_seconds):
+        with _before_stopping(lambda: loop.call_soon_threadsafe(hub.close)), armed(app.state.watchdog_seconds):
             yield {"connections": app.state.connections}
     finally:
         stop_trials()
         for task in [*tasks, *service.feed.flights.values()]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        record.scoring.close()
-        record.reading.close()
-        await asyncio.to_thread(close_record, service)
+        app.state.track_record.close()
+        await asyncio.to_thread(stop_recording, service)
         await service.feed.client.__aexit__(None, None, None)
 
 # %% ../../nbs/698_service.server.ipynb #4acf1725
@@ -191,7 +192,7 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = run_sync(learn_source(source or parse_source(settings.source), settings=settings))
+    source = run_sync(identify_source(source or parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     for product in settings.products:
         check_product(product)
@@ -336,7 +337,8 @@ class RunningService(NamedTuple):
 
     url: str
     service: Service
-    record: Record
+    hourly: HourlyState
+    track_record: TrackRecord
     hub: Hub
     loop: asyncio.AbstractEventLoop  # Its own, in which alone its parts may be touched
 
@@ -355,9 +357,10 @@ def running_service(
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         try:
-            yield RunningService(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.service, app.state.record, app.state.hub, app.state.loop)
+            url, state = f"http://127.0.0.1:{listener.getsockname()[1]}", app.state
+            yield RunningService(url, state.service, state.hourly, state.track_record, state.hub, state.loop)
         finally:
-            app.state.loop.call_soon_threadsafe(close_hub, app.state.hub)
+            app.state.loop.call_soon_threadsafe(app.state.hub.close)
             server.should_exit = True
             thread.join(15)
 
