@@ -28,7 +28,7 @@ from rich.text import Text
 from rich import box
 
 from .disk import DiskFullError, is_full
-from .errors import PlaceError, check_folder, check_output, explain, missing_extra, named_errors
+from .errors import PathError, check_folder, check_output, explain, missing_extra, named_errors
 from .files import write_atomic, write_json
 from .numbers import format_number
 from .processes import shared_folder, stopping_on_signals
@@ -125,7 +125,7 @@ def features(
     candles = CandleStore(settings.candles_dir).load(settings.source, product)
     table = build_features(candles)
     table["next_close"] = next_closes(candles, pd.DatetimeIndex(table.index))
-    with named_errors(PlaceError, f"OUT {out} cannot be written"):
+    with named_errors(PathError, f"OUT {out} cannot be written"):
         write_atomic(out, table.to_parquet())
     typer.echo(f"{out}: {len(table)} hours of {product}, {len(table.columns) - 1} features, and the next close where it is known")
 
@@ -233,13 +233,13 @@ def backtest(
         scores = backtest_report(done, _source_name(settings, settings.source), _source_name(settings, learned[0]) if train_source else None, checks)
         _print_scores(scores)  # Before anything is written: a disk that is full by now does not take them away
         if rows:
-            with named_errors(PlaceError, f"--rows {rows} cannot be written"):
+            with named_errors(PathError, f"--rows {rows} cannot be written"):
                 write_atomic(rows, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
         if json:
-            with named_errors(PlaceError, f"--json {json} cannot be written"):
+            with named_errors(PathError, f"--json {json} cannot be written"):
                 write_json(json, scores)
         if report:
-            with named_errors(PlaceError, f"--report {report} cannot be written"):
+            with named_errors(PathError, f"--report {report} cannot be written"):
                 _write_report(done.rows, report)
     for name, error in skipped.items():
         typer.echo(f"FAILED: {name} is left out: {error}", err=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 from .data.candles import HOUR, TimeError, to_iso, to_unix
 from .data.sources import Source, check_product, parse_source
-from .disk import DiskFullError, check_room, is_full
+from .disk import DiskFullError, check_disk_space, is_full
 from .errors import check_folder
 from .files import write_json
 from .inputs import reference_product
@@ -365,7 +365,7 @@ def retrain(
     check_request(settings, start)
     check_kernel()
     check_folder(settings.home, "CRYPTO_RTI_HOME")
-    check_room(settings.home)
+    check_disk_space(settings.home)
     with _only_one(settings) as lock:
         plan = make_plan(settings, pipeline, start, params, every_hours, force)
         if not plan.stale:

@@ -34,7 +34,7 @@ import tenacity
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..data.candles import HOUR, to_iso
-from ..errors import PlaceError, check_known, explain_os, named_errors
+from ..errors import PathError, check_known, explain_os, named_errors
 from ..evaluation.intervals import ConformalState, follow
 from ..evaluation.metrics import critical_t, diebold_mariano, newey_west_variance
 from ..files import atomic_file
@@ -899,7 +899,7 @@ def _export_rows(ledger: Ledger, file: Any, as_json: bool, source: str | None, c
             count = work(connection)
             file.flush()
         except OSError as error:  # Of the file; the database raises errors of its own
-            raise PlaceError(f"the rows cannot be written: {explain_os(error)}") from error
+            raise PathError(f"the rows cannot be written: {explain_os(error)}") from error
         return count
 
     return _transact(ledger, named)
@@ -929,5 +929,5 @@ def export(
     coin: str | None = None,  # All when not given
 ) -> int:  # Rows written
     "Write the ledger to a file."
-    with named_errors(PlaceError, f"{path} cannot be written"), atomic_file(path, "w", encoding="utf-8", newline="") as file:
+    with named_errors(PathError, f"{path} cannot be written"), atomic_file(path, "w", encoding="utf-8", newline="") as file:
         return _export_rows(ledger, file, Path(path).suffix == ".jsonl", source, coin)

@@ -34,7 +34,6 @@ from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
-from ..disk import keep_looking
 from ..errors import check_known
 from ..processes import end_with_parent
 from ..registry.trials import stop_trials
@@ -101,7 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _watch(service.shelf),
-        "disk": lambda: keep_looking(service.disk),
+        "disk": service.disk.run,
         "record": lambda: keep_record(service, record),
         "price stream": lambda: keep_telling_prices(service, hub),
         "forecast stream": lambda: keep_telling_forecasts(service, hub, record),
@@ -313,7 +312,7 @@ def make_worker() -> FastAPI:
     "The application of one worker, made from the environment."
     settings = load_settings()
     if (supervisor := multiprocessing.parent_process()) is not None and supervisor.pid is not None:
-        end_with_parent(supervisor.pid, patience=2.0)
+        end_with_parent(supervisor.pid, grace=2.0)
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
     raise_file_limit()
     app = make_app(settings, parse_source(settings.source))
