@@ -21,7 +21,7 @@ from ..parsing import shorten
 from ..settings import Settings
 from .candles import HOUR, Refusal, from_rows, merge_candles, sift_rows, to_iso
 from .connection import GRANULARITIES, WINDOW, BadAnswerError, BadRangeError, ClockDoubtedError, ExchangeConnection, ExchangeError
-from .plausibility import AGREEING, ExchangeClock, near, observe, sift_doubtful
+from .plausibility import AGREEING, ExchangeClock, near, sift_doubtful
 from .sources import Source, SourceError, check_product, parse_source
 
 # %% ../../nbs/120_data.coinbase.ipynb #926d32c6
@@ -186,7 +186,7 @@ async def measure_clock(
         before = time.monotonic()
         remote = await client.server_time()
         after = time.monotonic()
-        if observe(clock, (before + after) / 2, remote, (after - before) / 2, float(remote.is_integer())) or clock.measured is not None:
+        if clock.observe((before + after) / 2, remote, (after - before) / 2, float(remote.is_integer())) or clock.measured is not None:
             return
     there, here = to_iso(int(clock.odd[-1].remote)), to_iso(int(time.time()))
     raise ClockDoubtedError(f"/time says {there} and this machine's clock {here}; correct the one that is wrong. The request is repeated", 1.0)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SURPRISE', 'LEAP', 'NEAR', 'AGREEING', 'PROOF', 'HASTE', 'FASTEST', 'FACTOR', 'CONFIRMED', 'LOWEST', 'HIGHEST',
-           'MOST_VOLUME', 'WICK', 'Sighting', 'ExchangeClock', 'agree', 'observe', 'near', 'possible', 'PriceCheck',
-           'agreeing', 'doubtful', 'Sifted', 'sift_doubtful']
+           'MOST_VOLUME', 'WICK', 'TimeAnswer', 'ClockState', 'agree', 'ExchangeClock', 'near', 'possible',
+           'PriceCheck', 'agreeing', 'doubtful', 'Sifted', 'sift_doubtful']
 
 # %% ../../nbs/110_data.plausibility.ipynb #196de616
 import math
@@ -20,17 +20,17 @@ import pandas as pd
 from .candles import COLUMNS, Refusal
 
 # %% ../../nbs/110_data.plausibility.ipynb #f8697584
-class Sighting(NamedTuple):
+class TimeAnswer(NamedTuple):
     "An answer of `/time`, with its uncertainty."
 
     moment: float  # Latest moment at which it was true, on our monotonic clock
     remote: float  # What was answered, Unix seconds
-    doubt: float = 0.0  # Seconds by which the two may be apart, by travel time and rounding
+    uncertainty: float = 0.0  # Seconds by which the two may be apart, by travel time and rounding
 
 # %% ../../nbs/110_data.plausibility.ipynb #99039892
 @dataclass
-class ExchangeClock:
-    "The time of an exchange, extrapolated from its last answer; our own time until an answer is accepted."
+class ClockState:
+    "What is known of the clock of an exchange. Its time is extrapolated from the last answer; until one is accepted it is our own time."
 
     measured: float | None = None  # Latest moment at which the last answer of `/time` was true, on our monotonic clock
     remote: float = 0.0  # What it answered, Unix seconds
@@ -42,7 +42,7 @@ class ExchangeClock:
     longest: float = 60.0  # Longest such pause
     live: bool = False  # Whether it must run with real time; a replay's clock need not
     asked: float = -math.inf  # When the last answer arrived, accepted or not, on our monotonic clock
-    odd: list[Sighting] = field(default_factory=list)  # The doubted answers since the last accepted one
+    odd: list[TimeAnswer] = field(default_factory=list)  # The doubted answers since the last accepted one
     witness: tuple[float, float] | None = None  # Time of a trade that contradicts this clock, and when it arrived, on our monotonic clock
     doubted: int = 0  # Answers that were not accepted at once
     setbacks: int = 0  # How often this clock was set back by more than `LEAP`
@@ -71,26 +71,26 @@ HASTE = 1.0  # Seconds until the next request while an answer is doubted
 FASTEST = 1e6  # Highest accepted speed of a clock, seconds per second of ours
 
 
-def _contradicts(clock: ExchangeClock, new: Sighting, own: float) -> bool:
+def _contradicts(clock: ClockState, new: TimeAnswer, own: float) -> bool:
     "Whether an answer contradicts the clock, or our own clock while there is no other."
     if clock.measured is None:
         return abs(new.remote - own) > NEAR
     speed = max(1.0, clock.rate)
-    return new.moment > clock.measured and abs(new.remote - clock.now(new.moment)) > (LEAP + 2 * new.doubt) * speed
+    return new.moment > clock.measured and abs(new.remote - clock.now(new.moment)) > (LEAP + 2 * new.uncertainty) * speed
 
 # %% ../../nbs/110_data.plausibility.ipynb #a45a6ded
-def _speeds(answers: list[Sighting]) -> tuple[float, float]:
+def _speeds(answers: list[TimeAnswer]) -> tuple[float, float]:
     "The lowest and the highest speed that explain all answers; the first is above the second where there is none."
     low, high = 0.0, FASTEST
     for before, after in pairwise(answers):
-        passed, apart, slack = after.moment - before.moment, after.remote - before.remote, before.doubt + after.doubt
+        passed, apart, slack = after.moment - before.moment, after.remote - before.remote, before.uncertainty + after.uncertainty
         low = max(low, (apart - SURPRISE - slack) / max(passed + 2 * slack, 1e-9))
         high = min(high, (apart + SURPRISE + slack) / max(passed - 2 * slack, 1e-9))
     return low, high
 
 
 def agree(
-    answers: list[Sighting],  # In order of arrival
+    answers: list[TimeAnswer],  # In order of arrival
     live: bool = False,  # Whether real time is the only speed allowed
 ) -> bool:
     "Return whether one speed explains all answers."
@@ -98,17 +98,17 @@ def agree(
     return low <= high and (not live or low <= 1 <= high)
 
 # %% ../../nbs/110_data.plausibility.ipynb #2a4bc256
-def _witnessed(clock: ExchangeClock, new: Sighting) -> bool:
+def _witnessed(clock: ClockState, new: TimeAnswer) -> bool:
     "Whether a trade of the last minute carries the time of a doubted answer."
     if clock.witness is None or new.moment - clock.witness[1] > 60:
         return False
     return abs(clock.witness[0] + new.moment - clock.witness[1] - new.remote) <= NEAR
 
 
-def _convinced(clock: ExchangeClock, own: float) -> bool:
+def _convinced(clock: ClockState, own: float) -> bool:
     "Whether the doubted answers are accepted by now."
     new, known = clock.odd[-1], clock.measured
-    if known is not None and not clock.live and len(clock.odd) >= 2 and agree([Sighting(known, clock.remote, SURPRISE), *clock.odd]):
+    if known is not None and not clock.live and len(clock.odd) >= 2 and agree([TimeAnswer(known, clock.remote, SURPRISE), *clock.odd]):
         return True
     if len(clock.odd) < AGREEING:
         return False
@@ -119,74 +119,75 @@ def _convinced(clock: ExchangeClock, own: float) -> bool:
     return lasting and (not suspicious or _witnessed(clock, new))
 
 # %% ../../nbs/110_data.plausibility.ipynb #42b11dd0
-def _restart(clock: ExchangeClock) -> None:
-    "Restart the clock from the doubted answers, which are accepted now."
-    first, new = clock.odd[0], clock.odd[-1]
-    if clock.measured is not None and new.remote < clock.now(new.moment) - LEAP:
-        clock.setbacks += 1
-    low, high = _speeds(clock.odd)
-    clock.since = first.moment - 2 * first.doubt, first.remote
-    clock.rate = 1.0 if low <= 1 <= high else max(0.0, (new.remote - first.remote) / (new.moment - clock.since[0]))
-    clock.seen_rate, clock.witness, clock.pause = clock.rate, None, min(1.5, clock.longest)
-    clock.measured, clock.earliest, clock.remote = new.moment, new.moment - 2 * new.doubt, new.remote
-    clock.odd.clear()
-
-# %% ../../nbs/110_data.plausibility.ipynb #93e768c3
-def _doubt(clock: ExchangeClock, new: Sighting, own: float) -> bool:
-    "Record an answer that contradicts; return whether the doubted answers are accepted with it."
-    clock.doubted += 1
-    clock.odd.append(new)
-    while not agree(clock.odd, clock.live):
-        del clock.odd[0]
-    del clock.odd[1 : -4 * AGREEING]  # The first one and the last dozen are sufficient
-    clock.pause = min(HASTE, clock.longest)
-    if not _convinced(clock, own):
-        return False
-    _restart(clock)
-    return True
-
-# %% ../../nbs/110_data.plausibility.ipynb #0f4898cb
-def observe(
-    clock: ExchangeClock,  # Changed in place
-    at: float,  # When the answer was true, on our monotonic clock
-    remote: float,  # What `/time` answered, Unix seconds
-    doubt: float = 0.0,  # Seconds by which the two may be apart, by travel time
-    rounding: float = 0.0,  # Seconds by which `remote` may have been rounded down
-    own: float | None = None,  # Our own clock at that moment, Unix seconds; by default the system clock
-) -> bool:  # Whether the answer was accepted
-    "Update the clock with an answer of the exchange, or doubt the answer."
-    latest, earliest = at + doubt, at - doubt
-    clock.asked, new = latest, Sighting(latest, remote, doubt + rounding)
-    own = time.time() - time.monotonic() + latest if own is None else own
-    if _contradicts(clock, new, own):
-        return _doubt(clock, new, own)
-    clock.odd.clear()
-    if clock.measured is not None and latest > clock.measured:
-        _follow(clock, latest, earliest, remote, doubt, rounding)
-    clock.measured, clock.earliest, clock.remote = latest, earliest, remote
-    return True
-
-# %% ../../nbs/110_data.plausibility.ipynb #2d30402c
-def _follow(clock: ExchangeClock, latest: float, earliest: float, remote: float, doubt: float, rounding: float) -> None:
-    "Update speed and pause from an answer that continues the last ones."
-    assert clock.measured is not None
-    surprise = abs(remote - clock.now(latest)) > (SURPRISE + 2 * doubt) * max(1.0, clock.rate) + rounding
-    rate, before = (remote - clock.remote) / (latest - clock.measured), clock.seen_rate
-    if surprise and not clock.live and abs(rate - before) < 0.1 * max(1.0, before):
-        clock.rate = rate if abs(rate - 1) > 0.02 else 1.0
-        clock.since = clock.earliest, clock.remote
-    elif surprise:
-        clock.since = earliest, remote
-    if clock.rate != 1:
-        clock.rate = _slowest(clock, latest, remote)
-    clock.seen_rate = max(rate, 0.0)
-    clock.pause = min(1.5 if surprise else 2 * clock.pause, clock.longest)
+def _consistent(answers: list[TimeAnswer], live: bool) -> list[TimeAnswer]:
+    "The latest doubted answers that agree; of many, the first one and the last dozen are sufficient."
+    while not agree(answers, live):
+        answers = answers[1:]
+    return [*answers[:1], *answers[1:][-4 * AGREEING :]]
 
 
-def _slowest(clock: ExchangeClock, latest: float, remote: float) -> float:
+def _slowest(clock: ClockState, latest: float, remote: float) -> float:
     "The lowest speed that explains all answers since this speed was estimated."
     moment, before = clock.since
     return max(0.0, (remote - before) / (latest - moment)) if latest > moment and remote >= before else clock.rate
+
+# %% ../../nbs/110_data.plausibility.ipynb #0f4898cb
+class ExchangeClock(ClockState):
+    "The clock of an exchange, set by answers of `/time` that are accepted."
+
+    def observe(
+        self,
+        at: float,  # When the answer was true, on our monotonic clock
+        remote: float,  # The answer of `/time`, Unix seconds
+        uncertainty: float = 0.0,  # Seconds by which the two may be apart, by travel time
+        rounding: float = 0.0,  # Seconds by which `remote` may have been rounded down
+        own: float | None = None,  # Our own clock at that moment, Unix seconds; by default the system clock
+    ) -> bool:  # Whether the answer was accepted
+        "Update the clock with an answer of the exchange, or doubt the answer."
+        latest, earliest = at + uncertainty, at - uncertainty
+        self.asked, new = latest, TimeAnswer(latest, remote, uncertainty + rounding)
+        own = time.time() - time.monotonic() + latest if own is None else own
+        if _contradicts(self, new, own):
+            return self._doubt(new, own)
+        self.odd.clear()
+        if self.measured is not None and latest > self.measured:
+            self._follow(at, remote, uncertainty, rounding)
+        self.measured, self.earliest, self.remote = latest, earliest, remote
+        return True
+
+    def _doubt(self, new: TimeAnswer, own: float) -> bool:
+        "Record an answer that contradicts; return whether the doubted answers are accepted with it."
+        self.doubted += 1
+        self.odd, self.pause = _consistent([*self.odd, new], self.live), min(HASTE, self.longest)
+        accepted = _convinced(self, own)
+        if accepted:
+            self._restart()
+        return accepted
+
+    def _restart(self) -> None:
+        "Restart from the doubted answers, which are accepted now."
+        first, new = self.odd[0], self.odd[-1]
+        if self.measured is not None and new.remote < self.now(new.moment) - LEAP:
+            self.setbacks += 1
+        low, high = _speeds(self.odd)
+        self.since = first.moment - 2 * first.uncertainty, first.remote
+        self.rate = 1.0 if low <= 1 <= high else max(0.0, (new.remote - first.remote) / (new.moment - self.since[0]))
+        self.seen_rate, self.witness, self.pause = self.rate, None, min(1.5, self.longest)
+        self.measured, self.earliest, self.remote = new.moment, new.moment - 2 * new.uncertainty, new.remote
+        self.odd.clear()
+
+    def _follow(self, at: float, remote: float, uncertainty: float, rounding: float) -> None:
+        "Update speed and pause from an answer that continues the last ones."
+        assert self.measured is not None
+        latest, before = at + uncertainty, self.seen_rate
+        surprise = abs(remote - self.now(latest)) > (SURPRISE + 2 * uncertainty) * max(1.0, self.rate) + rounding
+        rate = (remote - self.remote) / (latest - self.measured)
+        if surprise and not self.live and abs(rate - before) < 0.1 * max(1.0, before):
+            self.rate, self.since = rate if abs(rate - 1) > 0.02 else 1.0, (self.earliest, self.remote)
+        elif surprise:
+            self.since = at - uncertainty, remote
+        self.rate = self.rate if self.rate == 1 else _slowest(self, latest, remote)
+        self.seen_rate, self.pause = max(rate, 0.0), min(1.5 if surprise else 2 * self.pause, self.longest)
 
 # %% ../../nbs/110_data.plausibility.ipynb #f0d5d1e8
 FACTOR = 2.0  # Accepted change of a price from one trade, or one candle, to the next
