@@ -194,7 +194,7 @@ def _row_faults(times: np.ndarray, values: np.ndarray, step: int) -> list[tuple[
         (times < 0, "is before 1970"),
         (times % step != 0, f"does not start on the {step} s grid"),
         (~np.isfinite(values).all(axis=1), "holds a NaN or an infinite number"),
-        ((values[:, :4] <= 0).any(axis=1), "holds a price that is not positive"),
+        (np.minimum.reduce([low, high, open_, close]) <= 0, "holds a price that is not positive"),
         (volume < 0, "holds a negative volume"),
         ((low > np.minimum(open_, close)) | (high < np.maximum(open_, close)), "has open or close outside low and high"),
     ]

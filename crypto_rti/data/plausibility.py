@@ -265,13 +265,13 @@ def agreeing(
     return np.repeat(good, [run.stop - run.start for run in runs]).astype(bool) if runs else np.zeros(0, dtype=bool)
 
 # %% ../../nbs/110_data.plausibility.ipynb #6a1c099c
-def _impossible(values: np.ndarray) -> np.ndarray:
-    "Which rows (low, high, open, close, volume) hold values that no market has."
-    prices, volume = values[:, :4], values[:, 4]
-    body_low, body_high = values[:, 2:4].min(axis=1), values[:, 2:4].max(axis=1)
-    outside = (prices < LOWEST).any(axis=1) | (prices > HIGHEST).any(axis=1) | (volume > MOST_VOLUME)
+def _impossible(candles: pd.DataFrame) -> np.ndarray:
+    "Which candles hold values that no market has."
+    low, high, open_, close, volume = (candles[name].to_numpy(float) for name in COLUMNS[1:])
+    body_low, body_high = np.minimum(open_, close), np.maximum(open_, close)
+    outside = (np.minimum(low, body_low) < LOWEST) | (np.maximum(high, body_high) > HIGHEST) | (volume > MOST_VOLUME)
     with np.errstate(over="ignore"):
-        return np.asarray(outside | (values[:, 1] > body_high * WICK) | (values[:, 0] < body_low / WICK))
+        return np.asarray(outside | (high > body_high * WICK) | (low < body_low / WICK))
 
 
 def _near(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -284,11 +284,10 @@ def doubtful(
     reference: float | None = None,  # An accepted price before its first candle
 ) -> np.ndarray:  # Which candles are doubted
     "Check candles against their neighbours."
-    values = candles[COLUMNS[1:]].to_numpy(float)
-    bad = _impossible(values)
+    bad = _impossible(candles)
     for _ in range(2):  # Candles with a wrong open are found in the first pass, and the others are checked without them
         rest = np.flatnonzero(~bad)
-        opens, closes = values[rest, 2], values[rest, 3]
+        opens, closes = (candles[name].to_numpy(float)[rest] for name in ("open", "close"))
         believed = agreeing(closes, reference)
         before = np.concatenate([closes[:1] if reference is None else [reference], closes[:-1]])[: len(closes)]
         odd_open = ~_near(opens, closes) & ~_near(opens, before)
@@ -316,7 +315,7 @@ def sift_doubtful(
     if not bad.any():
         return Sifted(candles, [], candles[:0])
     last = int(np.flatnonzero(~bad)[-1]) if not bad.all() else -1
-    tail = bad & (np.arange(len(bad)) > last) & ~_impossible(candles[COLUMNS[1:]].to_numpy(float))
+    tail = bad & (np.arange(len(bad)) > last) & ~_impossible(candles)
     why = f"contradicts its neighbours: prices change by more than a factor of {FACTOR:g}, and too few candles confirm it"
     rows = candles.loc[bad, ["time", "close", "volume"]].to_numpy(float).tolist()
     refused = [Refusal(int(moment), f"{why} (close={close:g}, volume={volume:g})") for moment, close, volume in rows]
