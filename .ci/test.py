@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from crypto_rti.processes import Family
+from crypto_rti.processes import ProcessTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -66,7 +66,7 @@ def environment() -> dict[str, str]:
 def run(*command: object, seconds: float = 600, cwd: Path = ROOT, quiet: bool = False) -> tuple[bool, str]:
     """Run a command with a time limit; return whether it succeeded and, when `quiet`, what it printed."""
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
-    with Family() as family:  # Its kernels and servers end with it, also when this is interrupted
+    with ProcessTree() as family:  # Its kernels and servers end with it, also when this is interrupted
         process = family.start([str(part) for part in command], cwd=cwd, env=environment(), text=True, **output)
         try:
             printed, _ = process.communicate(timeout=seconds)

@@ -257,7 +257,7 @@ def test_a_slow_answer_is_given_up_and_asked_again(tmp_path, impatient):
 LASTING = {
     "down": ("status", {"status": 503}, ExchangeUnavailableError, "try again later"),
     "blocked": ("status", {"status": 403, "message": "Forbidden"}, ExchangeError, "refuses with 403 Forbidden"),
-    "no exchange": ("body", {"body": "<html>welcome"}, ExchangeUnavailableError, "no JSON"),
+    "no exchange": ("body", {"body": "<html>welcome"}, ExchangeUnavailableError, "not JSON"),
     "error body": ("body", {"body": '{"message": "maintenance"}'}, BadAnswerError, "maintenance"),
     "patience": ("status", {"status": 429, "retry_after": 3600}, ExchangeUnavailableError, "asked 1 times"),
 }
@@ -323,7 +323,7 @@ def test_the_share_of_hours_that_can_be_forecast(tmp_path):
 
 
 def test_nobody_there(tmp_path):
-    with pytest.raises(ExchangeUnavailableError, match="away or overloaded"):
+    with pytest.raises(ExchangeUnavailableError, match="unavailable or overloaded"):
         fetch(load_settings(home=tmp_path, source="replay=http://127.0.0.1:9", retries=0), ["BTC-USD"], progress=False)
     for url in ("http://", "http://[", "http://exa mple:99999"):
         with pytest.raises((ExchangeError, SourceError)):

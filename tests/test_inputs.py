@@ -116,7 +116,7 @@ def test_a_second_folder_of_the_same_name_is_refused_everywhere(tmp_path):
         lambda: make_plan(at[two], find_pipeline()),
         lambda: running_service(at[two]).__enter__(),
     ):
-        with pytest.raises(NameTakenError, match=r"'data' stands for .*one/data.*--source data-2="):
+        with pytest.raises(NameTakenError, match=r"'data' is the name of .*one/data.*--source data-2="):
             command()
     refused = crypto_rti(tmp_path / "home", "backtest", "-s", two, "-p", "SOL-USD", "-m", "persistence", "--start", "2024-02-01", "--end", "2024-02-02")
     assert refused.returncode == 2 and "NameTakenError" in refused.stderr

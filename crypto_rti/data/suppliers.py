@@ -21,11 +21,8 @@ from .simulation import SIM_END, sim_candles
 from .sources import Source, parse_source
 
 # %% ../../nbs/137_data.suppliers.ipynb #c5040941
-DEFAULT_START = "2020-09-01"
-"Start of the history that is fetched from an exchange by default: the span of the published results."
-
-SIM_HISTORY = 2 * 365 * 24 * HOUR
-"Seconds of simulated history that are fetched by default."
+DEFAULT_START = "2020-09-01"  # Default start of the history of an exchange: that of the published results
+SIM_HISTORY = 2 * 365 * 24 * HOUR  # Seconds of simulated history that are fetched by default
 
 # %% ../../nbs/137_data.suppliers.ipynb #5e9b24b6
 @dataclass(frozen=True)
@@ -62,15 +59,14 @@ async def open_supplier(
         )
 
 # %% ../../nbs/137_data.suppliers.ipynb #c2036585
-AHEAD = 24 * HOUR
-"Seconds by which an exchange's clock may be ahead of ours before its candles must confirm it."
+AHEAD = 24 * HOUR  # Seconds by which an exchange's clock may be ahead of ours before its candles must confirm it
 
 
 async def check_ahead(
     supplier: Supplier,
     product: str,  # For example `BTC-USD`
 ) -> None:
-    "Raise `ClockDoubtedError` when the exchange's clock is ahead of ours and it has no candles of that time."
+    "Raise `ClockDoubtedError` when the clock of an exchange is ahead of ours and it has no candles of that time."
     if supplier.until <= time.time() + AHEAD:
         return
     last = await supplier.ask(product, supplier.until - supplier.size * HOUR, supplier.until)

@@ -78,7 +78,7 @@ class _Counted:
         return self.fault.times is not None and self.applied >= self.fault.times
 
     def applies(self, chance: random.Random) -> bool:
-        "Count a matching request; tell whether the fault affects it."
+        "Count a matching request; return whether the fault affects it."
         self.matched += 1
         applies = self.matched > self.fault.after and not self.exhausted and chance.random() < self.fault.probability
         self.applied += applies
