@@ -120,7 +120,7 @@ def _write_report(rows: "pd.DataFrame", path: Path) -> None:
     "Run the report notebook on the forecasts of a backtest."
     from tempfile import TemporaryDirectory
 
-    from crypto_rti.pipeline import find_pipeline
+    from crypto_rti.pipeline_plan import find_pipeline
     from crypto_rti.runner import run_notebook
 
     with TemporaryDirectory() as folder:
