@@ -222,7 +222,7 @@ with contextlib.redirect_stdout(io.StringIO()) as shown:
     help(crypto_rti)
 assert "Client" in shown.getvalue()
 from pathlib import Path
-from crypto_rti.pipeline import find_pipeline
+from crypto_rti.pipeline_plan import find_pipeline
 assert find_pipeline().is_relative_to(sys.prefix) and (find_pipeline().parent / "experiments" / "backtest_report.ipynb").exists()
 """
 

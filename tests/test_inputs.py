@@ -18,7 +18,8 @@ from crypto_rti.data.sources import Source, SourceError, parse_source
 from crypto_rti.data.store import CandleStore, NoCandlesError
 from crypto_rti.datasets import load_datasets
 from crypto_rti.features import LAGS, NotEnoughHistoryError
-from crypto_rti.pipeline import RetrainReport, find_pipeline, make_plan
+from crypto_rti.pipeline import RetrainReport
+from crypto_rti.pipeline_plan import find_pipeline, make_plan
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.forecasts import SPAN, make_forecast
 from crypto_rti.service.ledger import open_ledger

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crypto_rti.cli_backtest import print_scores
-from crypto_rti.registry.gate import Trial, judge, no_worse_than_persistence
+from crypto_rti.registry.gate import Comparison, decide, no_worse_than_persistence
 
 ERRORS = {"MOG-BTC": 7.7124e-14, "SHIB-USD": 7.7124e-8, "USDC-USD": 0.000123, "BTC-USD": 281.747, "BTC-VND": 1.31e11}
 
@@ -30,8 +30,8 @@ def test_the_gate_tells_errors_of_any_size_apart(price: float, skill: float) -> 
     median = actual - (actual - close) * (1 - 0.001 * skill)
     forecast = np.stack([median + width * 0.02 * close for width in (-1, -0.3, 0, 0.3, 1)], axis=1)
     champion = np.stack([close] * 5, axis=1)
-    _, reasons = judge(
-        Trial("lasso version 2", "persistence version 1", 0, 400 * 3600, close, actual, {"challenger": forecast, "champion": champion}),
+    _, reasons = decide(
+        Comparison("lasso version 2", "persistence version 1", 0, 400 * 3600, close, actual, {"challenger": forecast, "champion": champion}),
         (no_worse_than_persistence,),
     )
     text = " ".join(reasons)

@@ -131,7 +131,7 @@ def hostile():
     text = node("Cast", ["a"], ["y"], to=TensorProto.STRING)
     yield "text instead of numbers", model([summed, text], ones), "answers|can load|cannot answer"
     yield "three columns", model([node("Slice", ["X", "s", "three", "a"], ["y"])], {**cut, "three": np.array([3])}), "3 columns|can load|cannot answer"
-    yield "half a file", model(plain)[:-20], "cut off|no ONNX"
+    yield "half a file", model(plain)[:-20], "cut off|not an ONNX"
 
 
 def bundle(folder, content, **changes):

@@ -29,7 +29,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 import crypto_rti
-from crypto_rti import client_protocol, client_stream, pipeline, runner
+from crypto_rti import client_protocol, client_stream, pipeline_plan, runner
 from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
 from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
@@ -226,7 +226,7 @@ def with_verdict(content, folder):
 def try_one(content, _):
     "What a helper process says that has read a hostile model."
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(sandbox.GraphError):  # `load_bundle` names it as an error of ours
-        patch.setattr(sandbox._helper, "ask", lambda *_: content)
+        patch.setattr(sandbox._sandbox, "run", lambda *_: content)
         assert isinstance(sandbox.try_model({}, (np.zeros(1), np.ones(1))), int)
 
 
@@ -276,8 +276,8 @@ def run_result(content, folder):
     (folder / "sources.json").write_bytes(content)
     (folder / "n.ipynb").write_bytes(content)
     settings = load_settings(home=folder, source="sim", registry_uri="")
-    state = pipeline._read_state(settings)
-    pipeline._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
+    state = pipeline_plan._read_state(settings)
+    pipeline_plan._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
     origin.read_origins(settings)
     for read in (runner.read_parameters, runner._has_run, lambda path: runner._failed_cell(path, path)):
         with contextlib.suppress(CryptoRTIError):
@@ -394,7 +394,7 @@ PARSERS = {
     "CSV, cut off in a packed file": Parser(as_file("csv.gz", lambda content: gzip.compress(content)[:-9]), csv, ()),
     "CSV, packed with zip": Parser(as_file("zip", zipped), csv, ()),
     "something else called zip": Parser(as_file("zip"), csv, ()),
-    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline._read_state", "runner.notebook_cells", "origin.read_origins")),
+    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline_plan._read_state", "runner.notebook_cells", "origin.read_origins")),
     "answers of a service": Parser(
         answers,
         st.one_of(like({"prediction": {"coin": "BTC-USD"}}), like({"coins": [{"coin": "BTC-USD"}]}),
