@@ -192,7 +192,7 @@ def live_inputs(
     times = candles["time"].to_numpy()
     if not len(inputs) or inputs.index[-1].timestamp() != times[-1]:
         present = int((times > times[-1] - (LAGS + 1) * HOUR).sum()) if len(times) else 0
-        raise NotEnoughHistoryError(f"only {present} of the last {LAGS + 1} hours are there; a forecast needs all of them, unbroken")
+        raise NotEnoughHistoryError(f"only {present} of the last {LAGS + 1} hours are present; a forecast needs all of them, unbroken")
     return inputs
 
 # %% ../nbs/220_inputs.ipynb #e4087629

@@ -44,7 +44,7 @@ def run_controls(
     start: int,  # First hour to forecast
     end: int,  # First hour beyond
     refit_days: float,  # Length of a block
-    pools: Mapping[str, Dataset] | None = None,  # Training rows per product; those of `tests` when not given
+    pools: Mapping[str, Dataset] | None = None,  # Training rows per product; those of `tests` by default
     **how: Any,  # `jobs`, `work` and `progress` of `run_backtest`
 ) -> dict[str, Any]:  # `shuffled_targets` and `features_one_hour_older` as results, `truncated_future_changes_nothing` as true or false
     "Run the three controls."
