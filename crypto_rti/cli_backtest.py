@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_common import End, Models, Products, Quiet, SourceOption, Start, parse_days, print_table, progress_bar, read_settings
-from .errors import PlaceError, check_folder, check_output, named_errors
+from .errors import PathError, check_folder, check_output, named_errors
 from .files import write_atomic, write_json
 from .processes import shared_folder
 from .settings import CryptoRTIError, Settings, split_address
@@ -121,7 +121,7 @@ def _write_report(rows: "pd.DataFrame", path: Path) -> None:
     "Run the report notebook on the forecasts of a backtest."
     from tempfile import TemporaryDirectory
 
-    from crypto_rti.pipeline import find_pipeline
+    from crypto_rti.pipeline_plan import find_pipeline
     from crypto_rti.runner import run_notebook
 
     with TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def _write_outputs(
     for option, path in outputs.items():
         if path is None:
             continue
-        with named_errors(PlaceError, f"{option} {path} cannot be written"):
+        with named_errors(PathError, f"{option} {path} cannot be written"):
             if option == "--rows":
                 write_atomic(path, done.rows.assign(forecast=done.rows["q50"]).to_parquet(index=False))
             elif option == "--json":

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .cli_common import Products, Quiet, SourceOption, read_settings
-from .errors import PlaceError, check_output, named_errors
+from .errors import PathError, check_output, named_errors
 from .files import write_atomic
 
 # %% ../nbs/801_cli_candles.ipynb #e110a0a8
@@ -60,7 +60,7 @@ def features(
     candles = CandleStore(settings.candles_dir).load(settings.source, product)
     table = build_features(candles)
     table["next_close"] = next_closes(candles, pd.DatetimeIndex(table.index))
-    with named_errors(PlaceError, f"OUT {out} cannot be written"):
+    with named_errors(PathError, f"OUT {out} cannot be written"):
         write_atomic(out, table.to_parquet())
     typer.echo(f"{out}: {len(table)} hours of {product}, {len(table.columns) - 1} features, and the next close where it is known")
 

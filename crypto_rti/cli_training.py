@@ -82,7 +82,7 @@ def run(
 
     $ crypto-rti run --source ../shared/candles/binance -p BTC-USDT -p ETH-USDT
     """
-    from crypto_rti.pipeline import check_request
+    from crypto_rti.pipeline_plan import check_request
 
     given = read_settings("coinbase" if source == "auto" else source, product, model, port=port)
     check_request(given)  # Before `auto` waits for an exchange

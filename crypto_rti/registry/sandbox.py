@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from ..processes import Family
+from ..processes import ProcessTree
 from .graphs import GraphError, examine
 import crypto_rti
 
@@ -82,7 +82,7 @@ class _Sandbox:
         "The running helper, or a new one. After a fork the helper belongs to the parent and is left alone."
         if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
             root = str(Path(crypto_rti.__path__[0]).resolve().parent)
-            self.owner, self.family = os.getpid(), Family()
+            self.owner, self.family = os.getpid(), ProcessTree()
             command = [sys.executable, "-I", "-c", _CODE, root]
             quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
             self.process = self.family.start(command, env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, cwd="/", **quiet)

@@ -22,7 +22,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ..data.candles import HOUR, to_iso
-from ..errors import PlaceError, check_known, explain_os, named_errors
+from ..errors import PathError, check_known, explain_os, named_errors
 from ..evaluation.intervals import ConformalState, follow
 from ..files import atomic_file
 from .ledger import KEY_COLUMNS, PRICE_COLUMNS, QUANTILE_COLUMNS, TIME_COLUMNS, Ledger, Series, forecast_table
@@ -219,8 +219,8 @@ def export_forecasts(
             count = _write_rows(connection, query, file, Path(path).suffix == ".jsonl")
             file.flush()
         except OSError as error:  # Of the file; the database raises errors of its own
-            raise PlaceError(f"the rows cannot be written: {explain_os(error)}") from error
+            raise PathError(f"the rows cannot be written: {explain_os(error)}") from error
         return count
 
-    with named_errors(PlaceError, f"{path} cannot be written"), atomic_file(path, "w", encoding="utf-8", newline="") as file:
+    with named_errors(PathError, f"{path} cannot be written"), atomic_file(path, "w", encoding="utf-8", newline="") as file:
         return ledger.transact(work)

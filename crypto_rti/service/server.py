@@ -34,7 +34,6 @@ from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
-from ..disk import keep_looking
 from ..errors import check_known
 from ..processes import end_with_parent
 from ..registry.sandbox import stop_trials
@@ -105,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _watch(service.shelf),
-        "disk": lambda: keep_looking(service.disk),
+        "disk": service.disk.run,
         "hourly work": lambda: keep_working(service, hourly),
         "price stream": lambda: keep_publishing_prices(service, hub),
         "forecast stream": lambda: keep_publishing_forecasts(service, hub, hourly),
@@ -316,7 +315,7 @@ def make_worker() -> FastAPI:
     "The application of one worker, made from the environment."
     settings = load_settings()
     if (supervisor := multiprocessing.parent_process()) is not None and supervisor.pid is not None:
-        end_with_parent(supervisor.pid, patience=2.0)
+        end_with_parent(supervisor.pid, grace=2.0)
     configure_logging(settings.log_level, settings.log_format, secrets_of(settings))
     raise_file_limit()
     app = make_app(settings, parse_source(settings.source))
