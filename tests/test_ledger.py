@@ -353,7 +353,7 @@ def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
 
 class Stretch:
     def __init__(self, start, end, hours):
-        self.start, self.end = start, end
+        self.start, self.end, self.refused = start, end, ()
         self.candles = pd.DataFrame({"time": hours, "close": [100.0 + (hour - START) // HOUR for hour in hours]})
 
 
