@@ -51,8 +51,8 @@ frontend/node_modules/.package-lock.json: frontend/package-lock.json
 frontend/out/index.html: frontend/node_modules/.package-lock.json $(PAGE_SOURCES)
 	$(NODE) npm run build
 
-lab: $(VENV)/.train ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir nbs
+lab: $(VENV)/.train ## Open the notebooks in JupyterLab, at the list of them all
+	$(BIN)/jupyter lab --notebook-dir nbs nbs/index.ipynb
 
 docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
@@ -105,9 +105,10 @@ release: $(VENV)/.dev ## Pack installer, units and webhook servers into dist/; V
 
 ##@ Change it
 .PHONY: prepare notebooks experiments hooks lock env
-prepare: $(VENV)/.dev ## Clean the notebooks and export the package: before every commit
+prepare: $(VENV)/.dev ## Clean the notebooks, export the package, list the notebooks: before every commit
 	$(BIN)/nbdev_clean
 	$(BIN)/nbdev_export
+	$(BIN)/python .ci/index.py
 
 notebooks: $(VENV)/.dev ## Execute every notebook that exports and store its outputs
 	$(BIN)/python .ci/notebooks.py nbs

@@ -50,7 +50,7 @@ pre { font-size: .8rem; margin: 0; padding: .7rem .9rem; overflow-x: auto; backg
 img { max-width: 100%; } table { border-collapse: collapse; font-size: .87rem; display: block; overflow-x: auto; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; } main > table td { text-align: left; vertical-align: top; }
 nav { display: flex; justify-content: space-between; gap: 1rem; margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-.rooms td:first-child { white-space: nowrap; } .file { color: var(--soft); font-size: .85rem; }
+.contents td:first-child { white-space: nowrap; } .file { color: var(--soft); font-size: .85rem; }
 @media (max-width: 60rem) { body { flex-direction: column-reverse; }
   aside { position: static; height: auto; flex: none; border: 0; border-top: 1px solid var(--line); } main { padding: 1rem; } }
 """
@@ -87,9 +87,9 @@ def read_page(path: Path) -> Page:
 
 
 def read_pages() -> list[Page]:
-    """Every notebook in reading order: the rooms, then what papermill runs."""
+    """Every notebook in reading order: those that export, then what papermill runs. The site's front page replaces index.ipynb."""
     folders = [NBS, NBS / "pipelines", NBS / "experiments"]
-    return [read_page(path) for folder in folders for path in sorted(folder.glob("*.ipynb"))]
+    return [read_page(path) for folder in folders for path in sorted(folder.glob("*.ipynb")) if path.name != "index.ipynb"]
 
 
 def defined_names(source: str) -> list[str]:
@@ -164,7 +164,7 @@ def link_files(body: str, source: Path, out: Path, known: set[str], repository: 
 
 
 def frame(title: str, body: str, pages: list[Page], here: str) -> str:
-    """A whole page: the list of rooms beside the text."""
+    """A whole page: the list of notebooks beside the text."""
     up, parts, floor = "../" * here.count("/"), [], ""
     for page in pages:
         if page.floor != floor:
@@ -188,14 +188,14 @@ def steps(pages: list[Page], number: int) -> str:
     return f"<nav><span>{left}</span><span>{right}</span></nav>"
 
 
-def rooms(pages: list[Page]) -> str:
+def contents(pages: list[Page]) -> str:
     """The table of contents: each notebook with its promise."""
     rows = "".join(
         f'<tr><td><a href="{page.address}">{html.escape(page.title)}</a><br><span class="file">{page.path.relative_to(NBS).with_suffix("")}</span></td>'
         f"<td>{inline(page.promise)}</td></tr>"
         for page in pages
     )
-    return f'<h2 id="notebooks">The notebooks, in order</h2><table class="rooms">{rows}</table>'
+    return f'<h2 id="notebooks">The notebooks, in order</h2><table class="contents">{rows}</table>'
 
 
 def inline(text: str) -> str:
@@ -225,7 +225,7 @@ def write_site(out: Path) -> list[Page]:
         target.parent.mkdir(exist_ok=True)
         target.write_text(frame(f"{page.title} - crypto_rti", body + steps(pages, number), pages, page.address), encoding="utf-8")
     readme = link_files(markdown2html_mistune((ROOT / "README.md").read_text(encoding="utf-8")), ROOT / "README.md", out, known, repository)
-    front = link_names(readme, names, "index.html") + rooms(pages)
+    front = link_names(readme, names, "index.html") + contents(pages)
     (out / "index.html").write_text(frame("crypto_rti", front, pages, "index.html"), encoding="utf-8")
     return pages
 

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crypto_rti.processes import Family, stopping_on_signals
+from crypto_rti.processes import ProcessTree, stopping_on_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 3600  # per cell: experiments train for minutes
@@ -56,7 +56,7 @@ def main(folder: str, *names: str) -> int:
         print(f"no notebook to execute in {folder}")
         return 1 if names else 0
     program = [sys.executable, __file__, "--one"]
-    with ThreadPoolExecutor(2) as pool, Family() as family:
+    with ThreadPoolExecutor(2) as pool, ProcessTree() as family:
         statuses = list(pool.map(lambda path: family.start([*program, str(path)]).wait(), paths))
     return 1 if any(statuses) else 0
 

@@ -48,7 +48,7 @@ def find_pipeline() -> Path:  # Folder that holds the notebooks of `STEPS`
 LEARNING_CODE = (
     "screen.py", "features.py", "volatility.py", "inputs.py", "targets.py", "scaling.py", "datasets.py",
     "data/candles.py", "data/simulation.py", "models/*.py", "registry/*.py",
-    "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
+    "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/walk_forward.py",
 )  # fmt: skip
 "Parts of the package that decide what a model becomes, its scores and its bundle; how candles are fetched and served is not among them."
 
@@ -84,7 +84,8 @@ class Plan:
 def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
     "End of the last final hour by product, by the clock of the source or the last row of a file; and the files that cannot be read, unless none can."
     from crypto_rti.data.coinbase import run_sync
-    from crypto_rti.data.fetch import open_supplier, survey_folder  # Here, because every notebook's process imports this module
+    from crypto_rti.data.suppliers import open_supplier
+    from crypto_rti.data.fetch import validate_folder  # Here, because every notebook's process imports this module
 
     async def ask() -> int:
         async with open_supplier(settings, source) as supplier:
@@ -95,7 +96,7 @@ def _last_hours(settings: Settings, source: Source, products: Sequence[str]) -> 
     ends, errors = dict[str, int](), dict[str, CryptoRTIError]()
     for product in products:
         try:
-            ends[product] = survey_folder(source, product).end
+            ends[product] = validate_folder(source, product).end
         except CryptoRTIError as error:
             errors[product] = error
     if errors and not ends:
@@ -159,11 +160,11 @@ def make_plan(
     force: bool = False,  # Whether to train what is up to date as well
 ) -> Plan:
     "Compare what is asked for with what is there; nothing is run or downloaded."
-    from crypto_rti.data.coinbase import learn_source, run_sync
+    from crypto_rti.data.coinbase import identify_source, run_sync
     from crypto_rti.data.origin import claim_name
 
     check_request(settings, start)
-    source = run_sync(learn_source(parse_source(settings.source), settings=settings))
+    source = run_sync(identify_source(parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     products = list(dict.fromkeys(check_product(product) for product in settings.products))
     until, refused = _last_hours(settings, source, products)

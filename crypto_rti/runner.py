@@ -24,7 +24,7 @@ from typing import Any
 
 from .files import write_atomic, write_json
 from .parsing import ParseError, parse_json
-from .processes import Family, die_with_parent, hold_lock
+from .processes import ProcessTree, die_with_parent, hold_lock
 from .settings import CryptoRTIError
 
 # %% ../nbs/700_runner.ipynb #04486e99
@@ -197,7 +197,7 @@ def _start(
     report: Path,
     environment: dict[str, str],  # On top of this process's own
     timeout: float,  # Seconds
-    family: Family,  # What the process belongs to
+    family: ProcessTree,  # What the process belongs to
 ) -> tuple[int, str]:  # Exit status and the end of what it printed
     "Run `_execute` in a process of its own and wait until it and everything below it has ended."
     command = [sys.executable, "-c", "import sys; from crypto_rti.runner import _execute; _execute(*sys.argv[1:])"]
@@ -246,7 +246,7 @@ def run_notebook(
     report: Path,  # Where the executed notebook is kept; HTML and results go beside it
     environment: dict[str, str] | None = None,  # Variables for its kernel, on top of this process's
     timeout: float = 6 * 3600,  # Seconds after which it is stopped
-    family: Family | None = None,  # What its process belongs to; one of its own when not given
+    family: ProcessTree | None = None,  # What its process belongs to; one of its own when not given
 ) -> dict[str, Any]:  # What it recorded, with the effective parameters under `parameters`
     "Run a notebook strictly and keep its report; raise `CellFailedError` naming the cell that failed."
     check_kernel()
@@ -255,7 +255,7 @@ def run_notebook(
     given = {**({"RESULT": str(result)} if "RESULT" in read_parameters(notebook) else {}), **parameters}
     checked = check_parameters(notebook, given)
     report.parent.mkdir(parents=True, exist_ok=True)
-    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), nullcontext(family) if family else Family() as owner:
+    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), nullcontext(family) if family else ProcessTree() as owner:
         for _ in range(2):
             status, said = _start(notebook, checked, report, environment or {}, timeout, owner)
             if status == 0 or status >= 128 or _has_run(report):  # From 128 on a signal ended it
@@ -290,7 +290,7 @@ class Outcome:
     seconds: float = 0.0
 
 # %% ../nbs/700_runner.ipynb #adb993f7
-def _run_job(job: Job, environment: dict[str, str], family: Family) -> Outcome:
+def _run_job(job: Job, environment: dict[str, str], family: ProcessTree) -> Outcome:
     "Run one job; an error we raise on purpose becomes part of the outcome."
     start = time.monotonic()
     try:
@@ -311,7 +311,7 @@ def run_grid(
         declared = read_parameters(job.notebook)
         check_parameters(job.notebook, {**({"RESULT": ""} if "RESULT" in declared else {}), **job.parameters})
     outcomes: dict[int, Outcome] = {}
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Family(keep) as family:  # An interrupt ends the family first; the threads follow
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, ProcessTree(keep) as family:  # An interrupt ends the family first; the threads follow
         waiting = {pool.submit(_run_job, job, environment or {}, family): place for place, job in enumerate(jobs)}
         for future in as_completed(waiting):
             outcomes[waiting[future]] = future.result()

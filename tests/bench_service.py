@@ -44,7 +44,7 @@ import httpx
 import numpy as np
 from toys import export_toy
 
-from crypto_rti.client import Partial, read_events
+from crypto_rti.client_stream import ParserState, read_events
 from crypto_rti.data.candles import to_unix
 from crypto_rti.replay.server import RunningExchange, running_exchange
 from crypto_rti.settings import load_settings
@@ -322,7 +322,7 @@ class Reader(asyncio.Protocol):
     "One reader. Its greeting carries the number of the event before; from there on numbers rise by one, or something was lost."
 
     def __init__(self, heard: Listening, request: bytes) -> None:
-        self.heard, self.request, self.partial = heard, request, Partial()
+        self.heard, self.request, self.partial = heard, request, ParserState()
         self.greeted: int | None = None
         self.number = 0  # Of the last event
         self.gaps = 0  # Events that are missing between others

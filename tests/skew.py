@@ -1,6 +1,6 @@
 """Do the live service and `backtest --bundle` say the same? Real candles are replayed at speed through one and read by the other.
 
-`python tests/skew.py --days 90` does three months; `make test` does a week (test_live.py), `make bench-service` three months.
+`python tests/skew.py --days 90` does three months; `make test` does two days (test_live.py), `make bench-service` three months.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import pandas as pd
 
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
 from crypto_rti.data.store import read_candles
-from crypto_rti.evaluation.backtest import calibrate_forecaster
 from crypto_rti.evaluation.intervals import FOLLOWED
+from crypto_rti.evaluation.walk_forward import calibrate_forecaster
 from crypto_rti.models.base import train_forecaster
 from crypto_rti.registry.bundle import write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index
-from crypto_rti.registry.tracking import pack_forecaster
+from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.recorded import export_forecasts

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from test_border import BLOCK
 
-from crypto_rti import client as room
+from crypto_rti import client_protocol, client_stream
 from crypto_rti.client import (
     AsyncClient,
     BadAnswerError,
@@ -32,16 +32,15 @@ from crypto_rti.client import (
     ClientError,
     ForecastEvent,
     NotEnoughHistoryError,
-    Partial,
     PriceEvent,
     ScoredEvent,
     TooManyRequestsError,
     UnauthorizedError,
     UnavailableError,
     UnknownNameError,
-    read_events,
-    retry_policy,
 )
+from crypto_rti.client_protocol import retry_policy
+from crypto_rti.client_stream import ParserState, read_events
 from crypto_rti.service import contract
 
 JSON, PROBLEM, STREAM = "application/json", "application/problem+json", "text/event-stream"
@@ -193,11 +192,11 @@ def test_waiting_is_what_the_service_wishes_within_reason():
         return retry_policy(3, 0.5)["wait"](state)
 
     assert pause(TooManyRequestsError("later", retry_after=7)) == 7
-    assert pause(UnavailableError("much later", retry_after=86400)) == room.MAX_WAIT
+    assert pause(UnavailableError("much later", retry_after=86400)) == client_protocol.MAX_WAIT
     assert 0.5 <= pause(UnavailableError("no answer")) <= 1.0
     assert 4.0 <= pause(UnavailableError("no answer"), attempt=4) <= 4.5
     for text, least, most in (("7", 7, 7), ("1.5", 1.5, 1.5), ("", 0, 0), ("soon", 0, 0), ("-3", 0, 0), ("Wed, 31 Jan 2001 15:00:00 GMT", 0, 0)):
-        assert least <= room.asked_wait(httpx.Response(503, headers={"retry-after": text})) <= most
+        assert least <= client_protocol.retry_after_seconds(httpx.Response(503, headers={"retry-after": text})) <= most
 
 
 def test_an_answer_of_something_else(ask):
@@ -271,7 +270,7 @@ TEXTS = st.lists(st.tuples(LINES, st.sampled_from(["\r", "\n", "\r\n"])).map("".
 def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
     body = text.encode()
     for edges in ([0, *sorted(min(cut, len(body)) for cut in cuts), len(body)], range(len(body) + 1)):
-        found, left = [], Partial()
+        found, left = [], ParserState()
         for start, stop in itertools.pairwise(edges):
             some, left = read_events(body[start:stop], left)
             found += some
@@ -281,18 +280,19 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
 @effort(max_examples=200, deadline=None, derandomize=True)
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_any_bytes_are_read(body, cut):
-    whole, _ = read_events(body, Partial())
-    some, left = read_events(body[:cut], Partial())
+    whole, _ = read_events(body, ParserState())
+    some, left = read_events(body[:cut], ParserState())
     more, _ = read_events(body[cut:], left)
     assert some + more == whole
 
 
 def test_what_the_standard_says_of_fields():
-    messages, left = read_events(b"data\n\ndata\ndata\n\ndata:\n\nid: 1\nid: \0\n\ndata:  x\nretry: 1e3\nretry: 250\nretry: -1\n\nid\ndata: y\n\n", Partial())
+    text = b"data\n\ndata\ndata\n\ndata:\n\nid: 1\nid: \0\n\ndata:  x\nretry: 1e3\nretry: 250\nretry: -1\n\nid\ndata: y\n\n"
+    messages, left = read_events(text, ParserState())
     assert [message.data for message in messages] == ["", "\n", "", " x", "y"]
     assert [message.id for message in messages] == ["", "", "", "1", ""] and left.retry == 0.25
     with pytest.raises(BadAnswerError, match="longer than"):
-        read_events(b"x" * (room.LONGEST_LINE + 1), Partial())
+        read_events(b"x" * (client_stream.MAX_LINE_BYTES + 1), ParserState())
 
 
 # --- a stream and its breaks ---
@@ -338,14 +338,14 @@ def test_a_stream_that_is_refused(ask):
         assert next(events).id == "1"
         with pytest.raises(UnauthorizedError):
             next(events)
-    with Play((200, JSON, "{}")) as play, pytest.raises(BadAnswerError, match="no stream"):
+    with Play((200, JSON, "{}")) as play, pytest.raises(BadAnswerError, match="not a stream"):
         next(ask(play.url).stream("BTC-USD"))
     with Play((200, STREAM, "event: price\ndata: {}\n\n")) as play, pytest.raises(BadAnswerError, match="event price: coin is missing"):
         next(ask(play.url).stream("BTC-USD"))
 
 
 def test_a_stream_without_a_service(ask, monkeypatch):
-    monkeypatch.setattr(room, "MAX_WAIT", 0.01)
+    monkeypatch.setattr(client_stream, "MAX_WAIT", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(UnavailableError, match="is the service running"):
@@ -353,7 +353,7 @@ def test_a_stream_without_a_service(ask, monkeypatch):
 
 
 def test_a_silent_line_is_a_lost_one(ask, monkeypatch):
-    monkeypatch.setattr(room, "SILENCE", 0.3)
+    monkeypatch.setattr(client_stream, "IDLE_TIMEOUT", 0.3)
     with Play((200, STREAM, "retry: 0\n\n" + tick(1), HELD), (200, STREAM, tick(2), HELD)) as play:
         assert [event.id for event in take(ask(play.url).stream("BTC-USD"), 2)] == ["1", "2"]
         assert len(play.asked) == 2

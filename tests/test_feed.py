@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from crypto_rti.data import simulation
-from crypto_rti.data.candles import FINAL_AFTER, HOUR, final_until, resample_candles, to_unix
+from crypto_rti.data.candles import HOUR, final_until, resample_candles, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient
 from crypto_rti.data.connection import ExchangeUnavailableError
 from crypto_rti.data.simulation import sim_candles
@@ -62,7 +62,7 @@ class Desk:
         "Wait until the newest trade and all before it are known."
 
         def current():
-            hour, tape = self.hour(product), self.exchange.exchange.tapes.get(product)
+            hour, tape = self.hour(product), self.exchange.exchange.histories.get(product)
             return hour and hour.whole and hour.trade_id == tape.last_id and hour.time > self.exchange.clock.now() - 1 and via in (None, hour.via)
 
         await until(current)
@@ -296,7 +296,7 @@ def test_hours_turn_and_one_is_without_trades():
             asked = up.asked()
             up.exchange.clock.advance(1500)  # more than the exchange remembers, and it has no minutes to tell
             await until(lambda: up.feed.tapes[BTC].tries >= rooms.REPAIRS_TRIED)
-            assert not up.hour().whole and up.hour().price == up.exchange.exchange.tapes[BTC].trades[-1].price and up.asked() > asked
+            assert not up.hour().whole and up.hour().price == up.exchange.exchange.histories[BTC].trades[-1].price and up.asked() > asked
 
     asyncio.run(run())
 
@@ -605,6 +605,6 @@ def test_the_end_leaves_nothing_running():
             await asyncio.wait(up.tasks)
             await asyncio.gather(*up.feed.flights.values(), return_exceptions=True)
             await asyncio.sleep(0.05)
-            assert asyncio.all_tasks() == {asyncio.current_task()} and FINAL_AFTER == 60
+            assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())

@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from crypto_rti.data import fetch as fetch_module
+from crypto_rti.data import suppliers
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
-from crypto_rti.data.coinbase import CoinbaseClient, learn_source, make_client
+from crypto_rti.data.coinbase import CoinbaseClient, identify_source, make_client
 from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError, UnknownProductError
-from crypto_rti.data.fetch import FetchError, choose_source, fetch, fetch_products, gap_table, print_report, summary_table, survey_folder
+from crypto_rti.data.fetch import FetchError, fetch, fetch_products, gap_table, print_report, summary_table, validate_folder
 from crypto_rti.data.sources import Source, SourceError, parse_source
-from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.data.suppliers import choose_source
 from crypto_rti.data.websocket import stream_messages
 from crypto_rti.features import build_features
 from crypto_rti.replay import rest
@@ -74,7 +75,7 @@ def impatient(monkeypatch):
         url = (source or parse_source(settings.source)).location
         return CoinbaseClient(url, settings.requests_per_second, settings.timeout_seconds, settings.retries, backoff_seconds=0.01)
 
-    monkeypatch.setattr(fetch_module, "make_client", client)
+    monkeypatch.setattr(suppliers, "make_client", client)
 
 
 # --- What is final -------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_a_slow_answer_is_given_up_and_asked_again(tmp_path, impatient):
 LASTING = {
     "down": ("status", {"status": 503}, ExchangeUnavailableError, "try again later"),
     "blocked": ("status", {"status": 403, "message": "Forbidden"}, ExchangeError, "refuses with 403 Forbidden"),
-    "no exchange": ("body", {"body": "<html>welcome"}, ExchangeUnavailableError, "no JSON"),
+    "no exchange": ("body", {"body": "<html>welcome"}, ExchangeUnavailableError, "not JSON"),
     "error body": ("body", {"body": '{"message": "maintenance"}'}, BadAnswerError, "maintenance"),
     "patience": ("status", {"status": 429, "retry_after": 3600}, ExchangeUnavailableError, "asked 1 times"),
 }
@@ -302,7 +303,7 @@ def test_one_impossible_row_costs_one_hour_and_is_asked_for_again_a_bounded_numb
 
 def test_a_record_of_refused_hours_is_read_by_the_version_before(tmp_path):
     store, source = CandleStore(tmp_path), Source("sim", "sim")
-    refused = JudgedGap(START, START + HOUR, REFUSED, why="holds a negative volume", tries=2)
+    refused = ClassifiedGap(START, START + HOUR, REFUSED, why="holds a negative volume", tries=2)
     store.save(source, "BTC-USD", market()[1:10], (START, START + 10 * HOUR), [refused])
     record = json.loads(pq.read_schema(store.path(source, "BTC-USD")).metadata[b"crypto_rti"])
     assert record["format"] == 1 and [len(gap) for gap in record["gaps"]] == [3]
@@ -322,7 +323,7 @@ def test_the_share_of_hours_that_can_be_forecast(tmp_path):
 
 
 def test_nobody_there(tmp_path):
-    with pytest.raises(ExchangeUnavailableError, match="away or overloaded"):
+    with pytest.raises(ExchangeUnavailableError, match="unavailable or overloaded"):
         fetch(load_settings(home=tmp_path, source="replay=http://127.0.0.1:9", retries=0), ["BTC-USD"], progress=False)
     for url in ("http://", "http://[", "http://exa mple:99999"):
         with pytest.raises((ExchangeError, SourceError)):
@@ -425,7 +426,7 @@ def test_a_folder_is_surveyed_and_never_copied(tmp_path):
             fetch(settings, ["BTC-USD"], progress=False, **wish)
     market().iloc[::-1].to_parquet(folder / "ETH-USD.parquet", index=False)
     with pytest.raises(CandleError, match=r"ETH-USD\.parquet, row 1"):
-        survey_folder(parse_source(str(folder)), "ETH-USD")
+        validate_folder(parse_source(str(folder)), "ETH-USD")
     assert [path.name for path in (tmp_path / "var").iterdir()] == ["sources.json"] and (folder / "BTC-USD.parquet").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["BTC-USD.parquet", "ETH-USD.parquet"]
 
@@ -440,7 +441,7 @@ def test_simulated_candles_keep_their_seed(tmp_path):
 
 def test_sources_are_named_by_the_server_behind_them():
     with running_exchange({"BTC-USD": market()}, name="broker", start=NOON, speed=0) as exchange:
-        assert asyncio.run(learn_source(parse_source(exchange.url))).name == "broker"
+        assert asyncio.run(identify_source(parse_source(exchange.url))).name == "broker"
         assert choose_source(exchange.url)[0].name == "broker"
         assert choose_source(f"mine={exchange.url}")[0].name == "mine"
         assert choose_source("auto", load_settings(coinbase_url=exchange.url)) == (parse_source("coinbase"), "")

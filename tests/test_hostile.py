@@ -19,7 +19,7 @@ from harness import bench
 
 from crypto_rti.cli import app, main
 from crypto_rti.data.sources import Source
-from crypto_rti.errors import PlaceError, check_folder, check_output, explain
+from crypto_rti.errors import PathError, check_folder, check_output, explain
 from crypto_rti.files import write_json
 from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.logs import configure_logging
@@ -119,7 +119,7 @@ def flat(text):
 def assert_named(said, code, value, verb):
     """The promises of this file; `value` is what was wrong."""
     assert code in (1, 2), (verb, value, code, said[-1500:])
-    assert "Traceback" not in said and "not foreseen" not in said, (verb, value, said[-1500:])
+    assert "Traceback" not in said and "unexpected error" not in said, (verb, value, said[-1500:])
     forms = [value, repr(value)[1:-1], ascii(value)[1:-1], value.encode(errors="backslashreplace").decode(), value.strip().upper().replace("/", "-")]
     assert any(flat(form)[:40] in flat(said) for form in forms), (verb, value, said[-1500:])
     assert re.search(REMEDY, re.sub(r"[\s│]+", " ", said), re.IGNORECASE), (verb, value, said[-1500:])
@@ -169,7 +169,7 @@ def test_homes_that_cannot_be_written(call, tmp_path, verb):
     write_json(tmp_path / "exported" / "index.json", {"models": []})
     for place in places(tmp_path):
         code, said = call(*verb.split(), *shlex.split(AT_HOME[verb]), HOME=str(place))
-        assert code in (1, 2) and "Traceback" not in said and "not foreseen" not in said, (verb, place, said[-1500:])
+        assert code in (1, 2) and "Traceback" not in said and "unexpected error" not in said, (verb, place, said[-1500:])
         assert str(place)[:40] in said or code == 2, (verb, place, said[-1500:])
 
 
@@ -239,7 +239,7 @@ def test_an_export_lists_what_the_ledger_has(call, tmp_path):
         ({"PORT": "eighty"}, "CRYPTO_RTI_PORT='eighty'"),
         ({"PRODUCTS": "btc-usd"}, "write it like BTC-USD"),
         ({"MODELS": "lassso"}, "did you mean lasso?"),
-        ({"SOURCE": "binanse"}, "'binanse' is no source"),
+        ({"SOURCE": "binanse"}, "'binanse' is not a source"),
         ({"LOG_FORMAT": "[red]"}, "CRYPTO_RTI_LOG_FORMAT='[red]'"),
     ],
 )
@@ -275,7 +275,7 @@ def flat_spaces(text):
 def test_an_unforeseen_error_is_one_line_and_its_traceback_a_word_away(call, monkeypatch):
     monkeypatch.setattr("crypto_rti.cli.describe_settings", lambda settings: {}["[red]close"])
     code, said = call("settings")
-    assert code == 1 and said.startswith("error: KeyError: '[red]close'; this error is not foreseen: run the same command with --traceback")
+    assert code == 1 and said.startswith("error: KeyError: '[red]close'; this is an unexpected error: run the same command with --traceback")
     for given in (["--traceback", "settings"], ["settings", "--traceback"]):
         code, said = call(*given)
         assert code == 1 and "Traceback (most recent call last)" in said and "describe_settings" in said
@@ -305,7 +305,7 @@ def test_a_folder_without_rights():
                 os.setgid(65534)
                 os.setuid(65534)
             for check, path in ((check_folder, folder), (check_output, folder / "x.json")):
-                with pytest.raises(PlaceError) as caught:
+                with pytest.raises(PathError) as caught:
                     check(path, "--json")
                 os.write(writing, f"{caught.value}\n".encode())
         finally:
@@ -315,7 +315,7 @@ def test_a_folder_without_rights():
         said = pipe.read()
     os.waitpid(child, 0)
     folder.rmdir()
-    assert said.count(f"--json {folder}") == 2 and said.count("permission denied; correct its rights") == 2
+    assert said.count(f"--json {folder}") == 2 and said.count("permission denied; correct its permissions") == 2
 
 
 def test_a_full_disk_is_told_before_the_work(tmp_path):
@@ -327,10 +327,10 @@ def test_a_full_disk_is_told_before_the_work(tmp_path):
         with pytest.raises(OSError, match="No space left"):
             (disk / "much").write_bytes(bytes(1_000_000))
         for check, path in ((check_folder, disk), (check_output, disk / "scores.json")):
-            with pytest.raises(PlaceError, match="no space left on device; make room"):
+            with pytest.raises(PathError, match="no space left on device; free space"):
                 check(path, "--json")
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        with pytest.raises(PlaceError, match="read-only file system; this place takes no files"):
+        with pytest.raises(PathError, match="read-only file system; this place is read-only"):
             check_output(disk / "scores.json", "--json")
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -347,7 +347,7 @@ def test_errors_of_libraries_have_a_remedy(tmp_path):
         connection.exec_driver_sql("SELECT * FROM t")
     assert "SELECT" not in explain(damaged.value) and "move it away" in explain(damaged.value)
     for error, says in (
-        (pyarrow.ArrowInvalid("Parquet magic bytes not found in footer"), "no readable Parquet file"),
+        (pyarrow.ArrowInvalid("Parquet magic bytes not found in footer"), "not a readable Parquet file"),
         (httpx.ConnectError("https://ann:s3cret@host refused"), "check the address"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (ExceptionGroup("several", [MemoryError()]), "--jobs 1"),
@@ -397,6 +397,6 @@ def test_a_coin_spelt_otherwise_is_told_the_spelling(tmp_path):
 @pytest.mark.parametrize("product", ["btc-usd", "BTC/USD"])
 def test_a_service_does_not_start_with_a_product_spelt_otherwise(call, product):
     code, said = call("serve", "--port", "0", "-p", product)
-    assert code == 2 and f"{product!r} is no product name; write it like BTC-USD" in said
+    assert code == 2 and f"{product!r} is not a product name; write it like BTC-USD" in said
     with pytest.raises(CryptoRTIError, match="write it like BTC-USD"):
         make_app(load_settings(products=(product,)), Source("sim", "http", "http://127.0.0.1:1"))

@@ -18,7 +18,8 @@ from crypto_rti.data.sources import Source, SourceError, parse_source
 from crypto_rti.data.store import CandleStore, NoCandlesError
 from crypto_rti.datasets import load_datasets
 from crypto_rti.features import LAGS, NotEnoughHistoryError
-from crypto_rti.pipeline import RetrainReport, find_pipeline, make_plan
+from crypto_rti.pipeline import RetrainReport
+from crypto_rti.pipeline_plan import find_pipeline, make_plan
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.forecasts import SPAN, make_forecast
 from crypto_rti.service.ledger import open_ledger
@@ -116,7 +117,7 @@ def test_a_second_folder_of_the_same_name_is_refused_everywhere(tmp_path):
         lambda: make_plan(at[two], find_pipeline()),
         lambda: running_service(at[two]).__enter__(),
     ):
-        with pytest.raises(NameTakenError, match=r"'data' stands for .*one/data.*--source data-2="):
+        with pytest.raises(NameTakenError, match=r"'data' is the name of .*one/data.*--source data-2="):
             command()
     refused = crypto_rti(tmp_path / "home", "backtest", "-s", two, "-p", "SOL-USD", "-m", "persistence", "--start", "2024-02-01", "--end", "2024-02-02")
     assert refused.returncode == 2 and "NameTakenError" in refused.stderr
@@ -147,7 +148,8 @@ def test_the_same_candles_elsewhere_are_the_same_source(tmp_path):
 
 def test_empty_variables_and_options_count_as_not_set(tmp_path):
     empty = dict.fromkeys(("CRYPTO_RTI_PORT", "CRYPTO_RTI_SOURCE", "CRYPTO_RTI_HOME", "CRYPTO_RTI_PRODUCTS", "CRYPTO_RTI_LIVE_FEED", "CRYPTO_RTI_API_KEYS"), "")
-    code = "from crypto_rti.cli import _settings; s = _settings('', [''], [''], host=''); print(s.port, s.source, s.home, s.products, s.live_feed, s.host)"
+    reading = "from crypto_rti.cli_common import read_settings; s = read_settings('', [''], [''], host='')"
+    code = f"{reading}; print(s.port, s.source, s.home, s.products, s.live_feed, s.host)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**environment(tmp_path), **empty})
     assert done.stdout.strip() == "8000 coinbase var ('BTC-USD', 'ETH-USD') True 127.0.0.1", done.stderr
     made = subprocess.run(["make", "-np", "run", "pipeline", "SOURCE="], capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_rti.data.candles import HOUR, to_unix
-from crypto_rti.errors import PlaceError
+from crypto_rti.errors import PathError
 from crypto_rti.evaluation import metrics
 from crypto_rti.service import ledger as ledger_module
 from crypto_rti.service import recorded, scores
@@ -429,7 +429,7 @@ def test_an_export_that_fails_leaves_the_old_file(ledger, tmp_path, monkeypatch)
     export_forecasts(ledger, path)
     before = path.read_bytes()
     monkeypatch.setattr(recorded, "to_iso", lambda seconds: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(PlaceError, match="no space left on device; make room"):
+    with pytest.raises(PathError, match="no space left on device; free space"):
         export_forecasts(ledger, path)
     assert path.read_bytes() == before and not list(tmp_path.glob(".ledger.csv*"))
 

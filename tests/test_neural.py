@@ -128,7 +128,7 @@ def test_checkpoint_of_other_data_is_not_used(plain: CnnModel, tmp_path: Path, m
 
 def test_broken_rows_are_named() -> None:
     X, y, X_valid, y_valid = make_rows()
-    with pytest.raises(ModelError, match="1 of 1200 rows of training targets are NaN or infinite, the first is row 5; drop or mend them"):
+    with pytest.raises(ModelError, match="1 of 1200 rows of training targets are NaN or infinite, the first is row 5; drop or repair them"):
         quick().fit(X, np.where(np.arange(len(y)) == 5, np.nan, y), X_valid, y_valid)
     with pytest.raises(ModelError, match="rows of validation inputs"):
         quick().fit(X, y, np.where(X_valid > 2, np.inf, X_valid).astype(np.float32), y_valid)

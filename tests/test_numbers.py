@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from crypto_rti.cli import _print_scores
-from crypto_rti.registry.gate import Trial, judge, no_worse_than_persistence
+from crypto_rti.cli_backtest import print_scores
+from crypto_rti.registry.gate import Comparison, decide, no_worse_than_persistence
 
 ERRORS = {"MOG-BTC": 7.7124e-14, "SHIB-USD": 7.7124e-8, "USDC-USD": 0.000123, "BTC-USD": 281.747, "BTC-VND": 1.31e11}
 
@@ -14,7 +14,7 @@ ERRORS = {"MOG-BTC": 7.7124e-14, "SHIB-USD": 7.7124e-8, "USDC-USD": 0.000123, "B
 def test_a_table_of_the_command_line_shows_errors_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
     scores = {"n": 8760, "mase": 0.99213, "dm_t": -2.31, "direction": 0.5312, "coverage_50": 0.501, "coverage_90": 0.8987, "width_90_bps": 211.4}
     results = [{"product": product, "model": "lasso", "mae": mae, **scores} for product, mae in ERRORS.items()]
-    _print_scores({"source": "many", "start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z", "results": results})
+    print_scores({"source": "many", "start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z", "results": results})
     cells = [line.split() for line in capsys.readouterr().out.splitlines() if " lasso " in line]
     shown = {line[0]: line[3] for line in cells}
     assert shown == {"MOG-BTC": "0.0000000000000771", "SHIB-USD": "0.0000000771", "USDC-USD": "0.000123", "BTC-USD": "281.75", "BTC-VND": "131,000,000,000"}
@@ -30,8 +30,8 @@ def test_the_gate_tells_errors_of_any_size_apart(price: float, skill: float) -> 
     median = actual - (actual - close) * (1 - 0.001 * skill)
     forecast = np.stack([median + width * 0.02 * close for width in (-1, -0.3, 0, 0.3, 1)], axis=1)
     champion = np.stack([close] * 5, axis=1)
-    _, reasons = judge(
-        Trial("lasso version 2", "persistence version 1", 0, 400 * 3600, close, actual, {"challenger": forecast, "champion": champion}),
+    _, reasons = decide(
+        Comparison("lasso version 2", "persistence version 1", 0, 400 * 3600, close, actual, {"challenger": forecast, "champion": champion}),
         (no_worse_than_persistence,),
     )
     text = " ".join(reasons)

@@ -27,14 +27,16 @@ from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
+from crypto_rti.registry.connection import CatalogError, connect
 from crypto_rti.registry.exports import export_models
 from crypto_rti.registry.gate import GATE
 from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
 from crypto_rti.registry.manifest import BundleCorruptError, BundleError, BundleMismatchError, BundleMissingError
-from crypto_rti.registry.promotion import ensure_champion, promote, put_forward, rollback
+from crypto_rti.registry.packing import pack_forecaster
+from crypto_rti.registry.promotion import ensure_champion, promote, rollback, submit_challenger
 from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.registry.pull import pull_bundles
-from crypto_rti.registry.tracking import CatalogError, attach_report, connect, get_version, list_versions, pack_forecaster, register_bundle
+from crypto_rti.registry.tracking import attach_report, get_version, list_versions, register_bundle
 from crypto_rti.scaling import fit_scaler
 from crypto_rti.settings import load_settings
 from crypto_rti.targets import Dataset, make_dataset
@@ -415,28 +417,28 @@ def test_a_model_worse_than_persistence_is_refused_even_where_that_may_be_luck(h
     name = "sim.LUCK-USD"
     ensure_champion(home, facts("persistence", "LUCK-USD"), {"a.onnx": fan_onnx()})
     worse = register_bundle(home, facts("lasso", "LUCK-USD"), {"a.onnx": fan_onnx(0.02)})
-    decision = put_forward(home, name, worse, hours(0.0), GATE[:-1])
+    decision = submit_challenger(home, name, worse, hours(0.0), GATE[:-1])
     assert 0 < decision.dm_t["persistence"] < 1.64 and decision.mae["challenger"] > decision.mae["persistence"]
     assert not decision.promoted and "it is worse than persistence" in decision.reasons[0]
     event = read_index(home.bundles_dir, name).last_event
     assert (event["event"], event["version"], event["previous_version"], event["reasons"]) == ("refused", worse, "1", decision.reasons)
 
 
-def test_no_chain_of_lucky_trials_ends_above_its_best(home):
+def test_no_chain_of_lucky_comparisons_ends_above_its_best(home):
     name, checks = "sim.CHAIN-USD", GATE[:-1]
     ensure_champion(home, facts("persistence", "CHAIN-USD"), {"a.onnx": fan_onnx()})
     best, lucky, worse, better = (register_bundle(home, facts("lasso", "CHAIN-USD"), {"a.onnx": fan_onnx(shift)}) for shift in (0.15, 0.17, 0.168, 0.149))
-    first = put_forward(home, name, best, hours(0.15), checks)
+    first = submit_challenger(home, name, best, hours(0.15), checks)
     assert first.promoted and first.leads and first.best == ""
-    second = put_forward(home, name, lucky, hours(0.17), checks)  # These hours suit it a little better than the best of the chain
+    second = submit_challenger(home, name, lucky, hours(0.17), checks)  # These hours suit it a little better than the best of the chain
     assert second.promoted and not second.leads and -2.33 < second.dm_t["champion"] < 0
-    third = put_forward(home, name, worse, hours(0.14), checks)
+    third = submit_challenger(home, name, worse, hours(0.14), checks)
     assert third.mae["best"] < third.mae["challenger"] < third.mae["champion"] and third.best == best
     assert not third.promoted and f"worse than the best of its chain, lasso version {best}" in third.reasons[0]
-    assert put_forward(home, name, better, hours(0.14), checks).promoted
+    assert submit_challenger(home, name, better, hours(0.14), checks).promoted
     # What is decided by hand begins a new chain
     promote(home, name, lucky)
-    assert put_forward(home, name, worse, hours(0.14), checks).promoted
+    assert submit_challenger(home, name, worse, hours(0.14), checks).promoted
     assert rollback(home, name, "a visitor complained") == lucky
     event = read_index(home.bundles_dir, name).last_event
     assert (event["event"], event["version"], event["previous_version"]) == ("rolled_back", lucky, worse)
@@ -517,7 +519,7 @@ def test_runs_that_mlflow_removed_for_good_are_named_and_persistence_takes_over(
     shutil.rmtree(own.bundles_dir / name)
     with pytest.raises(BundleMissingError, match="version 2 .lasso. are gone from the registry; promote another version"):
         promote(own, name, "2")
-    with pytest.raises(CatalogError, match="does not have it any more.*retrain --force"):
+    with pytest.raises(CatalogError, match="no longer has it.*retrain --force"):
         attach_report(own, name, "2", Path(__file__))
     assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "3"
     assert read_index(own.bundles_dir, name).aliases["champion"] == "3" and "lasso" not in read_index(own.bundles_dir, name).aliases

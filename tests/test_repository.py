@@ -1,4 +1,4 @@
-"""The rules of the house that a program can check: notebooks, lock files, the wheel's description, the rendered site."""
+"""What a program can check about the repository: notebooks, lock files, the wheel's description, the rendered site."""
 
 import ast
 import fcntl
@@ -24,13 +24,13 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
-ROOMS = sorted(NBS.glob("[0-9]*.ipynb"))  # Those that export
+MODULES = sorted(NBS.glob("[0-9]*.ipynb"))  # Those that export
 PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
 EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
 LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node")
 
-every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
-every_notebook = pytest.mark.parametrize("path", ROOMS + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
+every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("path", MODULES + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
 
 # What a stored output says about the machine it came from. A replay's own loopback address is part of it too: its port changes.
 RESIDUE = {
@@ -77,7 +77,7 @@ def imported_modules(source: str) -> Iterator[str]:
 
 def numbers() -> dict[str, str]:
     """For each module, the number of the notebook that owns it."""
-    return {f"crypto_rti.{path.stem.partition('_')[2]}": path.stem.partition("_")[0] for path in ROOMS}
+    return {f"crypto_rti.{path.stem.partition('_')[2]}": path.stem.partition("_")[0] for path in MODULES}
 
 
 def outputs(path: Path) -> Iterator[tuple[int, str]]:
@@ -89,18 +89,68 @@ def outputs(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_there_are_notebooks() -> None:
-    assert ROOMS
+    assert MODULES
 
 
-@every_room
+@every_module
 def test_imports_only_from_lower_numbers(path: Path) -> None:
     owner, own = numbers(), path.stem.partition("_")[0]
     wrong = {module for source in exported(path) for module in imported_modules(source) if owner.get(module, "") >= own}
-    assert not wrong, f"{path.name} imports {wrong}, which it must not: a room builds on lower numbers only"
+    assert not wrong, f"{path.name} imports {wrong}, which has a higher number"
 
 
-@every_room
-def test_room_exports_the_module_it_is_named_for(path: Path) -> None:
+@every_module
+def test_no_private_name_crosses_a_module(path: Path) -> None:
+    found = {
+        f"{node.module}.{alias.name}"
+        for source in exported(path)
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crypto_rti")
+        for alias in node.names
+        if alias.name.startswith("_")
+    }
+    assert not found, f"{path.name} imports {found}: make it public where it is defined"
+
+
+LONGEST_MODULE, LONGEST_RUN = 400, 6
+
+
+@every_module
+def test_module_is_short_or_says_why_not(path: Path) -> None:
+    module = ROOT / "crypto_rti" / f"{path.stem.partition('_')[2].replace('.', '/')}.py"
+    lines = len(module.read_text(encoding="utf-8").splitlines())
+    prose = " ".join(cell["source"] for cell in cells(path)[:3] if cell["cell_type"] == "markdown")
+    assert lines <= LONGEST_MODULE or "lines" in prose, f"{module.name} has {lines} lines: split it, or say in its first lines why not"
+
+
+def exported_runs(path: Path) -> Iterator[tuple[int, int]]:
+    """Where exported cells follow each other without a cell that shows something, and how many they are; imports do not count."""
+    length = start = 0
+    for number, cell in enumerate(cells(path)):
+        source = cell["source"]
+        if cell["cell_type"] != "code" or re.match(r"#\s*\|\s*(hide|default_exp)\b", source):
+            continue
+        if not re.match(r"#\s*\|\s*exports?\b", source):
+            yield start, length
+            length = 0
+        elif any(not isinstance(node, ast.Import | ast.ImportFrom) for node in parse(source).body):
+            start, length = (number, 1) if length == 0 else (start, length + 1)
+    yield start, length
+
+
+@every_module
+def test_proof_stands_beside_code(path: Path) -> None:
+    start, length = max(exported_runs(path), key=lambda run: run[1])
+    assert length <= LONGEST_RUN, f"{path.name}: {length} exported cells from cell {start} on without an example or a picture"
+
+
+def test_the_index_lists_every_notebook() -> None:
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "index.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@every_module
+def test_notebook_exports_the_module_it_is_named_for(path: Path) -> None:
     modules = [found[1] for source in code(path) if (found := re.search(r"^#\s*\|\s*default_exp\s+(\S+)", source, re.MULTILINE))]
     assert modules == [path.stem.partition("_")[2]]
 
@@ -111,7 +161,7 @@ def test_starts_with_a_title_and_a_promise(path: Path) -> None:
     assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+", first.strip()), f"{path.name}: the first text is an H1 and one `>` sentence; `make docs` shows both"
 
 
-@every_room
+@every_module
 def test_exported_cells_are_readable(path: Path) -> None:
     cells_of_lines = [source.strip().splitlines() for source in exported(path)]
     tall = [f"{lines[0]} ({len(lines)} lines)" for lines in cells_of_lines if len(lines) > 60]
@@ -120,7 +170,7 @@ def test_exported_cells_are_readable(path: Path) -> None:
     assert not wide, f"{path.name}: lines over 160 characters, to be broken: {wide}"
 
 
-@every_room
+@every_module
 def test_imports_stand_in_cells_of_their_own(path: Path) -> None:
     for source in exported(path):
         kinds = {isinstance(node, ast.Import | ast.ImportFrom) for node in parse(source).body}
@@ -364,7 +414,7 @@ def test_docs_are_linked_and_load_nothing_from_elsewhere(tmp_path: Path) -> None
     site = tmp_path / "site"
     subprocess.run([sys.executable, ROOT / ".ci" / "docs.py", site], check=True, capture_output=True)
     pages = {path: Links() for path in site.rglob("*.html")}
-    assert len(pages) == 2 + len(ROOMS + PIPELINES + EXPERIMENTS)  # README and the tour
+    assert len(pages) == 2 + len(MODULES + PIPELINES + EXPERIMENTS)  # README and the tour
     for path, links in pages.items():
         links.feed(path.read_text(encoding="utf-8"))
     for path, links in pages.items():

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError
 from crypto_rti.data.sources import Source
-from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, JudgedGap, NoCandlesError, StoreError, read_candles, read_series
+from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_candles, read_series
 from crypto_rti.settings import CryptoRTIError
 
 SIM = Source("sim", "sim")
@@ -72,7 +72,7 @@ def test_a_broken_file_is_refused_by_name(tmp_path, message):
 def test_what_is_no_parquet_is_refused_by_name(tmp_path, content):
     path = tmp_path / "BTC-USD.parquet"
     path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"BTC-USD\.parquet is (empty|no readable)"):
+    with pytest.raises(StoreError, match=r"BTC-USD\.parquet is (empty|not a readable)"):
         read_candles(path)
 
 
@@ -180,7 +180,7 @@ def save_in_a_process(folder, limit=None):
 
 
 def assert_refused_and_untouched(folder, output, before):
-    assert output.startswith("refused:") and "BTC-USD.parquet cannot be written" in output and "make room" in output
+    assert output.startswith("refused:") and "BTC-USD.parquet cannot be written" in output and "free space" in output
     assert (folder / "sim" / "BTC-USD.parquet").read_bytes() == before
     assert sorted(path.name for path in (folder / "sim").iterdir()) == [".BTC-USD.parquet.lock", "BTC-USD.parquet"]
 
@@ -254,7 +254,7 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
 
 
 def test_a_process_that_holds_the_file_is_waited_for_then_named(tmp_path):
-    store = CandleStore(tmp_path, patience_seconds=0.3)
+    store = CandleStore(tmp_path, timeout_seconds=0.3)
     store.save(SIM, "BTC-USD", GOOD)
     before = store.path(SIM, "BTC-USD").read_bytes()
     command = [sys.executable, "-c", HOLD_LOCK, tmp_path / "sim" / ".BTC-USD.parquet.lock"]
@@ -287,7 +287,7 @@ def test_killed_at_any_moment_the_store_is_whole(tmp_path):
         assert series.covered == ([(0, first * HOUR)] if first else [])
     nursery.communicate()
     assert first >= 3  # it was not killed before it could write anything
-    CandleStore(tmp_path, patience_seconds=5).save(SIM, "BTC-USD", candles([first]))
+    CandleStore(tmp_path, timeout_seconds=5).save(SIM, "BTC-USD", candles([first]))
     assert sorted(path.name for path in (tmp_path / "sim").iterdir()) == [".BTC-USD.parquet.lock", "BTC-USD.parquet"]
 
 
@@ -302,7 +302,7 @@ saves = st.tuples(spans, st.sets(st.integers(0, 52), max_size=20), spans, st.sam
 def test_the_store_is_a_dictionary_of_hours(tmp_path_factory, steps):
     store, known, asked, verdicts = CandleStore(tmp_path_factory.mktemp("store")), {}, set(), {}
     for number, (span, hours, judged, verdict) in enumerate(steps):
-        gap = JudgedGap(judged[0] * HOUR, judged[1] * HOUR, verdict)
+        gap = ClassifiedGap(judged[0] * HOUR, judged[1] * HOUR, verdict)
         store.save(SIM, "BTC-USD", candles(sorted(hours), 100.0 + number), (span[0] * HOUR, span[1] * HOUR), [gap])
         known |= dict.fromkeys(hours, 100.0 + number)
         asked |= {*range(*span), *hours}

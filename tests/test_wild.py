@@ -11,15 +11,16 @@ from toys import export_toy
 from wild import START, old_bundle, stored, unpack, walk, with_jump, with_wick
 
 from crypto_rti.data.candles import HOUR, to_iso
-from crypto_rti.evaluation.backtest import BacktestError, run_backtest
+from crypto_rti.evaluation.backtest import run_backtest
 from crypto_rti.evaluation.intervals import ConformalState, adjust, calibrate, update
+from crypto_rti.evaluation.walk_forward import BacktestError
 from crypto_rti.features import FEATURES, build_features
 from crypto_rti.inputs import INPUTS, computations, features_signature, model_inputs
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
 from crypto_rti.registry.bundle import Bundle, check_features, load_bundle, read_manifest
-from crypto_rti.registry.comparison import hold_trial
+from crypto_rti.registry.comparison import compare_models
+from crypto_rti.registry.connection import CatalogError
 from crypto_rti.registry.manifest import BundleMismatchError
-from crypto_rti.registry.tracking import CatalogError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
 from crypto_rti.service.hourly import forecast_past
@@ -232,14 +233,14 @@ def judged(bundle: Bundle, version: str) -> Bundle:
 
 
 def test_the_gate_gives_each_contestant_its_own_inputs(old: Bundle, new: Bundle) -> None:
-    trial = hold_trial(judged(new, "2"), judged(old, "1"), hours(True), lambda: hours(False))
-    place = int(np.flatnonzero(trial.close == with_wick(walk(), PLACE)["close"][PLACE])[0])
-    said = {who: forecasts[place] for who, forecasts in trial.forecasts.items()}
+    comparison = compare_models(judged(new, "2"), judged(old, "1"), hours(True), lambda: hours(False))
+    place = int(np.flatnonzero(comparison.close == with_wick(walk(), PLACE)["close"][PLACE])[0])
+    said = {who: forecasts[place] for who, forecasts in comparison.forecasts.items()}
     assert np.ptp(said["champion"]) > 50 * np.ptp(said["challenger"])
-    with pytest.raises(CatalogError, match="pass `plain`"):
-        hold_trial(judged(new, "2"), judged(old, "1"), hours(True))
-    same = hold_trial(judged(new, "2"), judged(new, "1"), hours(True))
-    np.testing.assert_array_equal(same.forecasts["challenger"], trial.forecasts["challenger"])
+    with pytest.raises(CatalogError, match="pass `unbounded`"):
+        compare_models(judged(new, "2"), judged(old, "1"), hours(True))
+    same = compare_models(judged(new, "2"), judged(new, "1"), hours(True))
+    np.testing.assert_array_equal(same.forecasts["challenger"], comparison.forecasts["challenger"])
 
 
 def test_a_backtest_of_an_old_bundle_uses_its_computation(old: Bundle, new: Bundle) -> None:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from crypto_rti.inputs import INPUTS
 from crypto_rti.registry.bundle import read_manifest, write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index
-from crypto_rti.registry.trials import note_trial, trial_key
+from crypto_rti.registry.sandbox import note_trial, trial_key
 
 SPREAD = (-1.6, -0.5, 0.0, 0.5, 1.6)
 

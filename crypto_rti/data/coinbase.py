@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SYSTEMATIC', 'window_edges', 'Answer', 'WindowClient', 'CandleClient', 'CoinbaseClient', 'measure_clock',
-           'agreed_time', 'make_client', 'learn_source', 'run_sync']
+           'agreed_time', 'make_client', 'identify_source', 'run_sync']
 
 # %% ../../nbs/120_data.coinbase.ipynb #e1c176e1
 import asyncio
@@ -21,7 +21,7 @@ from ..parsing import shorten
 from ..settings import Settings
 from .candles import HOUR, Refusal, from_rows, merge_candles, sift_rows, to_iso
 from .connection import GRANULARITIES, WINDOW, BadAnswerError, BadRangeError, ClockDoubtedError, ExchangeConnection, ExchangeError
-from .plausibility import AGREEING, ExchangeClock, near, observe, sift_doubtful
+from .plausibility import AGREEING, ExchangeClock, near, sift_doubtful
 from .sources import Source, SourceError, check_product, parse_source
 
 # %% ../../nbs/120_data.coinbase.ipynb #926d32c6
@@ -31,42 +31,41 @@ def window_edges(
     step: int = HOUR,  # Width of a candle in seconds
     size: int = WINDOW,  # Candles in one window
 ) -> Iterator[tuple[int, int]]:  # Half-open windows on the grid that tile the range
-    "Cut a range into windows of at most `size` candles."
+    "Split a range into windows of at most `size` candles."
     first, last = -(-start // step) * step, -(-end // step) * step
     for left in range(first, last, size * step):
         yield left, min(left + size * step, last)
 
 # %% ../../nbs/120_data.coinbase.ipynb #e8812ba6
 def _check_range(start: int, end: int, step: int) -> None:
-    "Refuse a range or width that no exchange could answer."
+    "Raise `BadRangeError` for a range or width that no exchange offers."
     if step not in GRANULARITIES:
         raise BadRangeError(f"candles of {step} s: the exchange has {GRANULARITIES}; choose one of them")
     if end <= start:
         raise BadRangeError(f"the range {to_iso(start)} .. {to_iso(end)} ends before it starts; swap its ends")
 
 # %% ../../nbs/120_data.coinbase.ipynb #f268462b
-SYSTEMATIC = 10
-"Rows of which none is usable before the whole answer counts as broken; with fewer, each is refused by itself."
+SYSTEMATIC = 10  # Number of rows, all of them invalid, from which on the whole answer counts as broken
 
 
 @dataclass(frozen=True)
 class Answer:
-    "Candles of a range as an exchange sent them, and the rows that were left out because they cannot be candles."
+    "Candles of a range as an exchange sent them, and the rows that were refused."
 
     candles: pd.DataFrame
     refused: tuple[Refusal, ...] = ()
-    waiting: pd.DataFrame = field(default_factory=lambda: from_rows([]))  # Refused rows at the end that only lack a witness
+    waiting: pd.DataFrame = field(default_factory=lambda: from_rows([]))  # Refused rows at the end that only lack confirmation
 
 
 def _to_answer(rows: Any, where: str, step: int) -> Answer:
-    "Read the rows of an answer; `BadAnswerError` when it is no list of candles, or none of many rows can be one."
+    "Read the rows of an answer; raise `BadAnswerError` when it is not a list of candles, or when all of many rows are invalid."
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise BadAnswerError(f"{where}: the answer is no list of candles but {shorten(rows)}; is the base URL that of an exchange?")
+        raise BadAnswerError(f"{where}: the answer is not a list of candles but {shorten(rows)}; is the base URL that of an exchange?")
     candles, refused = sift_rows(rows, step)
     believed, doubted, waiting = sift_doubtful(candles)
     if len(rows) >= SYSTEMATIC and not len(believed):
         example = (refused + doubted)[0]
-        raise BadAnswerError(f"{where}: none of {len(rows)} rows can be a candle of {step} s, for example: {example}; is the base URL that of an exchange?")
+        raise BadAnswerError(f"{where}: none of {len(rows)} rows is a valid candle of {step} s, for example: {example}; is the base URL that of an exchange?")
     return Answer(believed, tuple(refused + doubted), waiting)
 
 # %% ../../nbs/120_data.coinbase.ipynb #806a6177
@@ -74,9 +73,9 @@ _Kind = TypeVar("_Kind")
 
 
 def _expect(answer: Any, kind: type[_Kind], where: str) -> _Kind:
-    "Refuse an answer of another type than the protocol promises."
+    "Raise `BadAnswerError` for an answer of another type."
     if not isinstance(answer, kind):
-        raise BadAnswerError(f"{where}: the answer is no {kind.__name__} but {shorten(answer)}; is the base URL that of an exchange?")
+        raise BadAnswerError(f"{where}: the answer is not a {kind.__name__} but {shorten(answer)}; is the base URL that of an exchange?")
     return answer
 
 # %% ../../nbs/120_data.coinbase.ipynb #7c65bd16
@@ -86,7 +85,7 @@ class WindowClient(ExchangeConnection):
     async def ask(self, product: str, start: int, end: int, step: int = HOUR) -> Answer:
         "One request: candles that start in `[start, end)`, at most `WINDOW` of them, and the rows left out."
         path, last = f"/products/{check_product(product)}/candles", end - step
-        # Nobody documents what a span without any length returns, so a single candle is asked for with the one before it.
+        # The answer to a span of length zero is not documented, so a single candle is requested together with the one before it.
         asked: dict[str, str | int] = {"granularity": step, "start": to_iso(min(start, last - step)), "end": to_iso(last)}
         try:
             answer = _to_answer(await self.get(path, **asked), path, step)
@@ -105,7 +104,7 @@ class WindowClient(ExchangeConnection):
         return Answer(answer.candles[answer.candles["time"].between(start, last)].reset_index(drop=True), inside)
 
     async def _confirms(self, product: str, step: int, waiting: pd.DataFrame) -> bool:
-        "Ask the candles after doubted ones, or the last trade where there are none, whether the new price is right."
+        "Compare doubted candles with those after them, or with the last trade where there are none."
         path, last, price = f"/products/{check_product(product)}", int(waiting["time"].iloc[-1]), float(waiting["close"].iloc[-1])
         try:
             rows = await self.get(f"{path}/candles", granularity=step, start=to_iso(last), end=to_iso(last + 3 * step))
@@ -156,11 +155,11 @@ class CoinbaseClient(CandleClient):
         return _expect(await self.get("/products"), list, "/products")
 
     async def product(self, product: str) -> dict[str, Any]:
-        "What the exchange knows about one product."
+        "The description of one product."
         return _expect(await self.get(path := f"/products/{check_product(product)}"), dict, path)
 
     async def ticker(self, product: str) -> dict[str, Any]:
-        "The last trade and the best bid and ask; numbers are decimal strings here."
+        "The last trade and the best bid and ask; numbers are decimal strings."
         return _expect(await self.get(path := f"/products/{check_product(product)}/ticker"), dict, path)
 
     async def trades(self, product: str, after: int | None = None) -> list[dict[str, Any]]:
@@ -170,7 +169,7 @@ class CoinbaseClient(CandleClient):
         return _expect(await self.get(path, **asked), list, path)
 
     async def server_time(self) -> float:
-        "The exchange's own clock in Unix seconds: the one that decides which hour is final."
+        "The clock of the exchange in Unix seconds, which decides which hours are final."
         answer = _expect(await self.get("/time"), dict, "/time")
         epoch = answer.get("epoch")
         if not isinstance(epoch, (int, float)) or not 0 < epoch < 5e9:
@@ -182,24 +181,24 @@ async def measure_clock(
     client: CoinbaseClient,
     clock: ExchangeClock,  # Changed in place
 ) -> None:
-    "Ask `/time` and set the clock by it; raise `ClockDoubtedError` while there is no time that is believed."
+    "Request `/time` and update the clock; raise `ClockDoubtedError` while no time is accepted."
     for _ in range(1 if clock.measured is not None else 2 * AGREEING):
         before = time.monotonic()
         remote = await client.server_time()
         after = time.monotonic()
-        if observe(clock, (before + after) / 2, remote, (after - before) / 2, float(remote.is_integer())) or clock.measured is not None:
+        if clock.observe((before + after) / 2, remote, (after - before) / 2, float(remote.is_integer())) or clock.measured is not None:
             return
     there, here = to_iso(int(clock.odd[-1].remote)), to_iso(int(time.time()))
-    raise ClockDoubtedError(f"/time says {there} and this machine's clock {here}; correct the one that is wrong. The question is repeated", 1.0)
+    raise ClockDoubtedError(f"/time says {there} and this machine's clock {here}; correct the one that is wrong. The request is repeated", 1.0)
 
 # %% ../../nbs/120_data.coinbase.ipynb #86a22943
 async def agreed_time(
     client: CoinbaseClient,
     live: bool,  # Whether the exchange must run with real time
-    patience: float = 60.0,  # Seconds after which the doubt is an error
+    timeout_seconds: float = 60.0,  # Time after which the doubt is an error
 ) -> float:  # Unix seconds
-    "The exchange's time, once it is believed; raise `ClockDoubtedError` when it is not."
-    clock, end = ExchangeClock(live=live), time.monotonic() + patience
+    "Wait for an accepted time of the exchange; raise `ClockDoubtedError` when there is none."
+    clock, end = ExchangeClock(live=live), time.monotonic() + timeout_seconds
     while clock.measured is None:
         try:
             await measure_clock(client, clock)
@@ -212,9 +211,9 @@ async def agreed_time(
 # %% ../../nbs/120_data.coinbase.ipynb #0ed46955
 def make_client(
     settings: Settings,  # From `load_settings`
-    source: Source | None = None,  # A `coinbase` or `http` source; by default what the settings name
-) -> CoinbaseClient:  # To be used with `async with`
-    "Build the client for a source that is reached over HTTP."
+    source: Source | None = None,  # A `coinbase` or `http` source; by default that of the settings
+) -> CoinbaseClient:  # Use it with `async with`
+    "Create the client of a source that is reached over HTTP."
     source = source or parse_source(settings.source)
     if source.kind not in ("coinbase", "http"):
         remedy = f"start one with `crypto-rti replay --source {source.location or source.name}`"
@@ -223,12 +222,12 @@ def make_client(
     return CoinbaseClient(settings.reveal(url), settings.requests_per_second, settings.timeout_seconds, settings.retries)
 
 # %% ../../nbs/120_data.coinbase.ipynb #410d0507
-async def learn_source(
+async def identify_source(
     source: Source,  # From `parse_source`
-    timeout_seconds: float = 5.0,  # For the one question
-    settings: Settings | None = None,  # Hold the credentials that the server may demand
+    timeout_seconds: float = 5.0,  # Of the request
+    settings: Settings | None = None,  # For the credentials that the server may require
 ) -> Source:  # The same, with a name
-    "Ask the server behind a bare URL for the name of its candles; any other source is returned as it is."
+    "Identify the source behind a bare URL by asking its server; any other source is returned unchanged."
     if source.name:
         return source
     location = source.location if settings is None else settings.reveal(source.location)
@@ -243,9 +242,9 @@ _Result = TypeVar("_Result")
 
 
 def run_sync(
-    work: Coroutine[Any, Any, _Result],  # What to wait for
+    work: Coroutine[Any, Any, _Result],  # The coroutine
 ) -> _Result:  # Its result
-    "Run a coroutine to its end from ordinary code, also where a loop is running already, as in a notebook."
+    "Run a coroutine from synchronous code, also where an event loop is already running, as in a notebook."
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -16,7 +16,7 @@ from .candles import import_command
 
 # %% ../../nbs/105_data.sources.ipynb #c45a6d02
 class SourceError(CryptoRTIError, ValueError):
-    "A source of candles that cannot be understood."
+    "The address of a source that cannot be used."
 
     exit_code = 2
 
@@ -31,14 +31,14 @@ class Source:
 
     @property
     def address(self) -> str:
-        "What `parse_source` reads as this source, name included."
+        "The text that `parse_source` reads as this source, with its name."
         return "=".join(filter(None, [self.name, self.location])) if self.location else self.name
 
 # %% ../../nbs/105_data.sources.ipynb #fa28a27f
 def parse_source(
     text: str,  # `coinbase`, `sim`, `http://…`, a folder, `NAME=http://…` or `NAME=FOLDER`
-) -> Source:  # Its name is empty for a bare URL: the server behind it knows
-    "Tell what kind of source `text` means; raise `SourceError` when none."
+) -> Source:  # Its name is empty for a bare URL, whose server knows it
+    "Read the address of a source; raise `SourceError` when it cannot be used."
     if text in ("coinbase", "sim"):
         return Source(text, text)
     name, address = _split_name(text)
@@ -55,11 +55,11 @@ def parse_source(
         raise SourceError(f"{address!r} is a file, and a source is a folder of PRODUCT.parquet files; make one with {import_command(str(folder))}")
     meant = suggest(text, ("coinbase", "sim"))
     known = "coinbase, sim, an http(s) URL, or an existing folder of PRODUCT.parquet files"
-    raise SourceError(f"{mask_credentials(text)[:200]!r} is no source{meant or ':'} give {known}")
+    raise SourceError(f"{mask_credentials(text)[:200]!r} is not a source{meant or ':'} give {known}")
 
 # %% ../../nbs/105_data.sources.ipynb #4d8a36ad
 def _split_name(text: str) -> tuple[str, str]:
-    "Separate `NAME=` from an address; a folder that has such a name is meant itself."
+    "Separate `NAME=` from an address, unless a folder has that whole name."
     name, sign, address = text.partition("=")
     named = sign and not set("/\\:~.") & set(name) and not _is_folder(expand_path(text))
     return (name, address) if named else ("", text)
@@ -68,7 +68,7 @@ def _split_name(text: str) -> tuple[str, str]:
 def expand_path(
     text: str,  # A path, perhaps with `~`
 ) -> Path:
-    "Expand `~`; where there is no such user, the path stays as it is."
+    "Expand `~`; without such a user the path is unchanged."
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -76,7 +76,7 @@ def expand_path(
 
 
 def _is_folder(path: Path) -> bool:
-    "Tell whether a path is a folder; a name that is too long for the system is none."
+    "Return whether a path is a folder; a name that is too long for the system is not."
     try:
         return path.is_dir()
     except OSError:
@@ -100,16 +100,15 @@ def _checked_name(name: str, folder: Path | None = None) -> str:
 # %% ../../nbs/105_data.sources.ipynb #6c151adc
 _PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 
-QUOTES = (
+QUOTES = (  # Quote currencies, longer names before those they end with
     "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD", "EUR", "GBP", "JPY", "CHF", "AUD", "CAD", "TRY", "BRL", "KRW", "INR", "VND", "BTC", "ETH", "BNB",
 )  # fmt: skip
-"Currencies that prices are quoted in, longer names before those they end with."
 
-
+# %% ../../nbs/105_data.sources.ipynb #552a9007
 def spell_product(
-    text: str,  # As people and other exchanges write it: `btc-usd`, `BTC/USD`, `BTCUSDT`
-) -> str:  # As it is written here, `BTC-USD`; empty where that cannot be told
-    "Find the spelling of a product that was probably meant."
+    text: str,  # As users and other exchanges write it: `btc-usd`, `BTC/USD`, `BTCUSDT`
+) -> str:  # The spelling used here, `BTC-USD`; empty where it cannot be found
+    "Convert the name of a product to the spelling used here."
     word = re.sub(r"[\s/_:.-]+", "-", text.strip()).upper()
     if "-" not in word:
         word = re.sub(rf"^([A-Z0-9]{{2,}}?)({'|'.join(QUOTES)})$", r"\1-\2", word)
@@ -119,14 +118,14 @@ def spell_product(
 def is_product(
     product: str,  # For example `BTC-USD`
 ) -> bool:
-    "Tell whether an exchange could have a product of this name."
+    "Return whether this can be the name of a product."
     return bool(_PRODUCT.fullmatch(product))
 
 
 def check_product(
     product: str,  # For example `BTC-USD`
 ) -> str:  # The same name
-    "Refuse a product name that no exchange would have and no file should."
+    "Raise `SourceError` for an invalid product name."
     if not is_product(product):
-        raise SourceError(f"{product!r} is no product name; write it like {spell_product(product) or 'BTC-USD'}")
+        raise SourceError(f"{product!r} is not a product name; write it like {spell_product(product) or 'BTC-USD'}")
     return product

@@ -20,14 +20,13 @@ from .connection import ExchangeError, ExchangeUnavailableError, UnknownProductE
 from .sources import Source, check_product
 
 # %% ../../nbs/125_data.websocket.ipynb #04b7bed0
-LONGEST_MESSAGE = 65_536
-"Bytes of one message of the feed, after decompression; those that are used have less than a thousand."
+LONGEST_MESSAGE = 65_536  # Bytes of one message, after decompression; those in use have less than a thousand
 
 _KNOWN = {"ticker", "heartbeat", "match", "last_match", "status"}
 
 
 def _read_message(raw: str | bytes) -> dict[str, Any] | None:
-    "One frame of the feed; `None` for what a consumer has no use for, which includes a frame that cannot be read."
+    "Read one frame of the feed; `None` for one of an unknown type or one that cannot be read."
     try:
         message = parse_json(raw)
     except ParseError:
@@ -43,7 +42,7 @@ async def stream_messages(
     feed_url: str,  # `wss://…`; may hold credentials, which are sent and never shown
     products: Iterable[str],  # For example `["BTC-USD"]`
     channels: Iterable[str] = ("ticker", "heartbeat"),  # Channels that need no key
-    timeout_seconds: float = 10.0,  # Silence after which the connection counts as dead
+    timeout_seconds: float = 10.0,  # Silence after which the connection is considered dead
 ) -> AsyncGenerator[dict[str, Any], None]:  # Messages as the exchange sends them
     "Subscribe to `channels` and yield their messages until the connection ends, which raises `ExchangeUnavailableError`."
     request = {"type": "subscribe", "product_ids": [check_product(product) for product in products], "channels": list(channels)}
@@ -53,19 +52,19 @@ async def stream_messages(
             while True:
                 async with asyncio.timeout(timeout_seconds):
                     while (message := _read_message(await socket.recv())) is None:
-                        pass  # A line that carries nothing of use is as dead as a silent one
+                        pass  # Frames without use do not keep the connection alive
                 yield message
     except (OSError, WebSocketException) as error:
         public = split_address(feed_url)[0]
-        said = mask_credentials(str(error).replace(feed_url, public))
-        raise ExchangeUnavailableError(f"the feed {public} ended: {type(error).__name__} {said}".rstrip()) from None
+        text = mask_credentials(str(error).replace(feed_url, public))
+        raise ExchangeUnavailableError(f"the feed {public} ended: {type(error).__name__} {text}".rstrip()) from None
 
 # %% ../../nbs/125_data.websocket.ipynb #8a0e2e28
 def feed_url(
     settings: Settings,  # From `load_settings`
     source: Source,  # From `parse_source`
-) -> str | None:  # A websocket URL, with its credentials; `None` where there is no feed, or none is wanted
-    "Tell where a source's ticker feed is."
+) -> str | None:  # A websocket URL, with its credentials; `None` where there is no feed, or it is switched off
+    "The address of the ticker feed of a source."
     if not settings.live_feed or source.kind not in ("coinbase", "http"):
         return None
     return settings.reveal(settings.coinbase_feed_url if source.kind == "coinbase" else "ws" + source.location.removeprefix("http"))

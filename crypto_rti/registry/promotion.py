@@ -12,17 +12,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..data.candles import to_iso
-from ..evaluation.drift import Bins, judge_drift
+from ..evaluation.drift import Bins, assess_drift
 from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import Plain, hold_trial, rows_for
+from .connection import CatalogError, TooFewHoursError, connect, registry_lock
 from .exports import change_champion, export_aliases, export_version, finish_change, note_event, past_champions
 from .gate import GATE, Check, Decision, judge, leads
 from .index import bundle_folder
 from .manifest import BundleError
-from .tracking import CatalogError, TooFewHoursError, Version, check_registered, connect, get_version, read_aliases, register_bundle
-from .tracking import registry_lock, to_tag
+from .tracking import Version, check_registered, get_version, read_aliases, register_bundle, to_tag
 
 # %% ../../nbs/560_registry.promotion.ipynb #7c0de000
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _try(
     mae = {who: trial.mae(who) for who in ("challenger", *others)}
     tests = {who: round(trial.dm_t(who), 3) for who in others}
     read = rows_for(ours, dataset.between(trial.start, trial.end), plain)
-    drift = asdict(judge_drift(Bins.from_dict(ours.manifest.bins), read.X)) if ours.manifest.bins else None
+    drift = asdict(assess_drift(Bins.from_dict(ours.manifest.bins), read.X)) if ours.manifest.bins else None
     span = len(trial.actual), to_iso(trial.start), to_iso(trial.end)
     held = round(trial.coverage(), 4)
     chain = best.version if best else "", promoted and leads(trial)

@@ -17,7 +17,7 @@ from ..settings import Settings, sqlite_path, sqlite_url
 def registry_address(
     settings: Settings,  # Names the registry
 ) -> str:  # For MLflow
-    "Write the registry's address so that it means the same in every working folder."
+    "The registry's address, independent of the working folder."
     path = sqlite_path(settings.tracking_uri)
     return settings.tracking_uri if path is None or "?" in settings.tracking_uri else sqlite_url(path.absolute())
 
@@ -25,7 +25,7 @@ def registry_address(
 def artifacts_folder(
     settings: Settings,  # Names the home
 ) -> Path:
-    "Tell where the files of local runs lie."
+    "The folder with the files of all local runs."
     return (settings.home / "artifacts").absolute()
 
 
@@ -33,7 +33,7 @@ def run_folder(
     settings: Settings,  # Names the home
     run_id: str,
 ) -> Path:
-    "Tell where the files of one local run lie."
+    "The folder with the files of one local run."
     return artifacts_folder(settings) / run_id
 
 # %% ../../nbs/510_registry.storage.ipynb #a8bfd853
@@ -42,7 +42,7 @@ _ROOT = "substr(runs.artifact_uri, 1, length(runs.artifact_uri) - length('/' || 
 
 
 def _roots(connection: sqlite3.Connection) -> dict[str, set[int]]:
-    "Folders of our runs as the database has them, with the experiments that use them."
+    "Artifact folders in the database, with the experiments that use them."
     experiments = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments")
     names = {number: location for number, name, location in experiments if _OURS.fullmatch(name)}
     found: dict[str, set[int]] = {}
@@ -58,8 +58,8 @@ def _roots(connection: sqlite3.Connection) -> dict[str, set[int]]:
 def follow_home(
     settings: Settings,  # Names the home
     database: Path,  # An SQLite file of MLflow
-) -> list[str]:  # Addresses that were replaced; empty where all is well
-    "Point the experiments and runs of a home that was moved to where it is now."
+) -> list[str]:  # Addresses that were replaced; empty if all are correct
+    "Update the addresses of experiments and runs after `home` was moved."
     here = artifacts_folder(settings).as_uri()
     if not database.exists():
         return []
@@ -79,7 +79,7 @@ def follow_home(
 
 
 def _left_behind(settings: Settings, database: Path, root: str) -> bool:
-    "Tell whether an address is of a former place of this home."
+    "Whether an address is a former place of this home."
     from urllib.request import url2pathname
 
     if database.parent.resolve() == settings.home.resolve():

@@ -30,18 +30,19 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from uvicorn.supervisors import Multiprocess
 
-from ..data.coinbase import learn_source, run_sync
+from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
 from ..disk import keep_looking
 from ..errors import check_known
 from ..processes import end_with_parent
-from ..registry.trials import stop_trials
+from ..registry.sandbox import stop_trials
 from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
 from .answers import Service, followed, make_service, predict_at, served
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
+from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
 from .feed import follow_prices, keep_fresh, log
 from .forecasts import ROLLING, last_closed_hour
@@ -80,6 +81,7 @@ def make_app(
     app.state.track_record = TrackRecord(service, app.state.hourly)
     app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
+    app.include_router(documentation)
     app.add_middleware(FrontDoor, service=service)
     app.state.page = read_page(find_page(settings.page))
     if app.state.page:
@@ -190,7 +192,7 @@ def reach(
     source: Source | None = None,  # By default what the settings name
 ) -> Iterator[Source]:  # A `coinbase` or `http` source with a name
     "Make a source reachable over HTTP: start a replay exchange where there is no server, ask a server for its name."
-    source = run_sync(learn_source(source or parse_source(settings.source), settings=settings))
+    source = run_sync(identify_source(source or parse_source(settings.source), settings=settings))
     run_sync(claim_name(settings, source))
     for product in settings.products:
         check_product(product)

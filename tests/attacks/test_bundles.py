@@ -20,7 +20,7 @@ from crypto_rti.registry.bundle import load_bundle, read_manifest, write_bundle
 from crypto_rti.registry.graphs import GraphError, check_graph
 from crypto_rti.registry.index import Index, bundle_folder, write_index
 from crypto_rti.registry.manifest import BundleCorruptError
-from crypto_rti.registry.trials import note_trial, trial_key
+from crypto_rti.registry.sandbox import note_trial, trial_key
 from crypto_rti.service import models
 from crypto_rti.service.models import Shelf, choose_model, refresh_models
 
@@ -131,7 +131,7 @@ def hostile():
     text = node("Cast", ["a"], ["y"], to=TensorProto.STRING)
     yield "text instead of numbers", model([summed, text], ones), "answers|can load|cannot answer"
     yield "three columns", model([node("Slice", ["X", "s", "three", "a"], ["y"])], {**cut, "three": np.array([3])}), "3 columns|can load|cannot answer"
-    yield "half a file", model(plain)[:-20], "cut off|no ONNX"
+    yield "half a file", model(plain)[:-20], "cut off|not an ONNX"
 
 
 def bundle(folder, content, **changes):

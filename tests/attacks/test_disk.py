@@ -10,7 +10,7 @@ from test_bundles import WIDTH, model, node
 from toys import export_toy
 
 from crypto_rti.cli import main
-from crypto_rti.disk import DiskWatch, look
+from crypto_rti.disk import DiskWatch
 from crypto_rti.registry.bundle import load_bundle, write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, read_index, write_index
 
@@ -63,7 +63,7 @@ def test_pull_onto_a_full_disk_keeps_the_champion(disk, call, tmp_path, attack):
     assert code == 0, said
     export(published, "2", 3_000_000)
     code, said = call(disk, "pull", published)
-    assert code == 74 and "DiskFullError" in said and "make room on that disk" in said and "Traceback" not in said, said
+    assert code == 74 and "DiskFullError" in said and "free space on that disk" in said and "Traceback" not in said, said
     assert read_index(disk / "bundles", NAME).aliases["champion"] == "1"
     assert load_bundle(bundle_folder(disk / "bundles", NAME, "1")).version == "1"
     attack("pull onto a full disk", "a traceback, exit code 1", f"exit code {code} with the remedy, version 1 still loads")
@@ -73,7 +73,7 @@ def test_a_retraining_is_not_begun_on_a_full_disk(disk, call, attack):
     (disk / "filler").write_bytes(bytes(2_040_000))
     before = sorted(disk.rglob("*"))
     code, said = call(disk, "retrain", "--quiet")
-    assert code == 74 and "too little to begin" in said and sorted(disk.rglob("*")) == before, said
+    assert code == 74 and "too little to start" in said and sorted(disk.rglob("*")) == before, said
     attack("retrain on a full disk", "an hour of work, then a failure", f"exit code {code} before anything is written")
 
 
@@ -81,13 +81,13 @@ def test_a_service_warns_before_its_disk_is_full(disk, caplog, attack):
     export_toy(disk / "bundles")
     watch = DiskWatch(disk)
     with caplog.at_level(logging.INFO, logger="crypto_rti.service"):
-        look(watch)
+        watch.update()
         assert watch.note == "" and watch.free > 1_000_000
         (disk / "filler").write_bytes(bytes(1_900_000))
-        look(watch)
-        look(watch)
-        assert "make room" in watch.note
+        watch.update()
+        watch.update()
+        assert "free space" in watch.note
         (disk / "filler").unlink()
-        look(watch)
+        watch.update()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] and watch.note == ""
     attack("a disk that fills under a service", "nothing is told", "a line in the log, a note in readiness, a metric and an alert")

@@ -29,10 +29,10 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 import crypto_rti
-from crypto_rti import client, pipeline, runner
+from crypto_rti import client_protocol, client_stream, pipeline_plan, runner
 from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
-from crypto_rti.registry import bundle, exports, manifest, pull, tracking, trials
+from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
 from crypto_rti.replay import channels, markets, rest
 from crypto_rti.service import errors, feed, forecasts, logs, models, security, stream, track_record
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
@@ -182,7 +182,7 @@ def refuse(given, _):
     answer = response(content, status, retry_after=wait, content_type=kind, cb_after=wait, x_candle_source=wait)
     with contextlib.suppress(CryptoRTIError):
         connection.read_answer(answer, "/products/BTC-USD")
-    error = client.to_error(answer)
+    error = client_protocol.to_error(answer)
     assert 0 <= error.retry_after <= LONGEST_WAIT and 0 <= connection._asked_wait(answer) <= LONGEST_WAIT
     unavailable = connection.ExchangeUnavailableError("x", connection._asked_wait(answer))
     asyncio.run(errors.on_error(SimpleNamespace(scope={"path": "/"}), unavailable))
@@ -220,14 +220,14 @@ def with_record(content, folder):
 def with_verdict(content, folder):
     "What lies beside a bundle about its trial."
     (folder / "trial.json").write_bytes(content)
-    assert isinstance(trials.recall_trial(folder, "k"), str | None)
+    assert isinstance(sandbox.recall_trial(folder, "k"), str | None)
 
 
 def try_one(content, _):
     "What a helper process says that has read a hostile model."
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(trials.GraphError):  # `load_bundle` names it as an error of ours
-        patch.setattr(trials._helper, "ask", lambda *_: content)
-        assert isinstance(trials.try_model({}, (np.zeros(1), np.ones(1))), int)
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(sandbox.GraphError):  # `load_bundle` names it as an error of ours
+        patch.setattr(sandbox._sandbox, "run", lambda *_: content)
+        assert isinstance(sandbox.try_model({}, (np.zeros(1), np.ones(1))), int)
 
 
 def as_file(suffix, pack=lambda content: content):
@@ -276,8 +276,8 @@ def run_result(content, folder):
     (folder / "sources.json").write_bytes(content)
     (folder / "n.ipynb").write_bytes(content)
     settings = load_settings(home=folder, source="sim", registry_uri="")
-    state = pipeline._read_state(settings)
-    pipeline._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
+    state = pipeline_plan._read_state(settings)
+    pipeline_plan._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
     origin.read_origins(settings)
     for read in (runner.read_parameters, runner._has_run, lambda path: runner._failed_cell(path, path)):
         with contextlib.suppress(CryptoRTIError):
@@ -287,21 +287,22 @@ def run_result(content, folder):
 def answers(content, _):
     "The answers of a service, as the client reads them."
     for question in (
-        client.about_prediction("BTC-USD"),
-        client.about_accuracy("BTC-USD"),
-        client.about_history("BTC-USD"),
-        client.about_coins(),
-        client.about_models(),
-        client.about_health("ready"),
+        client_protocol.prediction_request("BTC-USD"),
+        client_protocol.accuracy_request("BTC-USD"),
+        client_protocol.history_request("BTC-USD"),
+        client_protocol.coins_request(),
+        client_protocol.models_request(),
+        client_protocol.health_request("ready"),
     ):
         for status in (200, 503, 500):
             with contextlib.suppress(CryptoRTIError):
-                client.read_answer(question, response(content, status))
+                client_protocol.read_answer(question, response(content, status))
     with contextlib.suppress(CryptoRTIError):
-        messages, _ = client.read_events(b"event: price\ndata: " + content + b"\n\nid: " + content + b"\nretry: " + content + b"\n\n", client.Partial())
+        text = b"event: price\ndata: " + content + b"\n\nid: " + content + b"\nretry: " + content + b"\n\n"
+        messages, _ = client_stream.read_events(text, client_stream.ParserState())
         for message in messages:
             with contextlib.suppress(CryptoRTIError):
-                client.to_event(message)
+                client_stream.to_event(message)
 
 
 def parameters(text, _):
@@ -370,7 +371,7 @@ PARSERS = {
         refuse,
         st.tuples(st.sampled_from([200, 302, 400, 401, 403, 404, 418, 429, 500, 503]), like({"message": "x"}), lines,
             st.sampled_from(["application/json", "text/plain; charset=idna", "text/x; charset=undefined", "text/x; charset=base64"])),
-        ("connection._said", "client.to_error", "parsing.parse_wait"),
+        ("connection._said", "client_protocol.to_error", "parsing.parse_wait"),
     ),
     "websocket of an exchange": Parser(
         hear,
@@ -384,8 +385,8 @@ PARSERS = {
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
     ),
-    "verdict beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials.recall_trial",)),
-    "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("trials.try_model",)),
+    "trial result beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("sandbox.recall_trial",)),
+    "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("sandbox.try_model",)),
     "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
     "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "markets._read_table")),
     "CSV": Parser(as_file("csv"), csv, ("files.read_table", "files.read_times", "files._from_text", "files._from_numbers")),
@@ -393,12 +394,12 @@ PARSERS = {
     "CSV, cut off in a packed file": Parser(as_file("csv.gz", lambda content: gzip.compress(content)[:-9]), csv, ()),
     "CSV, packed with zip": Parser(as_file("zip", zipped), csv, ()),
     "something else called zip": Parser(as_file("zip"), csv, ()),
-    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline._read_state", "runner.notebook_cells", "origin.read_origins")),
+    "state of the pipeline": Parser(run_result, like(STATE), ("pipeline_plan._read_state", "runner.notebook_cells", "origin.read_origins")),
     "answers of a service": Parser(
         answers,
         st.one_of(like({"prediction": {"coin": "BTC-USD"}}), like({"coins": [{"coin": "BTC-USD"}]}),
             like({"status": 503, "detail": "x; y", "title": "z"}), like({"coin": "BTC-USD", "price": 1.0, "time": "x"})),
-        ("client.read_json", "client.about_health.read"),
+        ("client_protocol.read_json", "client_protocol.health_request.read"),
     ),
     "parameters, headers and settings": Parser(parameters, lines, ("candles.to_unix",)),
     "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("tracking.from_tag",)),
@@ -456,7 +457,7 @@ READERS = {
 "Calls that turn foreign text into values."
 
 OWN = {
-    "trials._serve": "reads the header that `try_model` of the same version wrote",
+    "sandbox._serve": "reads the header that `try_model` of the same version wrote",
     "exports.change_champion": "reads what `_to_tag` has just written",
     "runner._execute": "its argument is what `_start` wrote in the same version",
     "runner.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
@@ -465,12 +466,12 @@ OWN = {
     "rest.control_clock": "an order of the tester to the test double; pydantic answers 422",
     "files.read_file": "calls `files.read_table`",
     "files._localise": "numbers that `read_times` has read",
-    "client.to_event": "calls `client.read_json`",
-    "client.about_prediction": "calls `client.read_json`",
-    "client.about_accuracy": "calls `client.read_json`",
-    "client.about_history": "calls `client.read_json`",
-    "client.about_coins": "calls `client.read_json`",
-    "client.about_models": "calls `client.read_json`",
+    "client_stream.to_event": "calls `client_protocol.read_json`",
+    "client_protocol.prediction_request": "calls `client_protocol.read_json`",
+    "client_protocol.accuracy_request": "calls `client_protocol.read_json`",
+    "client_protocol.history_request": "calls `client_protocol.read_json`",
+    "client_protocol.coins_request": "calls `client_protocol.read_json`",
+    "client_protocol.models_request": "calls `client_protocol.read_json`",
 }
 "Functions that call one of these on something that is not foreign, or not theirs to judge."
 
