@@ -273,7 +273,7 @@ def test_accuracy_of_nothing_is_unknown_not_an_error(ledger):
     assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + HOUR)["mase"] is None
 
 
-def test_accuracy_counts_what_was_due_and_said_beforehand(ledger):
+def test_accuracy_counts_what_was_due_and_forecast_beforehand(ledger):
     write_entries(ledger, [entry(hour) for hour in range(10)])
     write_entries(ledger, [entry(3, version="late", made_at=START + 4 * HOUR + 1), entry(3, version="rolling", mode="rolling"), entry(3, coin="ETH-USD")])
     Scorer(ledger, "sim").score("BTC-USD", {START + hour * HOUR: 100.5 if hour != 2 else None for hour in range(1, 6)})
@@ -286,7 +286,7 @@ def test_accuracy_counts_what_was_due_and_said_beforehand(ledger):
     assert read_accuracy(ledger, Series("other", "BTC-USD"), 1, now)["n"] == 0
 
 
-def test_told_is_one_forecast_per_hour_and_what_was_said_in_time_comes_first(ledger):
+def test_one_forecast_per_hour_is_read_and_one_made_in_time_is_preferred(ledger):
     at = [START + hour * HOUR for hour in range(12)]
     write_entries(ledger, [entry(hour, version="1", median=101.0) for hour in (0, 1, 2, 3)])
     write_entries(ledger, [entry(hour, version="2", median=102.0, made_at=at[9]) for hour in (2, 3, 4)])  # made up for, far later
@@ -353,7 +353,7 @@ def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
 
 class Stretch:
     def __init__(self, start, end, hours):
-        self.start, self.end = start, end
+        self.start, self.end, self.refused = start, end, ()
         self.candles = pd.DataFrame({"time": hours, "close": [100.0 + (hour - START) // HOUR for hour in hours]})
 
 

@@ -206,6 +206,17 @@ class RequestCounts:
     seconds: float = 0.0  # Sum of all latencies
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))  # Requests in each
 
+    def add(self, seconds: float) -> None:
+        "Count a request by its latency."
+        self.seconds += seconds
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+
+    def add_to(self, histogram: Any) -> None:
+        "Add all to a histogram, as its `observe` does for a single request."
+        histogram._sum.inc(self.seconds)
+        for bucket, count in zip(histogram._buckets, self.buckets, strict=True):
+            bucket.inc(count)
+
 # %% ../../nbs/670_service.metrics.ipynb #90f289b4
 @dataclass
 class Metrics:
@@ -234,8 +245,7 @@ class Metrics:
         counts = self.counts.get((route, status))
         if counts is None:
             counts = self.counts[route, status] = RequestCounts()
-        counts.seconds += seconds
-        counts.buckets[bisect_left(BUCKETS, seconds)] += 1
+        counts.add(seconds)
 
     def refresh(self) -> None:
         "Update the registry from the service's state. Must run in the thread of the event loop."
@@ -257,10 +267,7 @@ class Metrics:
         found, self.counts = self.counts, {}
         for (route, status), counts in found.items():
             self.requests.labels(route, status).inc(sum(counts.buckets))
-            histogram = self.latency.labels(route)
-            histogram._sum.inc(counts.seconds)  # As `observe` does for a single request
-            for bucket, count in zip(histogram._buckets, counts.buckets, strict=True):
-                bucket.inc(count)
+            counts.add_to(self.latency.labels(route))
 
 # %% ../../nbs/670_service.metrics.ipynb #1604f072
 @dataclass(eq=False)
@@ -290,7 +297,7 @@ def make_metrics(
         name: Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
         for name, (text, labels, mode) in LEVELS.items()
     }
-    requests = Counter(f"{PREFIX}http_requests", "Requests by route and status; 499: the client left before the response", ("route", "status"), registry=registry)
+    requests = Counter(f"{PREFIX}http_requests", "Requests by route and status; 499: the client left early", ("route", "status"), registry=registry)
     latency = Histogram(f"{PREFIX}http_request_duration_seconds", "Time to the first byte of a response", ("route",), registry=registry, buckets=BUCKETS)
     cut = Counter(f"{PREFIX}http_answers_cut", "Responses that an error ended after they had begun", ("route",), registry=registry)
     metrics = Metrics(take_snapshot, registry, requests, latency, cut, totals, levels, values.ValueClass._multiprocess)

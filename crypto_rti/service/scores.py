@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -134,6 +134,8 @@ class Candles(Protocol):
     def start(self) -> int: ...
     @property
     def end(self) -> int: ...
+    @property
+    def refused(self) -> Collection[int]: ...  # Starts of candles that are missing because they were refused
 
 # %% ../../nbs/634_service.scores.ipynb #c76c5d3a
 async def back_fill(
@@ -153,7 +155,7 @@ async def back_fill(
             except CryptoRTIError as error:
                 log.warning("%d prices of %s cannot be looked up now: %s", len(left), coin, error)
                 break
-            prices = closes_at(window.candles, left, window.start, min(window.end, until), getattr(window, "refused", ()))
+            prices = closes_at(window.candles, left, window.start, min(window.end, until), window.refused)
             scored += await asyncio.to_thread(scorer.score, coin, prices, None, mode) if prices else 0
             left = [moment for moment in left if moment > max(window.end, left[0])]
     return scored

@@ -58,7 +58,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in (*KEY_COLUMNS, "data_until", "current_price", "volatility")}
     numbers = dict(zip((*PRICE_COLUMNS, *QUANTILE_COLUMNS), (*map(float, entry.prices), *map(float, entry.quantiles)), strict=True))
     if not all(math.isfinite(number) for number in (entry.current_price, entry.volatility, *numbers.values())):
-        raise LedgerRowError(f"{entry.kind} {entry.version} of {entry.coin} gave a number that is not finite for {to_iso(entry.predicted_for)}; check the model")
+        model = f"{entry.kind} {entry.version} of {entry.coin}"
+        raise LedgerRowError(f"{model} gave a number that is not finite for {to_iso(entry.predicted_for)}; check the model")
     return {**plain, "made_at": int(entry.made_at), **numbers}
 
 # %% ../../nbs/632_service.writer.ipynb #62637944
@@ -158,20 +159,7 @@ class BatchWriter:
     def __post_init__(self) -> None:
         self.queue = EntryQueue(self.limit)
 
-    def run(self) -> None:
-        "Write batch after batch until the queue is closed and empty, or its time is over."
-        pause = _FIRST_PAUSE
-        while batch := self.queue.next_batch():
-            try:
-                self._write(batch)
-                pause = _FIRST_PAUSE
-            except Exception as error:  # Whatever happens, the thread lives on and the rows stay in the queue
-                self._note_fault(error)
-                if not self.queue.wait_to_retry(pause):
-                    return
-                pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _write(self, batch: list[Entry]) -> None:
+    def write_batch(self, batch: list[Entry]) -> None:
         "Write a batch and take it off the queue; rows that are refused are removed one by one."
         try:
             new, refused = write_entries(self.ledger, batch), 0
@@ -189,7 +177,7 @@ class BatchWriter:
             waiting = len(batch) + len(self.queue.entries)
             log.warning("the ledger can be written again; %d forecasts were waiting, %d were dropped so far", waiting, self.queue.dropped)
 
-    def _note_fault(self, error: Exception) -> None:
+    def note_fault(self, error: Exception) -> None:
         "Remember why nothing can be written; log it when it is new."
         fault = error if isinstance(error, LedgerError) else LedgerError(f"writing failed with {type(error).__name__}; please report it")
         if type(fault) is not type(self.fault):
@@ -203,6 +191,19 @@ class Recorder(BatchWriter):
     "A `BatchWriter` in a thread."
 
     thread: threading.Thread | None = field(default=None, repr=False)
+
+    def run(self) -> None:
+        "Write batch after batch until the queue is closed and empty, or its time is over."
+        pause = _FIRST_PAUSE
+        while batch := self.queue.next_batch():
+            try:
+                self.write_batch(batch)
+                pause = _FIRST_PAUSE
+            except Exception as error:  # Whatever happens, the thread lives on and the rows stay in the queue
+                self.note_fault(error)
+                if not self.queue.wait_to_retry(pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE)
 
     def start(self) -> "Recorder":
         "Start the thread; end it with `stop`."
