@@ -248,7 +248,7 @@ def test_thirty_days_are_two_requests_once(tmp_path):
         assert [price["time"] for price in month["prices"]] == [to_iso(start + HOUR) for start in truth["time"].tolist()]
         for hours in range(1, 100):
             up.history(hours=hours)
-        assert 0 < up.record.histories.size <= up.record.histories.most and not up.record.reading.flights
+        assert 0 < up.record.histories.size <= up.record.histories.most and not up.record.reading.shared
 
 
 def test_a_history_across_an_outage(tmp_path):

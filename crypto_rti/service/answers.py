@@ -28,9 +28,10 @@ from ..evaluation.intervals import ConformalState
 from ..parsing import quote_input
 from ..settings import Settings
 from .contract import PredictionResult
-from .feed import MINUTE_AFTER, Feed, Window, candles_for, exchange_now, minutes_for, minutes_until
+from .feed import Feed, Window, candles_for, exchange_now
 from .forecasts import ROLLING, Forecast, actual_after, last_closed_hour, make_forecast, make_rolling_forecast, to_result
 from .ledger import Ledger, Recorder, record, to_entry
+from .minutes import MINUTE_AFTER, minutes_for, minutes_until
 from .models import FAILED, Model, ParameterError, Shelf, UnknownCoinError, UnknownModelError, choose_model, model_names
 from .models import refresh_models, run_model, set_aside
 from .sharing import SingleFlight

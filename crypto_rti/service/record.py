@@ -33,9 +33,10 @@ from . import ledger as books
 from .answers import STATES_KEPT, Key, Service, find_model, forecast_hour, keep_state, models_of, notice_corrections
 from .answers import reference_candles, served, state_for
 from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, ToldForecast
-from .feed import FASTEST_CHECK, Window, candles_for, exchange_now, log, minutes_for, next_look
+from .feed import FASTEST_CHECK, Window, candles_for, exchange_now, log, next_look
 from .forecasts import candles_until
 from .ledger import Entry, Outcomes
+from .minutes import minutes_for
 from .models import FAILED, MachineBusyError, Model, ParameterError, held_out_scores, run_model, set_aside
 from .sharing import ByteCache, SharedWork
 

@@ -20,10 +20,11 @@ from ..parsing import quote_input
 from .answers import Service, predict_at, remember, served
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer
 from .errors import Problem, TooManyReadersError, get_service
-from .feed import ANY, CLOCK, doubted_products, doubts
+from .feed import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .metrics import Snapshot, render_metrics
 from .models import ParameterError, choose_model, model_names
+from .price_checks import doubted_products, doubts
 from .record import Record, check_days, check_hours, measured_accuracy, told_history
 from .security import problem
 from .stream import EventStream, Hub, open_stream
@@ -204,8 +205,8 @@ def find_problems(
     if ANY in feed.failures or CLOCK in feed.failures:
         found.append("the exchange is away")
     found += doubts(feed)
-    if feed.prices_fault:
-        found.append("live prices come over REST, since the websocket is away")
+    if feed.websocket_error:
+        found.append("live prices are polled over REST, since the websocket is unavailable")
     if record.fault or (service.recorder is not None and service.recorder.fault):
         found.append("the ledger is away: forecasts wait to be recorded, nothing is scored")
     if service.disk.note:

@@ -43,10 +43,11 @@ from .answers import Service, followed, make_service, predict_at, served
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .errors import ServiceError, on_error, on_http_error, on_invalid
-from .feed import follow_prices, keep_fresh, log
+from .feed import keep_fresh, log
 from .forecasts import ROLLING, last_closed_hour
 from .ledger import ledger_address
 from .limits import open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
+from .live_prices import follow_prices
 from .logs import configure_logging
 from .metrics import keep_counting, make_metrics
 from .middleware import add_operations
@@ -115,7 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # What the 
             yield {"connections": app.state.connections}
     finally:
         stop_trials()
-        for task in [*tasks, *service.feed.flights.values()]:
+        for task in [*tasks, *service.feed.pending.tasks]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         record.scoring.close()

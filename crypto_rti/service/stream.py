@@ -22,14 +22,16 @@ from starlette.types import Receive, Scope, Send
 from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..settings import CryptoRTIError
 from .answers import Service, find_model, predict_at, recalled
+from .candle_builder import RunningCandle
 from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
-from .feed import Running, log, minutes_until, next_look
+from .feed import log, next_look
 from .forecasts import ROLLING, Forecast, actual_after
+from .minutes import minutes_until
 from .record import Record
 
 # %% ../../nbs/655_service.stream.ipynb #adc22f55
 def to_tick(
-    running: Running,  # From the feed
+    running: RunningCandle,  # From the feed
 ) -> PriceTick:
     "Put a running price into the words of the contract."
     names = ("open", "high", "low", "close", "volume", "whole")
