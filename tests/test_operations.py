@@ -38,8 +38,8 @@ from crypto_rti.service.ledger import Recorder, open_ledger
 from crypto_rti.service.logs import LineFormatter
 from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
 from crypto_rti.service.middleware import Guard, Observe, add_operations
-from crypto_rti.service.models import Shelf, refresh_models
-from crypto_rti.service.response_cache import FrontDoor
+from crypto_rti.service.models import ModelCache
+from crypto_rti.service.response_cache import ResponseCacheMiddleware
 from crypto_rti.service.security import RateLimit
 from crypto_rti.service.server import make_app
 from crypto_rti.settings import load_settings, secrets_of
@@ -144,14 +144,14 @@ def test_summaries_read_well(alert: str, tmp_path: Path) -> None:
 def full(tmp_path: Path) -> Metrics:
     "Metrics of a service of which everything is known."
     export_toy(tmp_path / "bundles", "BTC-USD", "3")
-    shelf = Shelf(tmp_path / "bundles", "sim")
-    refresh_models(shelf)
+    cache = ModelCache(tmp_path / "bundles", "sim")
+    cache.refresh()
     scores = {("BTC-USD", "lasso"): {"n": 600, "mase": 0.99, "coverage_50": 0.5, "coverage_90": 0.9, "mae": 1.0}, ("BTC-USD", "young"): {"n": 0, "mase": None}}
     shot = Snapshot(
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
         readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
-        recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, shelf=shelf,
+        recorder=Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7, dropped=2), scores=scores, models=cache,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)
     asyncio.run(ask(Observe(answer, metrics, ["/api/predict"]), "/api/predict"))
@@ -179,7 +179,7 @@ def test_routes_that_rules_name_are_routes_of_the_service(tmp_path: Path) -> Non
     named = {route for rule in rules() for route in re.findall(r'route="([^"]+)"', rule["expr"])}
     assert named and named | {"/metrics", "/health/live", "/health/ready", "/api/stream"} <= set(observe.kwargs["routes"])
     order = [middleware.cls for middleware in app.user_middleware]
-    assert order.index(Observe) < order.index(middleware.CrossOrigin) < order.index(Guard) < order.index(FrontDoor)
+    assert order.index(Observe) < order.index(middleware.CrossOrigin) < order.index(Guard) < order.index(ResponseCacheMiddleware)
 
 
 def test_everything_that_is_declared_is_given(full: Metrics) -> None:

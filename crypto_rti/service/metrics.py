@@ -30,7 +30,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from ..data.candles import TimeError, to_unix
 from .ledger import Recorder
 from .logs import access_log
-from .models import Shelf, choose_model, model_names
+from .models import ModelCache
 
 # %% ../../nbs/670_service.metrics.ipynb #10a80361
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Snapshot:
     connections_refused: Mapping[str, int] = field(default_factory=dict)  # Closed because of a limit, by reason, in total
     recorder: Recorder | None = None  # What writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, as `ledger.accuracy` gives them
-    shelf: Shelf | None = None  # The models
+    models: ModelCache | None = None
     disk_free: float = math.inf  # Bytes on the disk of the home folder
 
 # %% ../../nbs/670_service.metrics.ipynb #91d1f5c8
@@ -169,17 +169,17 @@ def read_facts(
         for name, key in (("live_forecasts", "n"), ("live_mase", "mase"), ("live_coverage_50", "coverage_50"), ("live_coverage_90", "coverage_90")):
             if score.get(key) is not None:
                 yield name, (coin, kind), score[key]
-    if shot.shelf is not None:
+    if shot.models is not None:
         for coin in shot.coins:
-            yield from _model_facts(shot.shelf, coin)
+            yield from _model_facts(shot.models, coin)
 
 # %% ../../nbs/670_service.metrics.ipynb #6f14558e
-def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
+def _model_facts(cache: ModelCache, coin: str) -> Iterator[Sample]:
     "Read what is known of one coin's models."
-    for alias in model_names(shelf, coin):
-        model = choose_model(shelf, coin, alias)
+    for alias in cache.names(coin):
+        model = cache.choose(coin, alias)
         yield "model_info", (coin, alias, model.kind, model.version), 1
-    models = shelf.coins.get(coin)
+    models = cache.coins.get(coin)
     yield "models_kept_out", (coin,), len(models.faults) if models else 0
     if models is None or models.index is None:
         return

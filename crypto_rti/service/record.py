@@ -32,12 +32,12 @@ from ..targets import to_prices
 from . import ledger as books
 from .answers import STATES_KEPT, Key, Service, find_model, forecast_hour, keep_state, models_of, notice_corrections
 from .answers import reference_candles, served, state_for
-from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, ToldForecast
+from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, RecordedForecast
 from .feed import FASTEST_CHECK, Window, candles_for, exchange_now, log, next_look
 from .forecasts import candles_until
 from .ledger import Entry, Outcomes
 from .minutes import minutes_for
-from .models import FAILED, MachineBusyError, Model, ParameterError, held_out_scores, run_model, set_aside
+from .models import FAILED, MachineBusyError, Model, ParameterError, disable_model, held_out_scores, run_model
 from .sharing import ByteCache, SharedWork
 
 # %% ../../nbs/650_service.record.ipynb #8982e8ae
@@ -139,7 +139,7 @@ async def fill(
             reference, _ = await reference_candles(service, model, hour)
             found = await run_model(model, partial(past_entries, window.candles, hour, since, model, state, reference))
         except FAILED as error:
-            set_aside(service.shelf, coin, model, error)
+            disable_model(service.models, coin, model, error)
             continue
         except (ExchangeError, FeatureError, MachineBusyError):
             continue
@@ -225,7 +225,7 @@ def take_back(
             del states[moment]
     record.scores.clear()
     record.histories.clear()
-    service.shelf.generation += 1
+    service.models.generation += 1
     return True
 
 # %% ../../nbs/650_service.record.ipynb #c8bfd7f7
@@ -408,10 +408,10 @@ async def closes_between(
     return dict(zip(ends[wanted].tolist(), candles["close"].to_numpy()[wanted].tolist(), strict=True)), whole
 
 # %% ../../nbs/650_service.record.ipynb #52bd5c2f
-def _told_forecast(one: books.Told, closes: dict[int, float]) -> ToldForecast:
+def _told_forecast(one: books.Told, closes: dict[int, float]) -> RecordedForecast:
     "A row of the ledger in the words of the HTTP contract."
     lowest, low, median, high, highest = one.prices
-    return ToldForecast(
+    return RecordedForecast(
         predicted_for=to_iso(one.predicted_for), predicted_price=median, current_price=one.current_price,
         interval=Interval(level=0.9, low=lowest, high=highest), interval_50=Interval(level=0.5, low=low, high=high),
         actual_price=closes.get(one.predicted_for) if one.actual_price is None else one.actual_price,
@@ -452,7 +452,7 @@ async def told_history(
     model = find_model(service, coin, model_name)
     wanted = final_until(await exchange_now(service.feed))
     window = await candles_for(service.feed, coin, wanted)
-    key = (coin, model.kind, model.version, hours, wanted, window.end, record.settled, service.shelf.generation)
+    key = (coin, model.kind, model.version, hours, wanted, window.end, record.settled, service.models.generation)
     async def tell() -> bytes:
         answer, stale = await _tell(service, record, coin, model, window, hours, wanted)
         if not stale:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..settings import CryptoRTIError
-from .answers import Service, find_model, predict_at, recalled
+from .answers import Service, cached_forecast, find_model, predict_at
 from .candle_builder import RunningCandle
 from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
 from .feed import log, next_look
@@ -320,7 +320,7 @@ async def tell_forecast(
 def _scored(service: Service, channel: Channel, hour: int) -> ScoredForecast | None:
     "What became of the forecast of the hour that ends at `hour`, if it was made and its price is known."
     window, model = service.feed.live.get(channel.coin), find_model(service, channel.coin, channel.model_name)
-    before = recalled(service, channel.coin, model, "hour", hour - HOUR)
+    before = cached_forecast(service, channel.coin, model, "hour", hour - HOUR)
     if before is None or window is None or hour <= channel.told[0]:
         return None
     actual = actual_after(window.candles, hour - HOUR, hour)
