@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,7 +22,7 @@ from crypto_rti.processes import Family
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-NOTEBOOK_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS = 300, 1500, 400
+NOTEBOOKS_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS, SLOWEST = 1200, 1500, 400, 20
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
@@ -126,22 +126,19 @@ def skipped_cells(notebook: Path) -> Iterator[Result]:
             yield Result(f"{notebook.relative_to(ROOT)} cell {cells.index(cell)}", "skipped", f"flagged `#| {flag[1]}`")
 
 
-def test_notebook(notebook: Path) -> Result:
-    """Run one notebook with nbdev_test."""
-    started = time.monotonic()
-    succeeded, printed = run(BIN / "nbdev_test", "--path", notebook, "--n_workers", 0, seconds=NOTEBOOK_SECONDS, quiet=True)
-    ran = succeeded and "Success." in printed
-    print(f"  {'ok  ' if ran else 'FAIL'} {notebook.relative_to(ROOT)} ({time.monotonic() - started:.0f} s)", flush=True)
-    if not ran:
-        print(printed[-6000:], flush=True)
-    return Result(str(notebook.relative_to(ROOT)), "passed" if ran else "failed", "" if ran else "its output is above")
-
-
 def test_notebooks() -> list[Result]:
-    """Run every notebook, two at a time, each under a time limit; say which are left to other tests."""
+    """Run every notebook; say which are left to other tests."""
     tested = [path for path in notebooks(ROOT / "nbs") if not (path.parent / ".notest").exists()]
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(test_notebook, tested))
+    report = ROOT / "build" / "notebooks.json"
+    report.parent.mkdir(exist_ok=True)
+    run(sys.executable, ROOT / ".ci" / "notebook_tests.py", report, *tested, seconds=NOTEBOOKS_SECONDS)
+    found = json.loads(report.read_text()) if report.exists() else {}
+    results = []
+    for path in tested:
+        passed = found.get(str(path), {}).get("passed", False)
+        results.append(Result(str(path.relative_to(ROOT)), "passed" if passed else "failed", "" if passed else "its output is above"))
+    slowest = sorted(found.items(), key=lambda item: -item[1]["seconds"])[:SLOWEST]
+    print("slowest notebooks: " + ", ".join(f"{Path(name).stem} {one['seconds']:.0f} s" for name, one in slowest))
     results += [result for path in tested for result in skipped_cells(path)]
     for folder in sorted({path.parent for path in notebooks(ROOT / "nbs")} - {path.parent for path in tested}):
         print(f"  {folder.relative_to(ROOT)}/ is run by papermill, in tests/")
@@ -156,7 +153,7 @@ def pytest_cases(name: str, *arguments: object, seconds: float) -> tuple[list[Re
     report = ROOT / "build" / f"{name}.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    succeeded, _ = run(sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}", seconds=seconds)
+    succeeded, _ = run(sys.executable, "-m", "pytest", *arguments, f"--durations={SLOWEST}", "--durations-min=1", f"--junitxml={report}", seconds=seconds)
     cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     results = []
     for case in cases:
@@ -349,21 +346,53 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
 }
 
 
-def main(parts: list[str]) -> int:
+# What `make test` runs at the same time, in this order; then what measures times, alone.
+LANES = (("test-python",), ("test-notebooks", "test-frontend", "test-webhook", "wheel", "types", "check-notebooks", "lint"))
+ALONE = ("test-attacks",)
+
+
+def run_part(part: str) -> list[Result]:
+    """Run one part here, with its output as it comes."""
+    print(f"\n=== {part}", flush=True)
+    begun = time.monotonic()
+    try:
+        found = PARTS[part]()
+    except Exception as error:  # a broken part is a failed one, and the others still run
+        found = [Result(part, "failed", f"{type(error).__name__}: {error}")]
+    print(f"=== {part}: {'FAILED' if any(r.outcome == 'failed' for r in found) else 'ok'} in {time.monotonic() - begun:.0f} s", flush=True)
+    return found
+
+
+def run_apart(part: str) -> list[Result]:
+    """Run one part in a process of its own and print its output when it has ended, so that those of two parts are not mixed."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.json"
+        _, printed = run(sys.executable, __file__, part, f"--results={results}", seconds=1800, quiet=True)
+        print(printed, end="", flush=True)
+        if not results.exists():
+            return [Result(part, "failed", "it ended early; its output is above")]
+        return [Result(**one) for one in json.loads(results.read_text())]
+
+
+def run_all() -> list[Result]:
+    """Run everything: lanes side by side, then what must be alone."""
+    print("\n".join(f"running: {', then '.join(lane)}" for lane in (*LANES, ALONE)), flush=True)
+    with ThreadPoolExecutor(len(LANES)) as pool:
+        found = [result for lane in pool.map(lambda lane: [result for part in lane for result in run_apart(part)], LANES) for result in lane]
+    return found + [result for part in ALONE for result in run_part(part)]
+
+
+def main(arguments: list[str]) -> int:
     """Run the parts and print the account."""
+    parts = [argument for argument in arguments if not argument.startswith("--results=")]
+    kept = [argument.partition("=")[2] for argument in arguments if argument.startswith("--results=")]
     if unknown := set(parts) - set(PARTS):
         sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    results: list[Result] = []
     started = time.monotonic()
-    for part in parts or PARTS:
-        print(f"\n=== {part}", flush=True)
-        begun = time.monotonic()
-        try:
-            found = PARTS[part]()
-        except Exception as error:  # a broken part is a failed one, and the others still run
-            found = [Result(part, "failed", f"{type(error).__name__}: {error}")]
-        results += found
-        print(f"=== {part}: {'FAILED' if any(r.outcome == 'failed' for r in found) else 'ok'} in {time.monotonic() - begun:.0f} s", flush=True)
+    results = [result for part in parts for result in run_part(part)] if parts else run_all()
+    if kept:
+        Path(kept[0]).write_text(json.dumps([asdict(result) for result in results]))
+        return 0
     count = {outcome: [result for result in results if result.outcome == outcome] for outcome in ("passed", "failed", "skipped")}
     print(f"\n{len(parts or PARTS)} parts in {time.monotonic() - started:.0f} s")
     for outcome in ("failed", "skipped"):

@@ -1,6 +1,6 @@
 """Do the live service and `backtest --bundle` say the same? Real candles are replayed at speed through one and read by the other.
 
-`python tests/skew.py --days 90` does three months; `make test` does a week (test_live.py), `make bench-service` three months.
+`python tests/skew.py --days 90` does three months; `make test` does two days (test_live.py), `make bench-service` three months.
 """
 
 import argparse

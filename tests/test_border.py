@@ -1,5 +1,7 @@
 """The border between the two worlds: the service runs where no training library can be imported."""
 
+import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from toys import export_toy
 
 from crypto_rti.errors import TRAIN_MODULES
 
+ROOT = Path(__file__).parents[1]
 RESEARCH = [
     *("tensorflow", "keras", "sklearn", "lightgbm", "mlflow", "papermill", "matplotlib", "pyarrow", "filelock", "IPython", "ipykernel"),
     *("skl2onnx", "onnxmltools", "onnx", "tf2onnx", "scipy", "optuna", "joblib", "nbformat", "nbclient", "nbdev", "fastcore", "jupytext"),
@@ -124,8 +127,20 @@ def test_the_border_itself_holds():
     assert across(refused) == {"refused": "lightgbm"}
 
 
-def test_service_notebooks_import_only_lower_numbers():
-    "Rooms of the service may use what lies below them, and nothing of the workbench."
-    for name in ("predict", "feed", "app"):
-        text = Path(__file__).parents[1].joinpath("crypto_rti", "service", f"{name}.py").read_text()
-        assert not any(f"import {room}" in text or f".{room} import" in text for room in ("catalog", "pipeline", "fetch", "store", "market"))
+def test_runtime_modules_import_no_research_module():
+    "When they are imported; inside a function, `missing_extra` says what to install."
+    spec = importlib.util.spec_from_file_location("ci_test", ROOT / ".ci" / "test.py")
+    sys.modules["ci_test"] = listed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(listed)
+    research = tuple(f"crypto_rti.{name}." for name in listed.RESEARCH)
+    seen = 0
+    for path in (ROOT / "crypto_rti").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if f"{name}.".startswith((*research, "crypto_rti.pipeline.", "crypto_rti.cli.", "crypto_rti._modidx.")):
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                target = ".".join([*name.split(".")[: -node.level], node.module or ""]).rstrip(".")
+                assert not f"{target}.".startswith(research), f"{name} imports {target}"
+                seen += 1
+    assert seen > 100

@@ -36,7 +36,7 @@ from crypto_rti.data.sources import Source
 from crypto_rti.service import logs, metrics, middleware, security
 from crypto_rti.service.ledger import Recorder, open_ledger
 from crypto_rti.service.logs import LineFormatter
-from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
+from crypto_rti.service.metrics import BUCKETS, Metrics, Snapshot, make_metrics, render_metrics
 from crypto_rti.service.middleware import Guard, Observe, add_operations
 from crypto_rti.service.models import ModelCache
 from crypto_rti.service.response_cache import ResponseCacheMiddleware
@@ -252,20 +252,20 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
     assert labels == {("/api/plain", "401"), ("/api/coins/{coin}", "200"), ("other", "404")}
 
 
-@given(st.lists(st.floats(0, 20) | st.sampled_from(metrics.BUCKETS), max_size=30))
+@given(st.lists(st.floats(0, 20) | st.sampled_from(BUCKETS), max_size=30))
 @effort(max_examples=50, deadline=None)
 def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None:
     "The table by which requests are noted goes around `Histogram.observe`; here it is the judge."
     metrics = make_metrics(lambda: NOTHING)
     observe = Observe(answer, metrics, ["/"])
-    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=metrics.BUCKETS)
+    judge = Histogram("judge", "", registry=CollectorRegistry(), buckets=BUCKETS)
     for number, latency in enumerate(seconds):
         observe.count({"type": "http", "path": "/"}, 200, latency)
         judge.observe(latency)
         if number % 7 == 0:
             render_metrics(metrics)
     render_metrics(metrics)
-    bounds = [*map(float, metrics.BUCKETS), float("inf")]
+    bounds = [*map(float, BUCKETS), float("inf")]
     expected = {sample.labels["le"]: sample.value for metric in judge.collect() for sample in metric.samples if sample.name == "judge_bucket"}
     assert len(expected) == len(bounds)
     name = "crypto_rti_http_request_duration_seconds"

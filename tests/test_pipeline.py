@@ -130,7 +130,7 @@ def test_a_kernel_of_another_environment_is_not_started(tmp_path):
 
 def test_a_python_without_kernel_says_what_to_install(tmp_path, monkeypatch):
     notebook = write_notebook(tmp_path / "n.ipynb", "A = 1")
-    monkeypatch.setattr("crypto_rti.pipeline.find_spec", lambda name: None if name == "ipykernel" else sys)
+    monkeypatch.setattr("crypto_rti.runner.find_spec", lambda name: None if name == "ipykernel" else sys)
     with pytest.raises(PipelineError, match="notebooks need ipykernel, which .* does not have; run: pip install"):
         run_notebook(notebook, {"A": 3}, tmp_path / "out.ipynb")
     assert not (tmp_path / "out.ipynb").exists()
@@ -298,7 +298,9 @@ def test_a_second_retraining_is_turned_away_and_a_dead_one_leaves_no_lock(traine
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(LockedError, match="another retraining"):
             retrain(settings, START, progress=False, every_hours=12)
-        assert EXIT_LOCKED not in (EXIT_OK, EXIT_FAILED)
+        line = [Path(sys.executable).parent / "crypto-rti", "retrain", "--source", "sim", "--quiet"]
+        refused = subprocess.run(line, env={**os.environ, "CRYPTO_RTI_HOME": str(settings.home)}, capture_output=True, text=True)
+        assert refused.returncode == EXIT_LOCKED and "another retraining" in refused.stderr
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()

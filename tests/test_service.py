@@ -28,7 +28,7 @@ from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.sources import Source
 from crypto_rti.inputs import INPUTS, model_inputs
 from crypto_rti.registry.bundle import load_bundle
-from crypto_rti.service import answers, forecasts, models, server
+from crypto_rti.service import answers, errors, forecasts, models, server
 from crypto_rti.service.errors import ServiceError
 from crypto_rti.service.forecasts import make_forecast
 from crypto_rti.service.server import make_app, open_socket, running_service
@@ -508,8 +508,8 @@ def test_the_error_table_is_complete():
 
     modules = (candles, sources, connection, coinbase, features, inputs, manifest, bundle, pull, models, forecasts)
     found = [getattr(module, name) for module in modules for name in dir(module)]
-    errors = {item for item in found if isinstance(item, type) and issubclass(item, settings.CryptoRTIError)} - {settings.CryptoRTIError}
-    outside = {error.__name__ for error in errors if errors.find_rule(error.__new__(error)) is errors.BUG}
+    classes = {item for item in found if isinstance(item, type) and issubclass(item, settings.CryptoRTIError)} - {settings.CryptoRTIError}
+    outside = {error.__name__ for error in classes if errors.find_rule(error.__new__(error)) is errors.BUG}
     assert outside <= {"CandleError", "SourceError", "SettingsError"}  # faults of a table or of a start, never of a request
     rules = [rule.error for rule in errors.ERROR_TABLE]
     assert all(not issubclass(later, earlier) for n, earlier in enumerate(rules) for later in rules[n + 1 :])

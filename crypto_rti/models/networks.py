@@ -34,6 +34,7 @@ def load_tensorflow(
 ) -> tuple[Any, Any]:  # The modules `tensorflow` and `keras`
     "Import TensorFlow without its chatter, deterministic, taking a GPU's memory only as needed."
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # It rounds differently from processor to processor, and hides NaN in rectifiers
     import keras
     import tensorflow as tf
 

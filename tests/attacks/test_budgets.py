@@ -196,13 +196,13 @@ import sys
 sys.path.insert(0, {folder!r})
 import hanging
 from crypto_rti.settings import load_settings
-hanging.served.serve(load_settings())
+hanging.server.serve(load_settings())
 """
 
-SEVERAL = ONE.replace("hanging.served.serve", """
-make_server = hanging.served.make_server
-hanging.served.make_server = lambda app, *others: make_server("hanging:make_worker" if isinstance(app, str) else app, *others)
-hanging.served.serve""")
+SEVERAL = ONE.replace("hanging.server.serve", """
+make_server = hanging.server.make_server
+hanging.server.make_server = lambda app, *others: make_server("hanging:make_worker" if isinstance(app, str) else app, *others)
+hanging.server.serve""")
 
 
 def hanging(tmp_path, where, program):
