@@ -365,7 +365,7 @@ def test_nothing_to_answer_with_and_recovery(tmp_path):
     with bench(tmp_path, wait=False, arm=dead) as up:
         refused = up.predict()
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1 and refused.json()["title"] == "Candles not available"
-        assert "127.0.0.1" not in refused.text and "away" in refused.json()["detail"]
+        assert "127.0.0.1" not in refused.text and "unavailable" in refused.json()["detail"]
         waiting = up.http.get("/health/ready")
         detail = waiting.json()["detail"]
         assert waiting.status_code == 503 and "the exchange is unavailable" in detail and "BTC-USD: no candles yet" in detail

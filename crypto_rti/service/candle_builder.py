@@ -48,6 +48,13 @@ def read_trade(
     return trade if trade.trade_id > 0 and valid else None
 
 # %% ../../nbs/617_service.candle_builder.ipynb #0152bdc1
+TRADE_PAGES = 5
+"Pages of a thousand trades that one repair may request."
+
+MOST_MISSING = 1000 * TRADE_PAGES
+"Trades that may be missing before the hour is rebuilt from candles instead."
+
+
 @dataclass
 class RunningCandle:
     "A product's last price and the candle of its running hour. Before the first trade of the hour, the candle stands at the last price with volume 0."
@@ -64,13 +71,6 @@ class RunningCandle:
     close: float
     volume: float
     whole: bool  # Whether all trades of the hour so far are known to be included
-
-# %% ../../nbs/617_service.candle_builder.ipynb #3aa6dffa
-TRADE_PAGES = 5
-"Pages of a thousand trades that one repair may request."
-
-MOST_MISSING = 1000 * TRADE_PAGES
-"Trades that may be missing before the hour is rebuilt from candles instead."
 
 # %% ../../nbs/617_service.candle_builder.ipynb #a935e9c2
 @dataclass

@@ -64,7 +64,7 @@ ERROR_TABLE = (
     ErrorRule(ModelFailedError, 503, "Model failed"),
     ErrorRule(BundleError, 503, "Model failed", "The model cannot be used; choose another model_name."),
     ErrorRule(LedgerError, 503, "Ledger not available", "Recorded forecasts cannot be read now; try again later."),
-    ErrorRule(TooManyReadersError, 503, "Too many streams"),
+    ErrorRule(TooManyReadersError, 503, "Too many readers"),
     ErrorRule(BusyError, 503, "Too busy"),
     ErrorRule(IntervalError, 503, "Model failed", "The model's intervals cannot be computed; choose another model_name."),
 )

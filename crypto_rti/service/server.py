@@ -42,6 +42,7 @@ from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, sett
 from .answers import Service, followed, make_service, predict_at, served
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
+from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
 from .feed import keep_fresh, log
 from .forecasts import ROLLING, last_closed_hour
@@ -79,6 +80,7 @@ def make_app(
     app.state.service, app.state.record, app.state.hub = service, Record(), Hub()
     app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
+    app.include_router(documentation)
     app.add_middleware(ResponseCacheMiddleware, service=service)
     app.state.page = read_page(find_page(settings.page))
     if app.state.page:
