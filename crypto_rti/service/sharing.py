@@ -93,7 +93,7 @@ class SingleFlight:
         shared = self.shared.get(key)
         if shared is None:
             if len(self.shared) >= self.most:
-                raise BusyError(f"{self.most} other questions of this kind are being answered; try again in a moment")
+                raise BusyError(f"{self.most} other requests of this kind are in progress; try again in a moment")
             shared = self.shared[key] = _SharedTask(asyncio.ensure_future(work()))
             shared.task.add_done_callback(partial(self._done, key, shared))
         shared.waiting += 1
