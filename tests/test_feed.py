@@ -283,7 +283,7 @@ def test_the_list_of_products_changes():
 
 
 def test_hours_turn_and_one_is_without_trades():
-    "Stored hours have no minutes, so the first one is not whole; the next is, though nobody trades in it, and so is the one after."
+    "Stored hours have no minutes, so the first one is incomplete; the next one is complete, though it has no trades, and so is the one after."
     table = sim_candles(BTC, "2024-01-30T00:00Z", "2024-02-01T00:00Z")
     empty = to_unix("2024-01-31T16:00Z")
 

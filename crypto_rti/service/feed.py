@@ -161,7 +161,8 @@ async def _ask_time(feed: Feed) -> None:
         await measure_clock(feed.client, feed.clock)
     finally:
         if feed.clock.odd and not doubted:
-            log.warning("the exchange's clock is in doubt: /time returned %s, expected %s", format_moment(feed.clock.odd[-1].remote), format_moment(feed.clock.now()))
+            there, here = format_moment(feed.clock.odd[-1].remote), format_moment(feed.clock.now())
+            log.warning("the exchange's clock is in doubt: /time returned %s, expected %s", there, here)
         elif doubted and not feed.clock.odd:
             log.warning("the exchange's clock is no longer in doubt: it is %s", format_moment(feed.clock.now()))
     if feed.clock.setbacks > setbacks:

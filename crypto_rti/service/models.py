@@ -306,7 +306,8 @@ async def run_model(
                     return cast("_Result", job.done.result())
                 if job.seconds() >= seconds / 2:
                     raise ModelLateError(f"{model.kind} {model.version} computes for more than {seconds:g} s; promote another version")
-            raise MachineBusyError(f"this machine is too busy for {model.kind} {model.version}: a forecast took more than {BUSY_FACTOR * seconds:g} s; ask again")
+            waited = BUSY_FACTOR * seconds
+            raise MachineBusyError(f"this machine is too busy for {model.kind} {model.version}: a forecast took more than {waited:g} s; try again later")
         finally:
             job.options.terminate = True
 

@@ -62,7 +62,8 @@ def check_query(
 # %% ../../nbs/694_service.routes.ipynb #8b4f512b
 Coin = Annotated[str, Query(description="Product name, as listed by /api/coins", examples=["BTC-USD"])]
 TimeFrom = Annotated[str, Query(
-    description="now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; rolling (experimental) forecasts one hour from the last closed minute",
+    description="now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; "
+    "rolling (experimental) forecasts one hour from the last closed minute",
     examples=["now", "5"],
 )]  # fmt: skip
 ModelName = Annotated[str, Query(description="champion, persistence, or a kind of model, as listed by /api/models", examples=["champion"])]
@@ -104,7 +105,7 @@ async def get_history(request: Request, coin: Coin, model_name: ModelName = "cha
 
 # %% ../../nbs/694_service.routes.ipynb #14ef6a08
 StreamFrom = Annotated[str, Query(description="now for a forecast at each closed hour, rolling (experimental) for one each minute", examples=["now"])]
-LastEventId = Annotated[str, Query(description="Id of the last event received, to resume after; the header Last-Event-ID, which browsers send, takes precedence")]
+LastEventId = Annotated[str, Query(description="Id of the last event received, to resume after it; the header Last-Event-ID takes precedence")]
 
 
 class EventText(Response):

@@ -1165,7 +1165,7 @@ export interface operations {
                 model_name?: string;
                 /** @description now for a forecast at each closed hour, rolling (experimental) for one each minute */
                 time_from?: string;
-                /** @description Id of the last event received, to resume after; the header Last-Event-ID, which browsers send, takes precedence */
+                /** @description Id of the last event received, to resume after it; the header Last-Event-ID takes precedence */
                 last_event_id?: string;
             };
             header?: never;
