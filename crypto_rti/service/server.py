@@ -238,7 +238,7 @@ def make_server(
     settings: Settings,
     log_level: str | None = None,  # By default that of the settings
 ) -> uvicorn.Server:
-    "Configure uvicorn: uvloop, `BoundedProtocol`, ten seconds for requests in progress at the end; a watchdog ends a hung worker before uvicorn's supervisor does."
+    "Configure uvicorn: uvloop, `BoundedProtocol`, ten seconds to finish requests. The watchdog ends a hung worker before uvicorn does."
     return uvicorn.Server(uvicorn.Config(
         app, factory=isinstance(app, str), loop="uvloop", http=BoundedProtocol, ws="none", backlog=plan_backlog(open_files()),
         timeout_worker_healthcheck=max(5, math.ceil(settings.watchdog_seconds) + 10), lifespan="on", log_level=(log_level or settings.log_level).lower(),
