@@ -49,7 +49,7 @@ class Bench:
         return self
 
     def jump(self, hours):
-        "Let hours pass in a moment; the service is told, since several such jumps look like a clock that runs fast."
+        "Advance the exchange's clock by hours, and the service's with it: several such jumps look like a clock that runs fast."
         self.exchange.clock.advance(hours * HOUR)
         self.in_loop(self._shift, hours * HOUR)
 

@@ -55,7 +55,7 @@ def in_time(up, kind="lasso"):
 def test_while_candles_cannot_be_had_the_last_ones_are_served_and_the_hour_is_made_good(tmp_path, fault):
     with bench(tmp_path, products="BTC-USD", slope=0.01, interval=STATE) as up:
         up.hour(0)
-        up.service.feed.deadline = 1.0
+        up.service.feed.request_timeout = 1.0
         up.exchange.faults.add(**fault, path="/products/*", times=None)
         up.jump(1)
         stale = up.until(lambda response: response.json()["prediction"]["stale"]).json()["prediction"]

@@ -13,12 +13,17 @@ from websockets.asyncio.server import serve
 from crypto_rti.data import simulation
 from crypto_rti.data.candles import HOUR, final_until, resample_candles, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient
-from crypto_rti.data.connection import ExchangeUnavailableError
+from crypto_rti.data.connection import ExchangeUnavailableError, UnknownProductError
+from crypto_rti.data.plausibility import ExchangeClock
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.replay import channels
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service import feed as rooms
-from crypto_rti.service.feed import Feed, Trade, candles_for, exchange_now, follow_prices, keep_fresh, latest, minutes_for, new_tape, set_clock, take_trade
+from crypto_rti.service import feed as feeds
+from crypto_rti.service import live_prices, minutes
+from crypto_rti.service.candle_builder import Trade, new_builder
+from crypto_rti.service.feed import Feed, candles_for, exchange_now, keep_fresh, latest, set_clock
+from crypto_rti.service.live_prices import follow_prices
+from crypto_rti.service.minutes import minutes_for
 
 NOW = "2024-01-31T15:20:00Z"
 BTC = "BTC-USD"
@@ -37,7 +42,7 @@ async def until(condition, seconds=30.0):
         await asyncio.sleep(0.02)
 
 
-class Desk:
+class FeedHarness:
     "A replay exchange and a feed on it."
 
     def __init__(self, exchange, client):
@@ -79,16 +84,16 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(source="sim", start=NOW, speed=0.0, rate=10.0, **options):
+async def replay_feed(source="sim", start=NOW, speed=0.0, rate=10.0, **options):
     with running_exchange(source, start=start, speed=speed, rate_limit=False, **options) as exchange:
         async with CoinbaseClient(exchange.url, requests_per_second=rate, retries=0) as client:
-            up = Desk(exchange, client)
+            up = FeedHarness(exchange, client)
             try:
                 yield up
             finally:
-                for task in [*up.tasks, *up.feed.flights.values()]:
+                for task in [*up.tasks, *up.feed.pending.tasks]:
                     task.cancel()
-                await asyncio.gather(*up.tasks, *up.feed.flights.values(), return_exceptions=True)
+                await asyncio.gather(*up.tasks, *up.feed.pending.tasks, return_exceptions=True)
 
 
 def check_hour(hour, truth):
@@ -101,27 +106,27 @@ def check_hour(hour, truth):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_order_and_repetition_do_not_matter(seed):
-    "Whatever way trades come in, the hour is the same, and whole as soon as the last hole is filled."
+    "The hour does not depend on the order of trades, and is complete as soon as the last missing one is added."
     chance = random.Random(seed)
     trades = [Trade(number, 7200 + number, chance.uniform(90, 110), chance.random()) for number in range(1, 60)]
     mixed = trades[:1] + chance.sample(trades[1:], len(trades) - 1)
-    tape = new_tape(BTC, trades[0], 7200)
-    tape.known = True
+    builder = new_builder(BTC, trades[0], 7200)
+    builder.start_known = True
     for count, trade in enumerate(mixed, 1):
-        take_trade(tape, trade)
-        take_trade(tape, chance.choice(mixed[:count]))  # told twice
-    hour, prices = tape.running, [trade.price for trade in trades]
+        builder.add(trade)
+        builder.add(chance.choice(mixed[:count]))  # sent twice
+    hour, prices = builder.candle, [trade.price for trade in trades]
     assert [hour.open, hour.high, hour.low, hour.close] == [prices[0], max(prices), min(prices), prices[-1]]
     assert hour.volume == pytest.approx(sum(trade.size for trade in trades)) and hour.whole and hour.price == prices[-1]
 
 
 @pytest.mark.parametrize("names", [("ticker", "matches", "heartbeat"), ("ticker", "heartbeat")])
-def test_lost_trades_are_made_good(monkeypatch, names):
+def test_lost_trades_are_repaired(monkeypatch, names):
     "With either channel; the hour that began under watch has asked for no candles."
     monkeypatch.setattr(channels, "_CHANNELS", names)
 
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.exchange.faults.add("lose", path="/", times=None, probability=0.3)
             up.follow()
             check_hour(await up.advance(60, via="websocket"), up.truth())
@@ -129,30 +134,30 @@ def test_lost_trades_are_made_good(monkeypatch, names):
                 await up.advance(900)
             candles = up.asked()
             check_hour(await up.advance(300), up.truth())
-            assert up.feed.repairs >= 2 and up.asked() == candles and up.feed.prices_fault == ""
+            assert up.feed.repairs >= 2 and up.asked() == candles and up.feed.websocket_error == ""
 
     asyncio.run(run())
 
 
-def test_silence_is_noticed_and_prices_go_on():
+def test_a_silent_websocket_is_replaced_by_polling():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             up.exchange.faults.add("silence", path="/")
             up.exchange.clock.advance(60)
             check_hour(await up.whole(via="rest"), up.truth())
-            await until(lambda: up.feed.prices_fault)
+            await until(lambda: up.feed.websocket_error)
             up.exchange.faults.clear()
             check_hour(await up.advance(60, via="websocket"), up.truth())
-            assert up.feed.prices_fault == "" and up.feed.reconnects >= 1
+            assert up.feed.websocket_error == "" and up.feed.reconnects >= 1
 
     asyncio.run(run())
 
 
 def test_disconnects():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             for _ in range(3):
@@ -165,30 +170,30 @@ def test_disconnects():
     asyncio.run(run())
 
 
-def test_a_refused_websocket_is_tried_again_but_not_hammered():
+def test_a_refused_websocket_is_opened_again_with_growing_pauses():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             refusal = up.exchange.faults.add("status", path="/", times=None)
             up.follow()
             check_hour(await up.advance(60, via="rest"), up.truth())
-            await until(lambda: "403" in up.feed.prices_fault and up.feed.reconnects >= 4)
+            await until(lambda: "403" in up.feed.websocket_error and up.feed.reconnects >= 4)
             assert refusal in up.exchange.faults.active() and up.connections() == 0
             up.exchange.faults.clear()
             check_hour(await up.advance(60, via="websocket"), up.truth())
-            assert up.feed.prices_fault == ""
+            assert up.feed.websocket_error == ""
 
     asyncio.run(run())
 
 
 def test_waits_between_connections_grow(monkeypatch):
-    "A port where nobody listens; the waits are tenacity's, looked at and not sat through."
+    "A port without a listener; the pauses are tenacity's, recorded and skipped."
     waits = []
 
     async def run():
         real = asyncio.sleep
 
         async def sleep(seconds):
-            if asyncio.current_task().get_name() == "line":
+            if asyncio.current_task().get_name() == "websocket":
                 waits.append(seconds)
             await real(0)
             if len(waits) >= 12:
@@ -196,73 +201,74 @@ def test_waits_between_connections_grow(monkeypatch):
 
         monkeypatch.setattr(asyncio, "sleep", sleep)
         async with CoinbaseClient("http://127.0.0.1:9", retries=0) as client:
-            line = asyncio.create_task(rooms._hold_line(Feed(client), "ws://127.0.0.1:9", lambda: [BTC], 1.0), name="line")
-            await asyncio.wait({line})
+            socket = live_prices.PriceSocket(Feed(client), "ws://127.0.0.1:9", lambda: [BTC])
+            connecting = asyncio.create_task(live_prices.keep_connected(socket), name="websocket")
+            await asyncio.wait({connecting})
 
     asyncio.run(run())
     for turn, wait in enumerate(waits):
         assert min(2**turn, 60) <= wait <= min(2**turn, 60) + 1
 
 
-def test_rest_alone_by_choice_stays_within_its_share():
+def test_rest_only_stays_within_half_of_the_rate_limit():
     async def run():
-        async with desk(rate=5.0) as up:
+        async with replay_feed(rate=5.0) as up:
             up.wanted, started = [BTC, "ETH-USD"], time.monotonic()
             up.follow(websocket=False, pause=0.05)
             check_hour(await up.advance(120, via="rest"), up.truth())
             check_hour(await up.whole(via="rest", product="ETH-USD"), up.truth("ETH-USD"))
             check_hour(await up.advance(180, via="rest"), up.truth())
             rounds = (time.monotonic() - started) / (4 * 2 / 5.0)
-            assert up.asked("ticker") <= 2 * (rounds + 1) and up.connections() == 0 and up.feed.prices_fault == ""
+            assert up.asked("ticker") <= 2 * (rounds + 1) and up.connections() == 0 and up.feed.websocket_error == ""
 
     asyncio.run(run())
 
 
-def test_many_products_do_not_crowd_the_line():
-    "Ten at once, over REST alone: never more than a few questions in line, and every hour becomes whole."
+def test_many_products_are_polled_a_few_at_a_time():
+    "Ten at once, over REST only: never more than a few requests in progress, and every hour becomes complete."
 
     async def run():
-        async with desk(products=[f"{coin}-USD" for coin in simulation.COINS]) as up:
+        async with replay_feed(products=[f"{coin}-USD" for coin in simulation.COINS]) as up:
             up.wanted, most = up.exchange.exchange.market.products, 0
             up.follow(websocket=False, pause=0.02)
             end = time.monotonic() + 30
             while len(up.feed.running) < len(up.wanted) or not all(hour.whole for hour in up.feed.running.values()):
                 assert time.monotonic() < end, "never all whole"
-                most = max(most, rooms._asking(up.feed))
+                most = max(most, live_prices.prices_in_progress(up.feed))
                 await asyncio.sleep(0.005)
-            assert 1 <= most <= rooms.PRICES_ASKED
+            assert 1 <= most <= live_prices.PRICES_ASKED
 
     asyncio.run(run())
 
 
-def test_products_that_do_not_exist_take_no_other_down():
+def test_unknown_products_do_not_affect_others():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.wanted = ["NO-SUCH", BTC, "not a product", "ALSO-NOT"]
             up.follow()
             check_hour(await up.advance(60, via="websocket"), up.truth())
             await until(lambda: up.feed.requests_failed["UnknownProductError"] >= 2)
-            assert set(up.feed.running) == {BTC} and up.connections() <= 4 and up.feed.prices_fault == ""
+            assert set(up.feed.running) == {BTC} and up.connections() <= 4 and up.feed.websocket_error == ""
 
     asyncio.run(run())
 
 
-def test_a_refusal_that_names_nobody():
+def test_a_refusal_without_product_names():
     "The product list decides; the longer name is not mistaken for the shorter."
 
     async def run():
-        async with desk() as up:
-            nameless = rooms.UnknownProductError("the feed refuses: no such product")
-            assert await rooms._unlisted(up.feed, [BTC, "NO-SUCH"], nameless) == {"NO-SUCH"}
-            named = rooms.UnknownProductError("the feed refuses: BTC-USDC is not a valid product")
-            assert await rooms._unlisted(up.feed, [BTC, "BTC-USDC"], named) == {"BTC-USDC"}
+        async with replay_feed() as up:
+            nameless = UnknownProductError("the feed refuses: no such product")
+            assert await live_prices._unlisted(up.feed, [BTC, "NO-SUCH"], nameless) == {"NO-SUCH"}
+            named = UnknownProductError("the feed refuses: BTC-USDC is not a valid product")
+            assert await live_prices._unlisted(up.feed, [BTC, "BTC-USDC"], named) == {"BTC-USDC"}
 
     asyncio.run(run())
 
 
 def test_the_list_of_products_changes():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             up.wanted = ["ETH-USD"]
@@ -277,14 +283,14 @@ def test_the_list_of_products_changes():
 
 
 def test_hours_turn_and_one_is_without_trades():
-    "Stored hours have no minutes, so the first one is not whole; the next is, though nobody trades in it, and so is the one after."
+    "Stored hours have no minutes, so the first one is incomplete; the next one is complete, though it has no trades, and so is the one after."
     table = sim_candles(BTC, "2024-01-30T00:00Z", "2024-02-01T00:00Z")
     empty = to_unix("2024-01-31T16:00Z")
 
     async def run():
-        async with desk({BTC: table[table["time"] != empty]}, start="2024-01-31T15:58:00Z") as up:
+        async with replay_feed({BTC: table[table["time"] != empty]}, start="2024-01-31T15:58:00Z") as up:
             up.follow()
-            await until(lambda: up.hour() and up.feed.tapes[BTC].tries >= rooms.REPAIRS_TRIED)
+            await until(lambda: up.hour() and up.feed.builders[BTC].failed_repairs >= live_prices.REPAIRS_TRIED)
             assert not up.hour().whole and up.hour().start == empty - HOUR
             up.exchange.clock.advance(150)
             await until(lambda: up.hour().start == empty)
@@ -295,15 +301,15 @@ def test_hours_turn_and_one_is_without_trades():
             check_hour(await up.whole(via="websocket"), up.truth())
             asked = up.asked()
             up.exchange.clock.advance(1500)  # more than the exchange remembers, and it has no minutes to tell
-            await until(lambda: up.feed.tapes[BTC].tries >= rooms.REPAIRS_TRIED)
+            await until(lambda: up.feed.builders[BTC].failed_repairs >= live_prices.REPAIRS_TRIED)
             assert not up.hour().whole and up.hour().price == up.exchange.exchange.histories[BTC].trades[-1].price and up.asked() > asked
 
     asyncio.run(run())
 
 
-def test_a_hole_too_old_for_trades_is_rebuilt_from_minutes():
+def test_a_gap_too_old_for_trades_is_rebuilt_from_minutes():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             check_hour(await up.advance(1800), up.truth())
@@ -316,13 +322,13 @@ def test_trade_ids_that_begin_anew():
     "As after a restart of the exchange: lower ids at later times are no duplicates."
     feed, second = Feed(CoinbaseClient("http://127.0.0.1:9")), {"type": "match", "product_id": BTC, "size": "1"}
     for number, moment, price in [(900, "15:20:00", "10"), (899, "15:19:59", "11"), (5, "15:20:30", "12"), (6, "15:20:31", "13")]:
-        rooms.hear(feed, {**second, "trade_id": number, "time": f"2024-01-31T{moment}Z", "price": price})
-    assert feed.running[BTC].price == 13 and feed.running[BTC].trade_id == 6 and not feed.tapes[BTC].missing
+        live_prices.handle_message(feed, {**second, "trade_id": number, "time": f"2024-01-31T{moment}Z", "price": price})
+    assert feed.running[BTC].price == 13 and feed.running[BTC].trade_id == 6 and not feed.builders[BTC].missing
 
 
 def test_a_clock_that_is_set_back():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             up.exchange.clock.set("2024-01-31T09:30:00Z")
@@ -335,8 +341,8 @@ def test_a_clock_that_is_set_back():
 GARBAGE = ['{"type": "tick', b"\xff\x00", "[]", "null", '{"type": 7}', '{"type": "match"}', '{"type": "heartbeat", "product_id": "BTC-USD"}']
 
 
-def test_bad_messages_are_survived():
-    "A feed that talks nonsense between two trades loses neither the line nor a price."
+def test_invalid_messages_are_ignored():
+    "Invalid messages between two trades lose neither the connection nor a price."
 
     def match(**changes):
         whole = {"type": "match", "product_id": BTC, "trade_id": 5, "time": "2024-01-31T15:20:01Z", "price": "42000.5", "size": "0.1"}
@@ -352,13 +358,13 @@ def test_bad_messages_are_survived():
         await socket.wait_closed()
 
     async def run():
-        async with desk() as up, serve(talk, "127.0.0.1", 0) as server:
+        async with replay_feed() as up, serve(talk, "127.0.0.1", 0) as server:
             up.exchange.faults.add("status", times=None)  # no help from REST
             up.tasks.append(asyncio.create_task(follow_prices(up.feed, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: [BTC], 0.5)))
             await until(lambda: up.hour() and up.hour().trade_id == 6)
             hour = up.hour()
             assert [hour.open, hour.high, hour.low, hour.price, hour.volume] == [42000.5, 42001.5, 42000.5, 42001.5, 0.2]
-            assert up.feed.reconnects == 0 and not up.feed.tapes[BTC].missing
+            assert up.feed.reconnects == 0 and not up.feed.builders[BTC].missing
 
     asyncio.run(run())
 
@@ -367,10 +373,10 @@ def test_bad_messages_are_survived():
 
 
 def test_two_requests_per_product_and_hour_however_many_wait():
-    "Over three hours, with a herd of callers at every moment and the keeper beside them."
+    "Over three hours, with a hundred callers at every moment and `keep_fresh` beside them."
 
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.wanted, products = [BTC, "ETH-USD"], (BTC, "ETH-USD")
             up.tasks.append(asyncio.create_task(keep_fresh(up.feed, lambda: up.wanted, 0.05)))
             ends = set()
@@ -389,9 +395,9 @@ def test_two_requests_per_product_and_hour_however_many_wait():
     asyncio.run(run())
 
 
-def test_a_newest_candle_that_changes_after_the_hour_is_asked_for_again():
+def test_a_newest_candle_that_changes_after_the_hour_is_requested_again():
     async def run():
-        async with desk(start="2024-01-31T16:01:00Z", lag=150.0) as up:
+        async with replay_feed(start="2024-01-31T16:01:00Z", lag=150.0) as up:
             first = await latest(up.feed, BTC)
             up.exchange.clock.advance(240)
             up.feed.clock.remote += 240
@@ -410,7 +416,7 @@ def test_a_newest_candle_that_changes_after_the_hour_is_asked_for_again():
 
 def test_an_unchanged_candle_stays_the_same_object():
     async def run():
-        async with desk(start="2024-01-31T16:01:00Z") as up:
+        async with replay_feed(start="2024-01-31T16:01:00Z") as up:
             first = await latest(up.feed, BTC)
             up.exchange.clock.advance(300)
             up.feed.clock.remote += 300
@@ -428,7 +434,7 @@ def test_a_clock_ten_minutes_off(minutes):
     "Hours close, and prices belong to hours, by the exchange's clock, whatever ours says."
 
     async def run():
-        async with desk(start=time.time() + 60 * minutes, speed=1.0) as up:
+        async with replay_feed(start=time.time() + 60 * minutes, speed=1.0) as up:
             up.follow()
             early = final_until(up.exchange.clock.now())
             window, recent = await latest(up.feed, BTC), await minutes_for(up.feed, BTC)
@@ -441,12 +447,12 @@ def test_a_clock_ten_minutes_off(minutes):
     asyncio.run(run())
 
 
-def test_our_clock_is_used_only_until_the_exchange_has_told_its_own(monkeypatch):
+def test_our_clock_is_used_only_until_the_exchange_clock_is_known(monkeypatch):
     "At 16:10:30 by ours it is 16:00:30 there, and the hour is not over."
 
     async def run():
-        async with desk(start="2024-01-31T16:00:30Z") as up:
-            monkeypatch.setattr(rooms.time, "time", lambda: to_unix("2024-01-31T16:10:30Z"))
+        async with replay_feed(start="2024-01-31T16:00:30Z") as up:
+            monkeypatch.setattr(feeds.time, "time", lambda: to_unix("2024-01-31T16:10:30Z"))
             assert final_until(up.feed.clock.now()) == to_unix("2024-01-31T16:00Z")
             assert (await latest(up.feed, BTC)).end == to_unix("2024-01-31T15:00Z")
 
@@ -454,11 +460,11 @@ def test_our_clock_is_used_only_until_the_exchange_has_told_its_own(monkeypatch)
 
 
 @pytest.mark.parametrize("speed", [3600.0, 20_000.0])
-def test_a_replay_at_speed_is_never_taken_too_early(speed):
+def test_no_hour_of_a_fast_replay_is_fetched_too_early(speed):
     "Every window that is kept is the market's own, to the last hour, and the clock is not ahead of the exchange's."
 
     async def run():
-        async with desk(speed=speed) as up:
+        async with replay_feed(speed=speed) as up:
             up.feed.clock.longest = 60.0
             up.tasks.append(asyncio.create_task(keep_fresh(up.feed, lambda: up.wanted)))
             await until(lambda: up.feed.clock.rate > speed / 2)
@@ -485,7 +491,7 @@ def test_minutes_are_fetched_once_and_then_only_what_is_new():
     "Thirty callers at once; the newest minute appears late at a lagging exchange and is in with the next question."
 
     async def run():
-        async with desk(start="2024-01-31T15:20:05Z", lag=90.0) as up:
+        async with replay_feed(start="2024-01-31T15:20:05Z", lag=90.0) as up:
             await asyncio.gather(*(minutes_for(up.feed, BTC) for _ in range(30)))
             assert up.asked() == 6
             for minute in range(1, 6):
@@ -495,7 +501,7 @@ def test_minutes_are_fetched_once_and_then_only_what_is_new():
                 assert len({id(window) for window in windows}) == 1 and up.asked() == 6 + minute
                 window = windows[0]
                 whole = sim_candles(BTC, window.start, window.end - 120, 60)
-                assert window.end == to_unix("2024-01-31T15:20Z") + 60 * minute and window.end - window.start == 60 * rooms.MINUTES
+                assert window.end == to_unix("2024-01-31T15:20Z") + 60 * minute and window.end - window.start == 60 * minutes.MINUTES
                 assert window.candles[window.candles["time"] < window.end - 120].reset_index(drop=True).equals(whole)
 
     asyncio.run(run())
@@ -503,11 +509,11 @@ def test_minutes_are_fetched_once_and_then_only_what_is_new():
 
 def test_minutes_after_a_long_pause_and_a_clock_set_back():
     async def run():
-        async with desk(start="2024-01-31T15:20:05Z", lag=0.0) as up:
+        async with replay_feed(start="2024-01-31T15:20:05Z", lag=0.0) as up:
             for moment, requests in [("2024-01-31T15:20:05Z", 6), ("2024-01-31T21:20:05Z", 2), ("2024-02-10T00:00:05Z", 6), ("2024-01-20T00:00:05Z", 6)]:
                 before = up.asked()
                 up.exchange.clock.set(moment)
-                up.feed.clock = rooms.ExchangeClock()
+                up.feed.clock = ExchangeClock()
                 window = await minutes_for(up.feed, BTC)
                 assert window.candles.equals(sim_candles(BTC, window.start, window.end, 60)) and window.end == to_unix(moment) - 5
                 assert up.asked() - before == requests
@@ -530,12 +536,12 @@ TROUBLE = [
 
 
 @pytest.mark.parametrize("fault", TROUBLE, ids=lambda fault: "-".join(str(value)[:12] for value in fault.values()))
-def test_what_is_known_is_served_on(fault):
-    "Hours and minutes late by an hour, a herd that waits no longer than its patience, few requests, and all is well again afterwards."
+def test_old_candles_are_served_during_trouble(fault):
+    "Hours and minutes late by an hour, callers that wait no longer than `refresh_timeout`, few requests, and a recovery afterwards."
 
     async def run():
-        async with desk() as up:
-            up.feed.deadline, up.feed.patience = 0.5, 0.2
+        async with replay_feed() as up:
+            up.feed.request_timeout, up.feed.refresh_timeout = 0.5, 0.2
             old, recent = await latest(up.feed, BTC), await minutes_for(up.feed, BTC)
             up.exchange.faults.add(**{"path": "/products/*", "times": None, **fault})
             up.exchange.clock.advance(HOUR)
@@ -544,11 +550,11 @@ def test_what_is_known_is_served_on(fault):
             late = await asyncio.gather(*(ask(up.feed, BTC) for ask in (latest, minutes_for) for _ in range(100)))
             assert {id(window) for window in late} == {id(old), id(recent)}
             assert len(up.exchange.requests) - before <= 6
-            await until(lambda: up.feed.failures and not up.feed.flights)
+            await until(lambda: up.feed.failures and not up.feed.pending.tasks)
             assert set(up.feed.requests_failed) <= {"ExchangeUnavailableError", "BadAnswerError", "TimeoutError"} and up.feed.requests_failed
             up.exchange.faults.clear()
             up.feed.failures = {key: (0.0, error) for key, (_, error) in up.feed.failures.items()}  # the pause is over
-            up.feed.patience = 20.0
+            up.feed.refresh_timeout = 20.0
             fresh, news = await latest(up.feed, BTC), await minutes_for(up.feed, BTC)
             assert fresh.end == old.end + HOUR and fresh.candles.equals(sim_candles(BTC, fresh.start, fresh.end))
             assert news.end == recent.end + HOUR
@@ -556,9 +562,9 @@ def test_what_is_known_is_served_on(fault):
     asyncio.run(run())
 
 
-def test_nothing_known_and_nothing_to_be_had():
+def test_an_unavailable_exchange_and_nothing_in_memory():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             await exchange_now(up.feed)
             up.exchange.faults.add("status", status=503, path="/products/*", times=None)
             for ask in (latest, minutes_for):
@@ -577,13 +583,13 @@ def test_a_whole_outage_of_prices():
     "Neither websocket nor REST for two hours, then both again: the running hour is whole."
 
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             await up.advance(60, via="websocket")
             up.exchange.faults.add("status", path="/", times=None)
             up.exchange.faults.add("disconnect", path="/")
             up.exchange.faults.add("status", path="/products/*", times=None)
-            await until(lambda: up.feed.prices_fault and up.feed.requests_failed)
+            await until(lambda: up.feed.websocket_error and up.feed.requests_failed)
             price = up.hour().price
             up.exchange.clock.advance(2 * HOUR)
             await asyncio.sleep(0.3)
@@ -594,16 +600,16 @@ def test_a_whole_outage_of_prices():
     asyncio.run(run())
 
 
-def test_the_end_leaves_nothing_running():
+def test_cancelling_leaves_no_task_running():
     async def run():
-        async with desk() as up:
+        async with replay_feed() as up:
             up.follow()
             up.tasks.append(asyncio.create_task(keep_fresh(up.feed, lambda: up.wanted, 0.05)))
             await up.advance(60, via="websocket")
             for task in up.tasks:
                 task.cancel()
             await asyncio.wait(up.tasks)
-            await asyncio.gather(*up.feed.flights.values(), return_exceptions=True)
+            await asyncio.gather(*up.feed.pending.tasks, return_exceptions=True)
             await asyncio.sleep(0.05)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 

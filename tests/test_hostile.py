@@ -367,14 +367,14 @@ def test_every_500_is_logged_under_its_name(tmp_path, format):
         level = logging.getLogger().level
         handler = configure_logging("info", format, stream=log)
         try:
-            up.service.shelf.coins = {"BTC-USD": 7}  # Nonsense that only a bug can leave there
+            up.service.models.coins = {"BTC-USD": 7}  # Nonsense that only a bug can leave there
             bug = up.http.get("/api/predict?coin=BTC-USD", headers={"x-request-id": "visit-1"})
         finally:
             logging.getLogger().removeHandler(handler)
             logging.getLogger().setLevel(level)
     for answer, name, raised in [(bug, "visit-1", "AttributeError")]:
         assert answer.status_code == 500 and answer.headers["x-request-id"] == name and "logged" in answer.json()["detail"]
-        told = [line for line in log.getvalue().splitlines() if name in line and "a bug showed while answering '/api/predict'" in line]
+        told = [line for line in log.getvalue().splitlines() if name in line and "an unexpected error while answering '/api/predict'" in line]
         assert len(told) == 1, log.getvalue()[-3000:]
         if format == "json":
             facts = json.loads(told[0])

@@ -205,30 +205,30 @@ def test_a_ledger_that_is_away_stops_nothing_else(tmp_path):
 # --- the past in one piece ---
 
 
-def as_told(row):
-    "A row of the ledger as the history tells it."
+def as_recorded(row):
+    "A row of the ledger in the form of the history."
     plain = {name: row[name] for name in ("predicted_for", "predicted_price", "current_price", "actual_price")}
     fans = {name: {"level": level / 100, "low": row[f"low_{level}"], "high": row[f"high_{level}"]} for name, level in (("interval", 90), ("interval_50", 50))}
     return {**plain, **fans, "model_version": row["version"], "requested": row["made_at"], "late": row["made_at"] >= row["predicted_for"]}
 
 
-def test_what_was_said_is_what_is_shown(tmp_path):
+def test_history_shows_the_recorded_forecasts(tmp_path):
     with bench(tmp_path, slope=0.01, interval=STATE) as up:
         up.hour(0)
         for hour in range(4):
-            told = up.history(hours=24)
-            last = {row["predicted_for"]: as_told(row) for row in rows(up) if (row["coin"], row["kind"]) == ("BTC-USD", "lasso")}
-            assert (told["until"], told["stale"]) == (to_iso(UNTIL + hour * HOUR), False)
-            assert told["forecasts"] == list(last.values())[-25:] and [one["late"] for one in told["forecasts"][-1 - hour :]] == [False] * (1 + hour)
-            assert told["prices"] == up.answer()["past_24_hour_prices"]
-            assert [one["actual_price"] for one in told["forecasts"]] == [price["close"] for price in told["prices"]] + [None]
+            recorded = up.history(hours=24)
+            last = {row["predicted_for"]: as_recorded(row) for row in rows(up) if (row["coin"], row["kind"]) == ("BTC-USD", "lasso")}
+            assert (recorded["until"], recorded["stale"]) == (to_iso(UNTIL + hour * HOUR), False)
+            assert recorded["forecasts"] == list(last.values())[-25:] and [one["late"] for one in recorded["forecasts"][-1 - hour :]] == [False] * (1 + hour)
+            assert recorded["prices"] == up.answer()["past_24_hour_prices"]
+            assert [one["actual_price"] for one in recorded["forecasts"]] == [price["close"] for price in recorded["prices"]] + [None]
             up.hour()
         export_toy(up.bundles, slope=0.05, version="2", interval=STATE)
         up.until(lambda response: response.json()["prediction"]["model_version"] == "2")
         up.hour()
         after = up.history(hours=24)
         assert after["model_version"] == "2" and [one["model_version"] for one in after["forecasts"][-6:]] == ["1"] * 4 + ["2"] * 2
-        assert [{**one, "actual_price": 0} for one in after["forecasts"][-6:-2]] == [{**one, "actual_price": 0} for one in told["forecasts"][-4:]]
+        assert [{**one, "actual_price": 0} for one in after["forecasts"][-6:-2]] == [{**one, "actual_price": 0} for one in recorded["forecasts"][-4:]]
 
 
 def test_thirty_days_are_two_requests_once(tmp_path):
@@ -252,7 +252,7 @@ def test_thirty_days_are_two_requests_once(tmp_path):
         for hours in range(1, 100):
             up.history(hours=hours)
         histories = up.track_record.histories
-        assert 0 < histories.kept.size <= histories.kept.most and not histories.work.flights
+        assert 0 < histories.kept.size <= histories.kept.most and not histories.work.shared
 
 
 def test_a_history_across_an_outage(tmp_path):
@@ -262,11 +262,11 @@ def test_a_history_across_an_outage(tmp_path):
             exchange.clock.advance(hours * HOUR)
             settings = load_settings(home=tmp_path, source=f"sim={exchange.url}", products="BTC-USD", live_feed=False)
             with keeping_service(settings) as running:
-                told = running.http.get("/api/history?coin=BTC-USD&hours=12").json()["history"]["forecasts"]
-                assert running.http.get("/api/accuracy?coin=BTC-USD").json()["accuracy"]["n"] <= sum(not one["late"] for one in told[:-1])
-    assert [one["predicted_for"] for one in told] == [to_iso(UNTIL + hour * HOUR) for hour in range(-4, 9)]
-    assert [one["late"] for one in told] == [True] * 5 + [False] * 2 + [True] * 5 + [False]
-    assert all(one["actual_price"] for one in told[:-1]) and told[-1]["actual_price"] is None
+                recorded = running.http.get("/api/history?coin=BTC-USD&hours=12").json()["history"]["forecasts"]
+                assert running.http.get("/api/accuracy?coin=BTC-USD").json()["accuracy"]["n"] <= sum(not one["late"] for one in recorded[:-1])
+    assert [one["predicted_for"] for one in recorded] == [to_iso(UNTIL + hour * HOUR) for hour in range(-4, 9)]
+    assert [one["late"] for one in recorded] == [True] * 5 + [False] * 2 + [True] * 5 + [False]
+    assert all(one["actual_price"] for one in recorded[:-1]) and recorded[-1]["actual_price"] is None
 
 
 def test_a_history_while_the_exchange_is_away(tmp_path):

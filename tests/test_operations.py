@@ -38,8 +38,8 @@ from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.logs import LineFormatter
 from crypto_rti.service.metrics import Metrics, Snapshot, make_metrics, render_metrics
 from crypto_rti.service.middleware import AuthenticationMiddleware, ObservabilityMiddleware, install_middleware
-from crypto_rti.service.models import Shelf, refresh_models
-from crypto_rti.service.response_cache import FrontDoor
+from crypto_rti.service.models import ModelCache
+from crypto_rti.service.response_cache import ResponseCacheMiddleware
 from crypto_rti.service.security import RateLimit
 from crypto_rti.service.server import make_app
 from crypto_rti.service.writer import Recorder
@@ -145,8 +145,8 @@ def test_summaries_read_well(alert: str, tmp_path: Path) -> None:
 def full(tmp_path: Path) -> Metrics:
     "Metrics of a service of which everything is known."
     export_toy(tmp_path / "bundles", "BTC-USD", "3")
-    shelf = Shelf(tmp_path / "bundles", "sim")
-    refresh_models(shelf)
+    cache = ModelCache(tmp_path / "bundles", "sim")
+    cache.refresh()
     scores = {("BTC-USD", "lasso"): {"n": 600, "mase": 0.99, "coverage_50": 0.5, "coverage_90": 0.9, "mae": 1.0}, ("BTC-USD", "young"): {"n": 0, "mase": None}}
     recorder = Recorder(open_ledger(f"sqlite:///{tmp_path}/ledger.db"), written=7)
     recorder.queue.dropped = 2
@@ -154,7 +154,7 @@ def full(tmp_path: Path) -> Metrics:
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
         readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
-        recorder=recorder, scores=scores, shelf=shelf,
+        recorder=recorder, scores=scores, models=cache,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)
     asyncio.run(ask(ObservabilityMiddleware(answer, metrics, ["/api/predict"]), "/api/predict"))
@@ -182,7 +182,8 @@ def test_routes_that_rules_name_are_routes_of_the_service(tmp_path: Path) -> Non
     named = {route for rule in rules() for route in re.findall(r'route="([^"]+)"', rule["expr"])}
     assert named and named | {"/metrics", "/health/live", "/health/ready", "/api/stream"} <= set(observe.kwargs["routes"])
     order = [middleware.cls for middleware in app.user_middleware]
-    assert order.index(ObservabilityMiddleware) < order.index(middleware.CrossOriginMiddleware) < order.index(AuthenticationMiddleware) < order.index(FrontDoor)
+    wanted = [ObservabilityMiddleware, middleware.CrossOriginMiddleware, AuthenticationMiddleware, ResponseCacheMiddleware]
+    assert sorted(wanted, key=order.index) == wanted
 
 
 def test_everything_that_is_declared_is_given(full: Metrics) -> None:

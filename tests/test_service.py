@@ -334,7 +334,7 @@ def test_a_corrupted_bundle_is_kept_out(tmp_path):
         assert "hash" in model["faults"]["2"] and str(tmp_path) not in json.dumps(model)
         assert model["aliases"]["champion"] == "2" and model["serving"]["champion"] == "1"
         assert up.answer()["model_version"] == "1"
-        assert any("kept out" in text for text in up.http.get("/health/ready").json()["problems"])
+        assert any("unusable" in text for text in up.http.get("/health/ready").json()["problems"])
         (up.bundles / "sim.BTC-USD" / "index.json").write_text('{"na')
         time.sleep(1.5)
         assert up.answer()["model_version"] == "1"
@@ -365,15 +365,16 @@ def test_nothing_to_answer_with_and_recovery(tmp_path):
     with bench(tmp_path, wait=False, arm=dead) as up:
         refused = up.predict()
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1 and refused.json()["title"] == "Candles not available"
-        assert "127.0.0.1" not in refused.text and "away" in refused.json()["detail"]
+        assert "127.0.0.1" not in refused.text and "unavailable" in refused.json()["detail"]
         waiting = up.http.get("/health/ready")
-        assert waiting.status_code == 503 and "the exchange is away" in waiting.json()["detail"] and "BTC-USD: no candles yet" in waiting.json()["detail"]
+        detail = waiting.json()["detail"]
+        assert waiting.status_code == 503 and "the exchange is unavailable" in detail and "BTC-USD: no candles yet" in detail
         assert up.http.get("/health/live").status_code == 200
         assert up.predict(time_from="yesterday").status_code in (422, 503)
         before = len(up.exchange.requests)
         with ThreadPoolExecutor(20) as pool:
             assert set(pool.map(lambda _: up.predict().status_code, range(200))) == {503}
-        assert len(up.exchange.requests) - before <= 6  # a herd of 200 is not passed on
+        assert len(up.exchange.requests) - before <= 6  # 200 callers cause few requests
         up.exchange.faults.clear()
         assert up.until(lambda response: response.status_code == 200).json()["prediction"]["stale"] is False
         assert up.ready()

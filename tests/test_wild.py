@@ -24,7 +24,7 @@ from crypto_rti.registry.manifest import BundleMismatchError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
 from crypto_rti.service.hourly import forecast_past
-from crypto_rti.service.models import Shelf, choose_model, refresh_models
+from crypto_rti.service.models import ModelCache
 from crypto_rti.targets import Dataset, make_dataset
 
 PLACE = 400
@@ -206,10 +206,10 @@ def test_the_stored_bundle_answers_what_its_own_code_answered(old: Bundle) -> No
 def test_a_service_goes_on_serving_it(tmp_path: Path) -> None:
     folder = export_toy(tmp_path, "SOL-USD", source="coinbase")
     unpack(folder)
-    shelf = Shelf(tmp_path, "coinbase")
-    refresh_models(shelf)
-    model = choose_model(shelf, "SOL-USD", "champion")
-    assert (model.kind, model.bounded, shelf.coins["SOL-USD"].faults) == ("lasso", False, {})
+    cache = ModelCache(tmp_path, "coinbase")
+    cache.refresh()
+    model = cache.choose("SOL-USD", "champion")
+    assert (model.kind, model.bounded, cache.coins["SOL-USD"].faults) == ("lasso", False, {})
     table = with_wick(walk(), PLACE)
     hour = int(table["time"][PLACE + 10]) + HOUR
     assert isinstance(model, Bundle)

@@ -33,20 +33,20 @@ from .sharing import BusyError
 
 # %% ../../nbs/690_service.errors.ipynb #d89e3da3
 class ServiceError(CryptoRTIError, RuntimeError):
-    "The service cannot be started."
+    "The service cannot start."
 
 
 class TooManyReadersError(CryptoRTIError):
-    "More readers of the stream than this service takes."
+    "The service has reached its limit of stream connections."
 
 
 class ErrorRule(NamedTuple):
-    "What a caller learns of an error."
+    "How an error is reported to the client."
 
     error: type[Exception]
     status: int
     title: str
-    detail: str = ""  # Empty: the error's own text, which was written for a user
+    detail: str = ""  # Empty: the error's own text, which is written for users
 
 # %% ../../nbs/690_service.errors.ipynb #b107c655
 ERROR_TABLE = (
@@ -55,67 +55,67 @@ ERROR_TABLE = (
     ErrorRule(UnknownModelError, 404, "Unknown model"),
     ErrorRule(UnknownProductError, 404, "Unknown coin", "The exchange does not list this coin."),
     ErrorRule(FeatureError, 409, "Not enough history"),
-    ErrorRule(BadRangeError, 422, "Time out of range", "The exchange has no candles of that time; ask for a later one."),
+    ErrorRule(BadRangeError, 422, "Time out of range", "The exchange has no candles for that time; request a later one."),
     ErrorRule(TimeError, 422, "Parameter not allowed"),
-    ErrorRule(ExchangeUnavailableError, 503, "Candles not available", "The exchange is away and no candles are at hand; try again later."),
-    ErrorRule(ExchangeError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
-    ErrorRule(DownloadError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
-    ErrorRule(ParseError, 503, "Candles not available", "The exchange answers with something that cannot be used; try again later."),
+    ErrorRule(ExchangeUnavailableError, 503, "Candles not available", "The exchange is unavailable and no candles are cached; try again later."),
+    ErrorRule(ExchangeError, 503, "Candles not available", "The exchange returned an invalid answer; try again later."),
+    ErrorRule(DownloadError, 503, "Candles not available", "The exchange returned an invalid answer; try again later."),
+    ErrorRule(ParseError, 503, "Candles not available", "The exchange returned an invalid answer; try again later."),
     ErrorRule(ModelFailedError, 503, "Model failed"),
-    ErrorRule(BundleError, 503, "Model failed", "The model cannot answer; choose another model_name."),
-    ErrorRule(LedgerError, 503, "Ledger not available", "What was forecast cannot be looked up now; try again later."),
+    ErrorRule(BundleError, 503, "Model failed", "The model cannot be used; choose another model_name."),
+    ErrorRule(LedgerError, 503, "Ledger not available", "Recorded forecasts cannot be read now; try again later."),
     ErrorRule(TooManyReadersError, 503, "Too many readers"),
     ErrorRule(BusyError, 503, "Too busy"),
     ErrorRule(IntervalError, 503, "Model failed", "The model's intervals cannot be computed; choose another model_name."),
 )
-"Every error a caller may cause or meet, most special first."
+"Every error that a client may cause or see, most specific first."
 
-BUG = ErrorRule(Exception, 500, "Internal error", "Something went wrong on our side. It has been logged.")
+BUG = ErrorRule(Exception, 500, "Internal error", "An unexpected error occurred. It has been logged.")
 
 # %% ../../nbs/690_service.errors.ipynb #417e7c5e
 class Problem(BaseModel):
     "Problem details as RFC 9457 defines them."
 
-    type: str = Field(description="What kind of problem this is; about:blank where the status says it all")
+    type: str = Field(description="Kind of problem; about:blank where the status is sufficient")
     title: str
     status: int
-    detail: str = Field(description="What was wrong this time, and what would be right")
+    detail: str = Field(description="What was wrong with this request, and how to correct it")
 
 
 def find_rule(
-    error: Exception,  # What was raised
-) -> ErrorRule:  # The first rule that fits, `BUG` when none does
-    "Look an error up in the table."
+    error: Exception,  # The exception raised
+) -> ErrorRule:  # The first matching rule, or `BUG`
+    "Find the rule for an error."
     return next((rule for rule in ERROR_TABLE if isinstance(error, rule.error)), BUG)
 
 # %% ../../nbs/690_service.errors.ipynb #afbc893e
 async def on_error(request: Request, error: Exception) -> Response:
-    "Turn any error into problem details by the table."
+    "Convert an error to problem details."
     rule = find_rule(error)
     if rule is BUG:
-        log.error("a bug showed while answering %a", request.scope["path"], exc_info=error)
+        log.error("an unexpected error while answering %a", request.scope["path"], exc_info=error)
     headers = {"retry-after": str(max(1, math.ceil(getattr(error, "retry_after", 0.0))))} if rule.status == 503 else None
     return problem(rule.status, rule.detail or str(error), rule.title, headers)
 
 # %% ../../nbs/690_service.errors.ipynb #fcb9da28
 def get_service(request: Request) -> Service:
-    "The service behind a request."
+    "Get the service of a request."
     service: Service = request.app.state.service
     return service
 
 # %% ../../nbs/690_service.errors.ipynb #1b65c39b
 async def on_http_error(request: Request, error: Exception) -> Response:
-    "A route that does not exist, or a method that it does not know."
+    "Answer for an unknown route or method."
     assert isinstance(error, HTTPException)
     if error.status_code == 404 and (page := missing_page(request.app.state.page, request.headers.get("accept", ""))):
         return page
-    detail = {404: "There is nothing here; /docs lists what there is.", 405: "This address answers GET only."}
+    detail = {404: "No such address; /docs lists all addresses.", 405: "Only GET is supported here."}
     return problem(error.status_code, detail.get(error.status_code, error.detail), headers=dict(error.headers or {}))
 
 # %% ../../nbs/690_service.errors.ipynb #7e9f1314
 async def on_invalid(request: Request, error: Exception) -> Response:
-    "A parameter that is missing."
+    "Answer for a missing parameter."
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
     coins = ", ".join(served(get_service(request)))
-    return problem(422, f"{faults}. Give coin (one of {coins}), and if you like time_from and model_name.", "Parameter not allowed")
+    return problem(422, f"{faults}. Give coin (one of {coins}) and, optionally, time_from and model_name.", "Parameter not allowed")

@@ -28,10 +28,11 @@ from ..settings import CryptoRTIError
 from ..targets import to_prices
 from .answers import STATES_KEPT, Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served
 from .answers import state_for
-from .feed import FASTEST_CHECK, candles_for, exchange_now, log, minutes_for, next_look
+from .feed import FASTEST_CHECK, candles_for, exchange_now, log, next_look
 from .forecasts import candles_until
 from .ledger import LedgerError, Series, open_ledger
-from .models import FAILED, MachineBusyError, Model, run_model, set_aside
+from .minutes import minutes_for
+from .models import FAILED, MachineBusyError, Model, disable_model, run_model
 from .recorded import Outcomes, prune_expired, read_outcomes
 from .scores import Scorer, back_fill, read_accuracy
 from .writer import Entry, Recorder, write_entries
@@ -153,7 +154,7 @@ async def fill_gaps(
             reference, _ = await reference_candles(service, model, hour)
             found = await run_model(model, partial(forecast_past, window.candles, hour, since, model, interval, reference))
         except FAILED as error:
-            set_aside(service.shelf, coin, model, error)
+            disable_model(service.models, coin, model, error)
             continue
         except (ExchangeError, FeatureError, MachineBusyError):
             continue
@@ -236,7 +237,7 @@ def rewind_if_ahead(
     for states in service.states.values():
         for moment in [moment for moment in states if moment > hour]:
             del states[moment]
-    service.shelf.generation += 1
+    service.models.generation += 1
     return True
 
 

@@ -29,7 +29,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from ..data.candles import TimeError, to_unix
 from .logs import access_log
-from .models import Shelf, choose_model, model_names
+from .models import ModelCache
 from .writer import Recorder
 
 # %% ../../nbs/670_service.metrics.ipynb #10a80361
@@ -60,7 +60,7 @@ class Snapshot:
     connections_refused: Mapping[str, int] = field(default_factory=dict)  # Closed because of a limit, by reason, in total
     recorder: Recorder | None = None  # Writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, from `read_accuracy`
-    shelf: Shelf | None = None  # The models
+    models: ModelCache | None = None
     disk_free: float = math.inf  # Bytes on the disk of the home folder
 
 # %% ../../nbs/670_service.metrics.ipynb #91d1f5c8
@@ -171,17 +171,17 @@ def read_facts(
         for name, key in (("live_forecasts", "n"), ("live_mase", "mase"), ("live_coverage_50", "coverage_50"), ("live_coverage_90", "coverage_90")):
             if score.get(key) is not None:
                 yield name, (coin, kind), score[key]
-    if snapshot.shelf is not None:
+    if snapshot.models is not None:
         for coin in snapshot.coins:
-            yield from _model_facts(snapshot.shelf, coin)
+            yield from _model_facts(snapshot.models, coin)
 
 # %% ../../nbs/670_service.metrics.ipynb #6f14558e
-def _model_facts(shelf: Shelf, coin: str) -> Iterator[Sample]:
+def _model_facts(cache: ModelCache, coin: str) -> Iterator[Sample]:
     "Read the state of one coin's models."
-    for alias in model_names(shelf, coin):
-        model = choose_model(shelf, coin, alias)
+    for alias in cache.names(coin):
+        model = cache.choose(coin, alias)
         yield "model_info", (coin, alias, model.kind, model.version), 1
-    models = shelf.coins.get(coin)
+    models = cache.coins.get(coin)
     yield "models_kept_out", (coin,), len(models.faults) if models else 0
     if models is None or models.index is None:
         return

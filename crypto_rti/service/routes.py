@@ -17,14 +17,15 @@ from starlette.exceptions import HTTPException
 
 from ..data.candles import HOUR, final_until, to_iso
 from ..parsing import quote_input
-from .answers import Service, predict_at, remember, served
+from .answers import Service, predict_at, served
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer
 from .errors import Problem, TooManyReadersError, get_service
-from .feed import ANY, CLOCK, doubted_products, doubts
+from .feed import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
 from .metrics import Snapshot, render_metrics
-from .models import ParameterError, choose_model, model_names
+from .models import ParameterError
+from .price_checks import doubted_products, doubts
 from .security import problem
 from .stream import EventStream, Hub, open_stream
 from .track_record import parse_days, parse_hours
@@ -33,16 +34,16 @@ from .track_record import parse_days, parse_hours
 router = APIRouter()
 
 LONGEST_QUERY = 1000
-"Characters of a query string; anything longer is no question about a coin."
+"Maximum length of a query string; no valid request is longer."
 
 _problems: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "No key that is known, where the service asks for one"},
+    401: {"model": Problem, "description": "The API key is missing or unknown, where the service requires one"},
     404: {"model": Problem, "description": "Unknown coin or model"},
     409: {"model": Problem, "description": "Not enough history at that time"},
     414: {"model": Problem, "description": "Query too long"},
     422: {"model": Problem, "description": "A parameter is malformed or out of range"},
-    429: {"model": Problem, "description": "Too many requests of one client; Retry-After says when to come back"},
-    503: {"model": Problem, "description": "Candles cannot be had now; Retry-After says when to come back"},
+    429: {"model": Problem, "description": "Rate limit of this client exceeded; see Retry-After"},
+    503: {"model": Problem, "description": "Candles, model or ledger not available; see Retry-After"},
 }
 
 _guarded: dict[int | str, dict[str, Any]] = {key: _problems[key] for key in (401, 429)}
@@ -50,76 +51,77 @@ _guarded: dict[int | str, dict[str, Any]] = {key: _problems[key] for key in (401
 
 def check_query(
     request: Request,
-    *known: str,  # Parameters that there are
+    *known: str,  # Names of the parameters
 ) -> None:
-    "Refuse a query that is too long or has a parameter that nobody knows."
+    "Refuse a query that is too long or has an unknown parameter."
     if len(request.scope["query_string"]) > LONGEST_QUERY:
         raise HTTPException(414, f"The query is longer than {LONGEST_QUERY} characters.")
     unknown = sorted({*request.query_params} - {*known})
     if unknown:
-        raise ParameterError(f"{quote_input(unknown[0])} is no parameter; there are {', '.join(known[:-1])} and {known[-1]}")
+        raise ParameterError(f"{quote_input(unknown[0])} is not a parameter; use {', '.join(known[:-1])} or {known[-1]}")
 
 # %% ../../nbs/694_service.routes.ipynb #8b4f512b
-Coin = Annotated[str, Query(description="A product that is served; see /api/coins", examples=["BTC-USD"])]
+Coin = Annotated[str, Query(description="Product name, as listed by /api/coins", examples=["BTC-USD"])]
 TimeFrom = Annotated[str, Query(
-    description="now, 1 to 72 hours back, or an ISO 8601 time (UTC), floored to the hour; rolling (experimental) for one hour from this minute",
+    description="now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; "
+    "rolling (experimental) forecasts one hour from the last closed minute",
     examples=["now", "5"],
 )]  # fmt: skip
-ModelName = Annotated[str, Query(description="champion, persistence, or a kind of model; see /api/models", examples=["champion"])]
+ModelName = Annotated[str, Query(description="champion, persistence, or a kind of model, as listed by /api/models", examples=["champion"])]
 
 
 @router.get("/api/predict", response_model=PredictionAnswer, responses=_problems, tags=["forecasts"])
 async def predict(request: Request, coin: Coin, time_from: TimeFrom = "now", model_name: ModelName = "champion") -> Response:
-    "Forecast the closing price one hour after a moment, with intervals, and what came where it is known."
+    "Forecast the closing price one hour after a given time, with intervals, and the actual price where it is known."
     check_query(request, "coin", "time_from", "model_name")
     service, query = get_service(request), request.scope["query_string"]
-    generation = service.shelf.generation
+    generation = service.models.generation
     result, expires = await predict_at(service, coin, time_from, model_name)
     before, after = render_answer(result)
-    remember(service, query, (before, after), expires, generation)
+    service.answers.put(query, (before, after), expires, generation)
     return Response(before + result.request_time.encode() + after, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #d8043058
-Days = Annotated[str, Query(description="How many days back, 1 to 3650, or all for everything the ledger holds", examples=["all", "30"])]
+Days = Annotated[str, Query(description="Number of days back, 1 to 3650, or all for the whole ledger", examples=["all", "30"])]
 Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any minute", examples=["hour"])]
 
 
 @router.get("/api/accuracy", response_model=AccuracyAnswer, responses={key: _problems[key] for key in (401, 404, 414, 422, 429, 503)}, tags=["forecasts"])
 async def get_accuracy(request: Request, coin: Coin, model_name: ModelName = "champion", days: Days = "all", mode: Mode = "hour") -> Response:
-    "Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest."
+    "Score the forecasts that were made before their hour was over, by day and in total, with a significance test and the backtest for comparison."
     check_query(request, "coin", "model_name", "days", "mode")
     answer = await request.app.state.track_record.accuracy(coin, model_name, parse_days(days), mode)
     return Response(answer, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #9ce926a1
-Hours = Annotated[str, Query(description="How many hours back, 1 to 720", examples=["24"])]
+Hours = Annotated[str, Query(description="Number of hours back, 1 to 720", examples=["24"])]
 
 
 @router.get("/api/history", response_model=HistoryAnswer, responses={key: _problems[key] for key in (401, 404, 414, 422, 429, 503)}, tags=["forecasts"])
 async def get_history(request: Request, coin: Coin, model_name: ModelName = "champion", hours: Hours = "24") -> Response:
-    "Tell the last hours' prices and what was really forecast for each of them: what a chart needs, in one piece."
+    "List the prices of the last hours and the forecast that was recorded for each of them, as a chart needs them."
     check_query(request, "coin", "model_name", "hours")
     answer = await request.app.state.track_record.history(coin, model_name, parse_hours(hours))
     return Response(answer, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #14ef6a08
 StreamFrom = Annotated[str, Query(description="now for a forecast at each closed hour, rolling (experimental) for one each minute", examples=["now"])]
-LastEventId = Annotated[str, Query(description="Where to go on; the header Last-Event-ID, which browsers send by themselves, wins")]
+LastEventId = Annotated[str, Query(description="Id of the last event received, to resume after it; the header Last-Event-ID takes precedence")]
 
 
 class EventText(Response):
-    "What the document calls a stream."
+    "Declares the stream's content type in the OpenAPI document."
 
     media_type = EventStream.media_type
 
 # %% ../../nbs/694_service.routes.ipynb #50f598e5
 def check_readers(
     hub: Hub,
-    most: int,  # Readers at the same time
+    most: int,  # Streams at the same time
 ) -> None:
-    "Raise `TooManyReadersError` where another reader is one too many."
+    "Raise `TooManyReadersError` when the limit of streams is reached."
     if hub.closing or hub.readers >= most:
-        raise TooManyReadersError(f"{hub.readers} readers are all that this service takes; come back later")
+        raise TooManyReadersError(f"{hub.readers} streams are open, which is the limit of this service; try again later")
 
 
 @router.get("/api/stream", response_class=EventText, responses=_problems, tags=["forecasts"])
@@ -133,7 +135,7 @@ async def get_stream(
         raise ParameterError(f"time_from={quote_input(time_from)} is not allowed in a stream: give now or {ROLLING}")
     check_readers(hub, most)
     result, _ = await predict_at(service, coin, time_from, model_name)
-    check_readers(hub, most)  # Many may have waited for the same candles
+    check_readers(hub, most)  # Many clients may have waited for the same candles
     if request.scope.get("head"):
         return EventText()
     return open_stream(service, hub, result, model_name, time_from, request.headers.get("last-event-id", last_event_id))
@@ -145,17 +147,17 @@ async def get_coins(request: Request) -> Response:
     service = get_service(request)
     infos = []
     for coin in served(service):
-        champion, window = choose_model(service.shelf, coin, "champion"), service.feed.live.get(coin)
+        champion, window = service.models.choose(coin, "champion"), service.feed.live.get(coin)
         infos.append(CoinInfo(
             coin=coin, source=service.source.name, champion=champion.kind, champion_version=champion.version,
-            models=model_names(service.shelf, coin), data_until=to_iso(window.end) if window else None,
+            models=service.models.names(coin), data_until=to_iso(window.end) if window else None,
         ))  # fmt: skip
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #2ff241da
 @router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
 async def get_models(request: Request) -> Response:
-    "List the models: versions, aliases, training spans, metrics, when last retrained, and what happened last and why."
+    "List the models: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons."
     service = get_service(request)
     return Response(Models(models=[describe_models(service, coin) for coin in served(service)]).model_dump_json(), media_type="application/json")
 
@@ -164,10 +166,10 @@ def describe_models(
     service: Service,
     coin: str,  # A product that is served
 ) -> ModelInfo:
-    "Put together what is known of one coin's models."
-    models = service.shelf.coins.get(coin)
+    "Describe the models of one coin."
+    models = service.models.coins.get(coin)
     index = models.index if models else None
-    serving = {name: choose_model(service.shelf, coin, name).version for name in model_names(service.shelf, coin)}
+    serving = {name: service.models.choose(coin, name).version for name in service.models.names(coin)}
     return ModelInfo(
         name=f"{service.source.name}.{coin}", coin=coin, source=service.source.name,
         versions=index.versions if index else {}, aliases=index.aliases if index else {}, serving=serving,
@@ -182,13 +184,13 @@ _LIVE = Health(status="live", problems=[]).model_dump_json().encode()
 
 @router.get("/health/live", response_model=Health, tags=["health"])
 async def live() -> Response:
-    "Tell that the process is alive."
+    "Report that the process is alive."
     return Response(_LIVE, media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #dce986cc
 @router.get("/health/ready", response_model=Health, responses={503: _problems[503]}, tags=["health"])
 async def ready(request: Request) -> Response:
-    "Tell whether forecasts can be answered, and if not, why."
+    "Report whether forecasts can be answered, and any problems."
     service = get_service(request)
     problems = find_problems(service, request.app.state.hourly)
     if not service.feed.live:
@@ -199,36 +201,36 @@ async def ready(request: Request) -> Response:
 def find_problems(
     service: Service,
     hourly: HourlyState,
-) -> list[str]:  # For a user to read; empty when all is well
-    "Find what is not as it should be."
+) -> list[str]:  # Sentences for a user; empty when there are no problems
+    "List the problems of a service."
     feed, found = service.feed, []
     if ANY in feed.failures or CLOCK in feed.failures:
-        found.append("the exchange is away")
+        found.append("the exchange is unavailable")
     found += doubts(feed)
-    if feed.prices_fault:
-        found.append("live prices come over REST, since the websocket is away")
+    if feed.websocket_error:
+        found.append("live prices are polled over REST, since the websocket is unavailable")
     if hourly.fault or (service.recorder is not None and service.recorder.fault):
-        found.append("the ledger is away: forecasts wait to be recorded, nothing is scored")
+        found.append("the ledger is unavailable: forecasts wait to be recorded, nothing is scored")
     if service.disk.note:
         found.append("the disk is nearly full")
     final = final_until(feed.clock.now())
     for coin in served(service):
-        window, models = feed.live.get(coin), service.shelf.coins.get(coin)
+        window, models = feed.live.get(coin), service.models.coins.get(coin)
         if window is None:
             found.append(f"{coin}: no candles yet")
         elif window.end < final:
             found.append(f"{coin}: candles end at {to_iso(window.end)}, {(final - window.end) // HOUR} h late")
         if models is None:
-            found.append(f"{coin}: no model was exported, persistence answers")
+            found.append(f"{coin}: no model was exported; persistence answers")
         elif models.faults:
-            found.append(f"{coin}: kept out: version {', '.join(sorted(models.faults))}; see /api/models")
+            found.append(f"{coin}: unusable: version {', '.join(sorted(models.faults))}; see /api/models")
     return found
 
 # %% ../../nbs/694_service.routes.ipynb #506ab0c3
 def take_snapshot(
     app: FastAPI,  # From `make_app`
 ) -> Snapshot:
-    "Look at the service for its metrics."
+    "Collect the state of the service for its metrics."
     service, hourly, hub = app.state.service, app.state.hourly, app.state.hub
     feed, coins = service.feed, served(service)
     newest = {coin: max((hour for key, hour in hourly.made.items() if key[0] == coin), default=0) for coin in coins}
@@ -240,16 +242,16 @@ def take_snapshot(
         away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         trades_refused=feed.trades_refused, times_doubted=feed.clock.doubted, clock_doubted=bool(feed.clock.odd),
         clock_offset=feed.clock.now() - time.time(), prices_doubted=doubted_products(feed), removed=hourly.removed,
-        lookups={"answers": (service.hits, service.misses), "candles": (feed.hits, feed.misses)},
+        lookups={"answers": (service.answers.hits, service.answers.misses), "candles": (feed.hits, feed.misses)},
         readers=hub.readers, slow_readers=hub.cut_off,
         connections=len(app.state.connections.open), connections_refused=app.state.connections.refused,
-        recorder=service.recorder, scores=hourly.recent, shelf=service.shelf,
+        recorder=service.recorder, scores=hourly.recent, models=service.models,
         disk_free=service.disk.free,
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #735dc181
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
-    "Everything that is counted, for Prometheus."
+    "All metrics, in the format of Prometheus."
     content, kind = render_metrics(request.app.state.metrics, request.headers.get("accept", ""))
     return Response(content, headers={"content-type": kind})

@@ -20,15 +20,17 @@ from starlette.types import Receive, Scope, Send
 
 from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..settings import CryptoRTIError
-from .answers import Service, find_model, predict_at, recalled
+from .answers import Service, cached_forecast, find_model, predict_at
+from .candle_builder import RunningCandle
 from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
-from .feed import Running, log, minutes_until, next_look
+from .feed import log, next_look
 from .forecasts import ROLLING, Forecast, actual_after
 from .hourly import HourlyState
+from .minutes import minutes_until
 
 # %% ../../nbs/655_service.stream.ipynb #adc22f55
 def to_tick(
-    running: Running,  # From the feed
+    running: RunningCandle,  # From the feed
 ) -> PriceTick:
     "Convert a running candle to the HTTP contract."
     names = ("open", "high", "low", "close", "volume", "whole")
@@ -310,7 +312,7 @@ def forecast_due(
 def _scored(service: Service, channel: Channel, hour: int) -> ScoredForecast | None:
     "The outcome of the forecast of the hour that ends at `hour`, if it was made and its price is known."
     window, model = service.feed.live.get(channel.coin), find_model(service, channel.coin, channel.model_name)
-    before = recalled(service, channel.coin, model, "hour", hour - HOUR)
+    before = cached_forecast(service, channel.coin, model, "hour", hour - HOUR)
     if before is None or window is None or hour <= channel.latest[0]:
         return None
     actual = actual_after(window.candles, hour - HOUR, hour)

@@ -18,12 +18,13 @@ from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..data.connection import BadRangeError, ExchangeError
 from ..parsing import quote_input
 from .answers import Service, find_model
-from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, Score, ToldForecast
+from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, RecordedForecast
+from .contract import Score
 from .feed import Window, candles_for, exchange_now
 from .hourly import HourlyState
 from .ledger import Ledger, LedgerUnavailableError, Series
 from .models import Model, ParameterError, held_out_scores
-from .recorded import RecordedForecast, read_forecasts
+from .recorded import StoredForecast, read_forecasts
 from .scores import read_accuracy
 from .sharing import ByteCache, SharedWork
 
@@ -114,12 +115,12 @@ async def closes_between(
 
 # %% ../../nbs/652_service.track_record.ipynb #52bd5c2f
 def to_told(
-    one: RecordedForecast,
+    one: StoredForecast,
     closes: dict[int, float],  # By hour's end
-) -> ToldForecast:
+) -> RecordedForecast:
     "Convert a row of the ledger to the HTTP contract."
     lowest, low, median, high, highest = one.prices
-    return ToldForecast(
+    return RecordedForecast(
         predicted_for=to_iso(one.predicted_for), predicted_price=median, current_price=one.current_price,
         interval=Interval(level=0.9, low=lowest, high=highest), interval_50=Interval(level=0.5, low=low, high=high),
         actual_price=closes.get(one.predicted_for) if one.actual_price is None else one.actual_price,
@@ -203,7 +204,7 @@ class TrackRecord:
             stale = until < wanted or not whole
             return await self.histories.work.in_thread(write_history, service, coin, model, since, until, closes, stale), not stale
 
-        key = (coin, model.kind, model.version, hours, wanted, window.end, hourly.settled, hourly.rewinds, service.shelf.generation)
+        key = (coin, model.kind, model.version, hours, wanted, window.end, hourly.settled, hourly.rewinds, service.models.generation)
         return await self.histories.get(key, compute)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * Predict
-         * @description Forecast the closing price one hour after a moment, with intervals, and what came where it is known.
+         * @description Forecast the closing price one hour after a given time, with intervals, and the actual price where it is known.
          */
         get: operations["predict_api_predict_get"];
         put?: never;
@@ -30,7 +30,7 @@ export interface paths {
         };
         /**
          * Get Accuracy
-         * @description Score the forecasts that were made before their hour was over, by day and in all, with the test that tells skill from luck, beside the backtest.
+         * @description Score the forecasts that were made before their hour was over, by day and in total, with a significance test and the backtest for comparison.
          */
         get: operations["get_accuracy_api_accuracy_get"];
         put?: never;
@@ -50,7 +50,7 @@ export interface paths {
         };
         /**
          * Get History
-         * @description Tell the last hours' prices and what was really forecast for each of them: what a chart needs, in one piece.
+         * @description List the prices of the last hours and the forecast that was recorded for each of them, as a chart needs them.
          */
         get: operations["get_history_api_history_get"];
         put?: never;
@@ -110,7 +110,7 @@ export interface paths {
         };
         /**
          * Get Models
-         * @description List the models: versions, aliases, training spans, metrics, when last retrained, and what happened last and why.
+         * @description List the models: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons.
          */
         get: operations["get_models_api_models_get"];
         put?: never;
@@ -130,7 +130,7 @@ export interface paths {
         };
         /**
          * Live
-         * @description Tell that the process is alive.
+         * @description Report that the process is alive.
          */
         get: operations["live_health_live_get"];
         put?: never;
@@ -150,7 +150,7 @@ export interface paths {
         };
         /**
          * Ready
-         * @description Tell whether forecasts can be answered, and if not, why.
+         * @description Report whether forecasts can be answered, and any problems.
          */
         get: operations["ready_health_ready_get"];
         put?: never;
@@ -167,12 +167,12 @@ export interface components {
     schemas: {
         /**
          * Accuracy
-         * @description How a kind of model has done for one coin.
+         * @description Scores of one kind of model for one coin.
          */
         Accuracy: {
             /**
              * N
-             * @description Forecasts made before their hour was over and scored since
+             * @description Number of scored forecasts; only those made before their hour was over count
              */
             n: number;
             /**
@@ -182,17 +182,17 @@ export interface components {
             mae: number | null;
             /**
              * Mae Persistence
-             * @description The same of 'no change' in the same hours
+             * @description Mean absolute error of 'no change' in the same hours
              */
             mae_persistence: number | null;
             /**
              * Mase
-             * @description mae / mae_persistence; below 1 is better than doing nothing
+             * @description mae / mae_persistence; below 1 is better than persistence
              */
             mase: number | null;
             /**
              * Direction
-             * @description Share of moves whose sign was right
+             * @description Share of moves whose direction was predicted
              */
             direction: number | null;
             /**
@@ -207,24 +207,24 @@ export interface components {
             coverage_90: number | null;
             /**
              * Unscored
-             * @description Forecasts that wait for their price
+             * @description Forecasts whose price is not known yet
              */
             unscored: number;
             /**
              * Without Trades
-             * @description Forecasts of hours in which nobody traded
+             * @description Forecasts of hours without trades
              */
             without_trades: number;
             /** Coin */
             coin: string;
             /**
              * Model
-             * @description Kind of the model; all of its versions count
+             * @description Kind of the model; forecasts of all its versions count
              */
             model: string;
             /**
              * Model Version
-             * @description The version on duty
+             * @description The current version
              */
             model_version: string;
             /** Source */
@@ -236,12 +236,12 @@ export interface components {
             mode: "hour" | "rolling";
             /**
              * Days
-             * @description How far back; for days=all, days since the first forecast that counts
+             * @description Number of days; for days=all, days since the first forecast
              */
             days: number;
             /**
              * Since
-             * @description Start of the first day that counts, null when there is none
+             * @description Start of the first day, null without forecasts
              */
             since: string | null;
             /**
@@ -249,13 +249,13 @@ export interface components {
              * @description Oldest first
              */
             by_day: components["schemas"]["DayScore"][];
-            /** @description The version on duty alone */
+            /** @description Scores of the current version only */
             this_version: components["schemas"]["Score"];
-            /** @description What the backtest of that version promised */
+            /** @description Backtest of the current version */
             backtest: components["schemas"]["BacktestSummary"];
             /**
              * Dm T
-             * @description Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); negative when the model is better, null for persistence, for mode=rolling and where nothing differs
+             * @description Diebold-Mariano statistic of the absolute errors against those of 'no change' over the n forecasts (Newey-West, 24 lags); negative when the model is better; null for persistence, for mode=rolling and where nothing differs
              */
             dm_t: number | null;
             /**
@@ -263,42 +263,42 @@ export interface components {
              * @description Probability of such a dm_t or a lower one if the model were as good as 'no change' (normal approximation)
              */
             dm_p: number | null;
-            /** @description What chance alone does with as many forecasts; null without dm_t and below 50 forecasts */
+            /** @description Range of chance for this number of forecasts; null without dm_t and below 50 forecasts */
             luck: components["schemas"]["Luck"] | null;
         };
         /**
          * AccuracyAnswer
-         * @description What GET /api/accuracy answers.
+         * @description Response of GET /api/accuracy.
          */
         AccuracyAnswer: {
             accuracy: components["schemas"]["Accuracy"];
         };
         /**
          * BacktestSummary
-         * @description How the model did on hours it had not seen.
+         * @description The model's scores on hours that it had not seen in training.
          */
         BacktestSummary: {
             /**
              * Mase
-             * @description Mean absolute error over that of 'no change'; below 1 is better than persistence, null where not measured
+             * @description Mean absolute error divided by that of 'no change'; below 1 is better than persistence, null where not measured
              */
             mase: number | null;
             /**
              * Coverage 90
-             * @description Share of prices that lay within the 90 % interval, null where not measured
+             * @description Share of prices within the 90 % interval, null where not measured
              */
             coverage_90: number | null;
         };
         /**
          * CoinInfo
-         * @description A coin that can be asked for.
+         * @description A coin that the service forecasts.
          */
         CoinInfo: {
             /** Coin */
             coin: string;
             /**
              * Source
-             * @description Where its candles come from
+             * @description Source of its candles
              */
             source: string;
             /**
@@ -310,18 +310,18 @@ export interface components {
             champion_version: string;
             /**
              * Models
-             * @description What model_name may be
+             * @description Values of model_name for this coin
              */
             models: string[];
             /**
              * Data Until
-             * @description End of the last closed hour at hand, null before the first candles came
+             * @description End of the last closed hour, null until candles have been received
              */
             data_until: string | null;
         };
         /**
          * Coins
-         * @description What GET /api/coins answers.
+         * @description Response of GET /api/coins.
          */
         Coins: {
             /** Coins */
@@ -329,12 +329,12 @@ export interface components {
         };
         /**
          * DayScore
-         * @description Of one day.
+         * @description Scores of one day.
          */
         DayScore: {
             /**
              * N
-             * @description Forecasts made before their hour was over and scored since
+             * @description Number of scored forecasts; only those made before their hour was over count
              */
             n: number;
             /**
@@ -344,17 +344,17 @@ export interface components {
             mae: number | null;
             /**
              * Mae Persistence
-             * @description The same of 'no change' in the same hours
+             * @description Mean absolute error of 'no change' in the same hours
              */
             mae_persistence: number | null;
             /**
              * Mase
-             * @description mae / mae_persistence; below 1 is better than doing nothing
+             * @description mae / mae_persistence; below 1 is better than persistence
              */
             mase: number | null;
             /**
              * Direction
-             * @description Share of moves whose sign was right
+             * @description Share of moves whose direction was predicted
              */
             direction: number | null;
             /**
@@ -369,12 +369,12 @@ export interface components {
             coverage_90: number | null;
             /**
              * Unscored
-             * @description Forecasts that wait for their price
+             * @description Forecasts whose price is not known yet
              */
             unscored: number;
             /**
              * Without Trades
-             * @description Forecasts of hours in which nobody traded
+             * @description Forecasts of hours without trades
              */
             without_trades: number;
             /**
@@ -386,7 +386,7 @@ export interface components {
         };
         /**
          * Health
-         * @description How the service is.
+         * @description State of the service.
          */
         Health: {
             /**
@@ -397,25 +397,25 @@ export interface components {
             status: string;
             /**
              * Problems
-             * @description What is not as it should be, while the service answers nevertheless
+             * @description Problems that do not keep the service from answering
              */
             problems: string[];
         };
         /**
          * History
-         * @description What the price was, and what was said about it.
+         * @description Prices and the forecasts that were recorded for them.
          */
         History: {
             /** Coin */
             coin: string;
             /**
              * Model
-             * @description Kind of the model on duty; all of its versions count
+             * @description Kind of the current model; forecasts of all its versions are listed
              */
             model: string;
             /**
              * Model Version
-             * @description The version on duty
+             * @description The current version
              */
             model_version: string;
             /** Source */
@@ -429,35 +429,35 @@ export interface components {
             until: string;
             /**
              * Stale
-             * @description True when the exchange is away and there should be more prices
+             * @description True when the exchange is unavailable and newer prices are missing
              */
             stale: boolean;
             /**
              * Prices
-             * @description Oldest first, the last one at until; hours without trades are absent
+             * @description Oldest first; the last one is at until. Hours without trades are absent
              */
             prices: components["schemas"]["PastPrice"][];
             /**
              * Forecasts
-             * @description Oldest first, up to the coming hour; hours that nobody forecast are absent
+             * @description Oldest first, up to the coming hour. Hours without a forecast are absent
              */
-            forecasts: components["schemas"]["ToldForecast"][];
+            forecasts: components["schemas"]["RecordedForecast"][];
         };
         /**
          * HistoryAnswer
-         * @description What GET /api/history answers.
+         * @description Response of GET /api/history.
          */
         HistoryAnswer: {
             history: components["schemas"]["History"];
         };
         /**
          * Interval
-         * @description A range that should hold the price with probability `level`.
+         * @description A range that contains the price with probability `level`.
          */
         Interval: {
             /**
              * Level
-             * @description Probability that the price lies within
+             * @description Nominal probability that the price lies within the range
              */
             level: number;
             /** Low */
@@ -467,7 +467,7 @@ export interface components {
         };
         /**
          * Luck
-         * @description What chance alone does: forecasts as good as 'no change', over as many hours, with errors that scatter like these.
+         * @description The range that chance alone produces, for forecasts exactly as good as 'no change' over as many hours with the same error variance.
          */
         Luck: {
             /**
@@ -478,7 +478,7 @@ export interface components {
             share: number;
             /**
              * T
-             * @description Bound of the absolute value of dm_t; beyond it the difference is hardly luck
+             * @description Bound of the absolute value of dm_t; beyond it the difference is significant
              */
             t: number;
             /**
@@ -493,13 +493,13 @@ export interface components {
             mase_high: number;
             /**
              * Hours For One Percent
-             * @description Hours after which an advantage of one percent passes the bound as likely as not
+             * @description Number of hours after which an advantage of one percent exceeds the bound with probability one half
              */
             hours_for_one_percent: number;
         };
         /**
          * ModelInfo
-         * @description What the registry has exported for one coin, and what of it is on duty.
+         * @description The exported models of one coin, and which of them are in use.
          */
         ModelInfo: {
             /**
@@ -522,21 +522,21 @@ export interface components {
             };
             /**
              * Aliases
-             * @description The version each alias means in the registry
+             * @description Version of each alias in the registry
              */
             aliases: {
                 [key: string]: string;
             };
             /**
              * Serving
-             * @description The version that answers for each alias; another one only where a fault says why
+             * @description Version that answers for each alias; it differs from aliases only where faults says why
              */
             serving: {
                 [key: string]: string;
             };
             /**
              * Faults
-             * @description Why a version is kept out
+             * @description Why a version is not used
              */
             faults: {
                 [key: string]: string;
@@ -552,7 +552,7 @@ export interface components {
             } | null;
             /**
              * Last Event
-             * @description What happened last: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; null where the bundles were exported before this was recorded
+             * @description The last event: event (promoted, refused or rolled_back), kind, version, previous_version, reasons and time; null for bundles exported before events were recorded
              */
             last_event: {
                 [key: string]: unknown;
@@ -560,7 +560,7 @@ export interface components {
         };
         /**
          * Models
-         * @description What GET /api/models answers.
+         * @description Response of GET /api/models.
          */
         Models: {
             /** Models */
@@ -568,7 +568,7 @@ export interface components {
         };
         /**
          * PastPrice
-         * @description A close and the moment it was the price.
+         * @description The closing price of an hour.
          */
         PastPrice: {
             /**
@@ -583,54 +583,54 @@ export interface components {
         };
         /**
          * PredictionAnswer
-         * @description What GET /api/predict answers.
+         * @description Response of GET /api/predict.
          */
         PredictionAnswer: {
             prediction: components["schemas"]["PredictionResult"];
         };
         /**
          * PredictionResult
-         * @description The forecast of the next hour's closing price, with what is needed to judge it.
+         * @description The forecast of the next hour's closing price, with its context.
          */
         PredictionResult: {
             /** Coin */
             coin: string;
             /**
              * Model
-             * @description Kind of the model that answered
+             * @description Kind of the model
              */
             model: string;
             /** Model Version */
             model_version: string;
             /**
              * Source
-             * @description Where the candles come from
+             * @description Source of the candles
              */
             source: string;
             /**
              * Mode
-             * @description What the forecast knows: whole hours, or (experimental) hours that end at any minute
+             * @description hour: made from whole hours; rolling (experimental): made from hours that end at any minute
              * @enum {string}
              */
             mode: "hour" | "rolling";
             /**
              * Request Time
              * Format: date-time
-             * @description When this was asked, by the exchange's clock
+             * @description Time of the request by the exchange's clock
              * @example 2024-01-31T15:00:00Z
              */
             request_time: string;
             /**
              * Data Until
              * Format: date-time
-             * @description End of the last closed hour that the forecast knows; in rolling mode, of the last closed minute
+             * @description End of the last closed hour that the forecast uses; in rolling mode, of the last closed minute
              * @example 2024-01-31T15:00:00Z
              */
             data_until: string;
             /**
              * Predicted For
              * Format: date-time
-             * @description The moment of the predicted price, one hour later
+             * @description Time of the predicted price, one hour after data_until
              * @example 2024-01-31T15:00:00Z
              */
             predicted_for: string;
@@ -651,7 +651,7 @@ export interface components {
             difference: number;
             /**
              * Difference Bps
-             * @description The same in hundredths of a percent of current_price
+             * @description The difference in basis points (hundredths of a percent) of current_price
              */
             difference_bps: number;
             /** @description 90 % interval */
@@ -660,22 +660,22 @@ export interface components {
             interval_50: components["schemas"]["Interval"];
             /**
              * Past 24 Hour Prices
-             * @description Oldest first, the last one at data_until
+             * @description Closing prices, oldest first; the last one is at data_until
              */
             past_24_hour_prices: components["schemas"]["PastPrice"][];
             /**
              * Actual Price
-             * @description Price at predicted_for, null until known
+             * @description Price at predicted_for, null until it is known
              */
             actual_price: number | null;
             /**
              * Stale
-             * @description True when the exchange is away and later hours should have been known
+             * @description True when the exchange is unavailable and newer hours are missing
              */
             stale: boolean;
             /**
              * Unusual Hours
-             * @description Ends of the hours of the last week whose return is beyond 12 volatilities: a wrong price, a redenomination, or news
+             * @description Ends of the hours of the last week whose return exceeds 12 volatilities: a wrong price, a redenomination, or news
              */
             unusual_hours: string[];
             backtest: components["schemas"]["BacktestSummary"];
@@ -687,7 +687,7 @@ export interface components {
         Problem: {
             /**
              * Type
-             * @description What kind of problem this is; about:blank where the status says it all
+             * @description Kind of problem; about:blank where the status is sufficient
              */
             type: string;
             /** Title */
@@ -696,66 +696,15 @@ export interface components {
             status: number;
             /**
              * Detail
-             * @description What was wrong this time, and what would be right
+             * @description What was wrong with this request, and how to correct it
              */
             detail: string;
         };
         /**
-         * Score
-         * @description What forecasts were worth; null where there is nothing to divide by.
+         * RecordedForecast
+         * @description A recorded forecast and the actual price.
          */
-        Score: {
-            /**
-             * N
-             * @description Forecasts made before their hour was over and scored since
-             */
-            n: number;
-            /**
-             * Mae
-             * @description Mean absolute error, in the quote currency
-             */
-            mae: number | null;
-            /**
-             * Mae Persistence
-             * @description The same of 'no change' in the same hours
-             */
-            mae_persistence: number | null;
-            /**
-             * Mase
-             * @description mae / mae_persistence; below 1 is better than doing nothing
-             */
-            mase: number | null;
-            /**
-             * Direction
-             * @description Share of moves whose sign was right
-             */
-            direction: number | null;
-            /**
-             * Coverage 50
-             * @description Share of prices within the 50 % interval
-             */
-            coverage_50: number | null;
-            /**
-             * Coverage 90
-             * @description Share of prices within the 90 % interval
-             */
-            coverage_90: number | null;
-            /**
-             * Unscored
-             * @description Forecasts that wait for their price
-             */
-            unscored: number;
-            /**
-             * Without Trades
-             * @description Forecasts of hours in which nobody traded
-             */
-            without_trades: number;
-        };
-        /**
-         * ToldForecast
-         * @description What was said about one hour, and what came.
-         */
-        ToldForecast: {
+        RecordedForecast: {
             /**
              * Predicted For
              * Format: date-time
@@ -770,7 +719,7 @@ export interface components {
             predicted_price: number;
             /**
              * Current Price
-             * @description Close one hour before, which the forecast knew
+             * @description Close one hour before, from which the forecast was made
              */
             current_price: number;
             /** @description 90 % interval */
@@ -779,7 +728,7 @@ export interface components {
             interval_50: components["schemas"]["Interval"];
             /**
              * Actual Price
-             * @description Price at predicted_for, null until known
+             * @description Price at predicted_for, null until it is known
              */
             actual_price: number | null;
             /** Model Version */
@@ -787,25 +736,76 @@ export interface components {
             /**
              * Requested
              * Format: date-time
-             * @description When it was made, by the exchange's clock
+             * @description When the forecast was made, by the exchange's clock
              * @example 2024-01-31T15:00:00Z
              */
             requested: string;
             /**
              * Late
-             * @description Made after its hour had closed, to make up for an outage; never counted in the record
+             * @description True when it was made after its hour had closed, because of an outage; such forecasts are not scored
              */
             late: boolean;
         };
         /**
+         * Score
+         * @description Scores of recorded forecasts; null where they are not defined.
+         */
+        Score: {
+            /**
+             * N
+             * @description Number of scored forecasts; only those made before their hour was over count
+             */
+            n: number;
+            /**
+             * Mae
+             * @description Mean absolute error, in the quote currency
+             */
+            mae: number | null;
+            /**
+             * Mae Persistence
+             * @description Mean absolute error of 'no change' in the same hours
+             */
+            mae_persistence: number | null;
+            /**
+             * Mase
+             * @description mae / mae_persistence; below 1 is better than persistence
+             */
+            mase: number | null;
+            /**
+             * Direction
+             * @description Share of moves whose direction was predicted
+             */
+            direction: number | null;
+            /**
+             * Coverage 50
+             * @description Share of prices within the 50 % interval
+             */
+            coverage_50: number | null;
+            /**
+             * Coverage 90
+             * @description Share of prices within the 90 % interval
+             */
+            coverage_90: number | null;
+            /**
+             * Unscored
+             * @description Forecasts whose price is not known yet
+             */
+            unscored: number;
+            /**
+             * Without Trades
+             * @description Forecasts of hours without trades
+             */
+            without_trades: number;
+        };
+        /**
          * RunningHour
-         * @description The hour that has not closed yet.
+         * @description The candle of the hour that has not closed yet.
          */
         RunningHour: {
             /**
              * Time
              * Format: date-time
-             * @description Its start
+             * @description Start of the hour
              * @example 2024-01-31T15:00:00Z
              */
             time: string;
@@ -821,7 +821,7 @@ export interface components {
             volume: number;
             /**
              * Whole
-             * @description Whether all trades of this hour are known to be in
+             * @description Whether all trades of the hour so far are known to be included
              */
             whole: boolean;
         };
@@ -835,7 +835,7 @@ export interface components {
             /**
              * Time
              * Format: date-time
-             * @description When it was traded
+             * @description Time of the trade
              * @example 2024-01-31T15:00:00Z
              */
             time: string;
@@ -843,7 +843,7 @@ export interface components {
             price: number;
             /**
              * Via
-             * @description websocket, or rest where that is away
+             * @description Source of the price: websocket, or rest while the websocket is unavailable
              */
             via: string;
             hour: components["schemas"]["RunningHour"];
@@ -873,7 +873,7 @@ export interface components {
             abs_error: number;
             /**
              * Persistence Error
-             * @description The error of 'no change'
+             * @description Absolute error of 'no change'
              */
             persistence_error: number;
             /** Inside 50 */
@@ -893,11 +893,11 @@ export interface operations {
     predict_api_predict_get: {
         parameters: {
             query: {
-                /** @description A product that is served; see /api/coins */
+                /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description now, 1 to 72 hours back, or an ISO 8601 time (UTC), floored to the hour; rolling (experimental) for one hour from this minute */
+                /** @description now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; rolling (experimental) forecasts one hour from the last closed minute */
                 time_from?: string;
-                /** @description champion, persistence, or a kind of model; see /api/models */
+                /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
             };
             header?: never;
@@ -915,7 +915,7 @@ export interface operations {
                     "application/json": components["schemas"]["PredictionAnswer"];
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -960,7 +960,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -971,7 +971,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Candles cannot be had now; Retry-After says when to come back */
+            /** @description Candles, model or ledger not available; see Retry-After */
             503: {
                 headers: {
                     /** @description Seconds to wait */
@@ -987,11 +987,11 @@ export interface operations {
     get_accuracy_api_accuracy_get: {
         parameters: {
             query: {
-                /** @description A product that is served; see /api/coins */
+                /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description champion, persistence, or a kind of model; see /api/models */
+                /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
-                /** @description How many days back, 1 to 3650, or all for everything the ledger holds */
+                /** @description Number of days back, 1 to 3650, or all for the whole ledger */
                 days?: string;
                 /** @description hour, or rolling for forecasts from any minute */
                 mode?: string;
@@ -1011,7 +1011,7 @@ export interface operations {
                     "application/json": components["schemas"]["AccuracyAnswer"];
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1047,7 +1047,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1058,7 +1058,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Candles cannot be had now; Retry-After says when to come back */
+            /** @description Candles, model or ledger not available; see Retry-After */
             503: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1074,11 +1074,11 @@ export interface operations {
     get_history_api_history_get: {
         parameters: {
             query: {
-                /** @description A product that is served; see /api/coins */
+                /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description champion, persistence, or a kind of model; see /api/models */
+                /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
-                /** @description How many hours back, 1 to 720 */
+                /** @description Number of hours back, 1 to 720 */
                 hours?: string;
             };
             header?: never;
@@ -1096,7 +1096,7 @@ export interface operations {
                     "application/json": components["schemas"]["HistoryAnswer"];
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1132,7 +1132,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1143,7 +1143,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Candles cannot be had now; Retry-After says when to come back */
+            /** @description Candles, model or ledger not available; see Retry-After */
             503: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1159,13 +1159,13 @@ export interface operations {
     get_stream_api_stream_get: {
         parameters: {
             query: {
-                /** @description A product that is served; see /api/coins */
+                /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description champion, persistence, or a kind of model; see /api/models */
+                /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
                 /** @description now for a forecast at each closed hour, rolling (experimental) for one each minute */
                 time_from?: string;
-                /** @description Where to go on; the header Last-Event-ID, which browsers send by themselves, wins */
+                /** @description Id of the last event received, to resume after it; the header Last-Event-ID takes precedence */
                 last_event_id?: string;
             };
             header?: never;
@@ -1183,7 +1183,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1228,7 +1228,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1239,7 +1239,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Candles cannot be had now; Retry-After says when to come back */
+            /** @description Candles, model or ledger not available; see Retry-After */
             503: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1270,7 +1270,7 @@ export interface operations {
                     "application/json": components["schemas"]["Coins"];
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1279,7 +1279,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1310,7 +1310,7 @@ export interface operations {
                     "application/json": components["schemas"]["Models"];
                 };
             };
-            /** @description No key that is known, where the service asks for one */
+            /** @description The API key is missing or unknown, where the service requires one */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1319,7 +1319,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests of one client; Retry-After says when to come back */
+            /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -1370,7 +1370,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description Candles cannot be had now; Retry-After says when to come back */
+            /** @description Candles, model or ledger not available; see Retry-After */
             503: {
                 headers: {
                     /** @description Seconds to wait */

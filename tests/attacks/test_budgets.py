@@ -185,12 +185,12 @@ def hang(home):
         os.remove(home + "/hang")
         {how}
 
-async def watch(shelf, pause=0.1):
+async def refresh(cache, pause=0.1):
     while True:
         await asyncio.sleep(0.05)
-        hang(str(shelf.root.parent))
+        hang(str(cache.root.parent))
 
-server._watch = watch
+server._refresh_models = refresh
 """
 
 ONE = """

@@ -22,7 +22,7 @@ from crypto_rti.registry.index import Index, bundle_folder, write_index
 from crypto_rti.registry.manifest import BundleCorruptError
 from crypto_rti.registry.sandbox import note_trial, trial_key
 from crypto_rti.service import models
-from crypto_rti.service.models import Shelf, choose_model, refresh_models
+from crypto_rti.service.models import ModelCache
 
 WIDTH, FLOAT = len(INPUTS), TensorProto.FLOAT
 FAN = np.array(SPREAD, np.float32)
@@ -218,17 +218,17 @@ def export_untried(bundles, content, version="2", champions=("1", "2")):
     write_index(bundles, Index(name="sim.BTC-USD", aliases={"champion": version, "lasso": version}, versions={}, champions=list(champions)))
 
 
-def test_a_model_that_fails_in_service_gives_way_to_the_one_before(tmp_path, monkeypatch, attack):
+def test_a_model_that_fails_in_service_is_replaced_by_the_one_before(tmp_path, monkeypatch, attack):
     monkeypatch.setattr(models, "INFERENCE_SECONDS", 0.5)
-    monkeypatch.setattr(models, "PATIENCE", 100)  # However little of the processor there is for this test
+    monkeypatch.setattr(models, "BUSY_FACTOR", 100)  # However little of the processor there is for this test
     with bench(tmp_path, products="BTC-USD", shift=0.1) as up:
         assert up.answer()["model_version"] == "1"
         export_untried(up.bundles, heavy())
         waits, statuses, end = [], [], time.monotonic() + 100
-        asking = threading.Thread(target=lambda: ask_until_aside(up, statuses), daemon=True)
+        asking = threading.Thread(target=lambda: ask_until_disabled(up, statuses), daemon=True)
         asking.start()
         with httpx.Client(base_url=up.url, timeout=30) as other:
-            while not up.service.shelf.aside:
+            while not up.service.models.disabled:
                 assert time.monotonic() < end
                 start = time.monotonic()
                 assert other.get("/health/live").status_code == 200
@@ -238,19 +238,19 @@ def test_a_model_that_fails_in_service_gives_way_to_the_one_before(tmp_path, mon
         assert up.answer()["model_version"] == "1" and set(statuses) == {200}
         ready = up.http.get("/health/ready").json()["problems"]
         listed = up.http.get("/api/models").json()["models"][0]
-        assert any("kept out: version 2" in text for text in ready), ready
+        assert any("unusable: version 2" in text for text in ready), ready
         assert listed["serving"]["champion"] == "1" and "computes for more than 0.5 s" in listed["faults"]["2"]
-    restarted = Shelf(tmp_path / "bundles", "sim")
-    refresh_models(restarted)
-    assert choose_model(restarted, "BTC-USD", "champion").version == "1"
+    restarted = ModelCache(tmp_path / "bundles", "sim")
+    restarted.refresh()
+    assert restarted.choose("BTC-USD", "champion").version == "1"
     worst = sorted(waits)[int(0.99 * (len(waits) - 1))]
     after = f"version 1 answers; /health/live p99 {1000 * worst:.0f} ms meanwhile"
     attack("a champion that computes for minutes", "the event loop stands still, also after a restart", after)
 
 
-def ask_until_aside(up, statuses):
+def ask_until_disabled(up, statuses):
     """Ask for forecasts as a reader does, until the model has failed."""
-    while not up.service.shelf.aside:
+    while not up.service.models.disabled:
         statuses.append(httpx.get(f"{up.url}/api/predict?coin=BTC-USD&time_from={len(statuses) % 72 + 1}", timeout=100).status_code)
 
 
@@ -270,7 +270,7 @@ def test_a_service_starts_and_ends_with_a_hostile_champion(tmp_path, attack):
                 assert time.monotonic() < end and process.poll() is None
                 time.sleep(0.1)
             said = _get(f"{url}/api/predict?coin=BTC-USD").json()["prediction"]
-            assert said["model_version"] == "1" and any("kept out: version 2" in text for text in ready.json()["problems"])
+            assert said["model_version"] == "1" and any("unusable: version 2" in text for text in ready.json()["problems"])
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0

@@ -87,7 +87,7 @@ def test_a_wrong_time_deletes_nothing_and_stops_no_score(tmp_path, attack, wrong
         up.hour(0)
         kept, settled = held(tmp_path), up.hourly.settled
         fault = up.exchange.faults.add("time", path="/time", now=wrong, times=10)
-        told = eventually(lambda: "clock is doubted" in (text := ready(up)) and text)
+        told = eventually(lambda: "clock is in doubt" in (text := ready(up)) and text)
         assert metric(up, "clock_doubted") == 1 and wrong[:10] in told
         eventually(lambda: fault not in up.exchange.faults.active())
         assert held(tmp_path) == kept >= ROWS and up.hourly.settled == settled and up.answer()["data_until"] == to_iso(settled)
@@ -167,7 +167,7 @@ def test_a_trade_of_2120_and_a_price_of_1e300_silence_nothing(tmp_path, attack, 
             up.exchange.faults.add("trade", path=path, times=2, **wrong)
             eventually(lambda refused=refused: sum(up.service.feed.trades_refused.values()) > refused)
             reader.wait(lambda it, seen=seen: len(it.of("price")) >= seen + 2, 90)
-        assert "BTC-USD: prices are doubted" in ready(up) and metric(up, "upstream_trades_refused_total") >= len(wrongs)
+        assert "BTC-USD: prices are in doubt" in ready(up) and metric(up, "upstream_trades_refused_total") >= len(wrongs)
         told = prices(reader)
     assert all(to_unix("2024-01-01") < moment < to_unix("2025-01-01") and 1e3 < price < 1e6 for moment, price in told), told
     where = "websocket" if path == "/" else "REST"
