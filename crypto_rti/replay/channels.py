@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..parsing import parse_json
 from .exchange import Exchange, LoggedRequest
 from .products import to_decimal, to_timestamp
-from .rest import Refusal, exchange_of, transport_of
+from .rest import RefusedRequest, exchange_of, transport_of
 from .trades import Trade
 
 # %% ../../nbs/185_replay.channels.ipynb #a06f52af
@@ -35,19 +35,19 @@ def read_subscription(
         pairs = {(channel["name"], product) for channel in channels for product in channel.get("product_ids", order.get("product_ids", []))}
         names, action = [channel["name"] for channel in channels], order["type"]
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise Refusal(400, "a message needs a type, channels and product_ids") from None
+        raise RefusedRequest(400, "a message needs a type, channels and product_ids") from None
     if action not in ("subscribe", "unsubscribe"):
-        raise Refusal(400, f"Type {action!r} is not known")
+        raise RefusedRequest(400, f"Type {action!r} is not known")
     for name in names:
         if name in _PRIVATE:
-            raise Refusal(400, f"{name} channel requires authentication")
+            raise RefusedRequest(400, f"{name} channel requires authentication")
         if name not in _CHANNELS:
-            raise Refusal(400, f"{name} is not a valid channel here; there are {', '.join(_CHANNELS)}")
+            raise RefusedRequest(400, f"{name} is not a valid channel here; there are {', '.join(_CHANNELS)}")
     for _, product in pairs:
         if product not in products:
-            raise Refusal(400, f"{product} is not a valid product")
+            raise RefusedRequest(400, f"{product} is not a valid product")
     if not pairs:
-        raise Refusal(400, "product_ids must name at least one product")
+        raise RefusedRequest(400, "product_ids must name at least one product")
     return action, pairs
 
 # %% ../../nbs/185_replay.channels.ipynb #dd7f696a
@@ -151,7 +151,7 @@ async def _receive_subscriptions(feed: FeedConnection) -> None:
         except KeyError:  # Starlette raises it for a binary frame
             await feed.socket.close(1003, "Text only")
             return
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             await feed.socket.send_json({"type": "error", "message": "Failed to subscribe", "reason": refusal.message})
 
 # %% ../../nbs/185_replay.channels.ipynb #ad2f167e

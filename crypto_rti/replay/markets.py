@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from ..data.candles import COLUMNS, HOUR, CandleError, check_candles, floor_time, resample_candles
+from ..data.connection import GRANULARITIES
 from ..data.simulation import COINS, SIM_END, SIM_START, product_traits, sim_candles
 from ..data.sources import Source, is_product, parse_source
 from ..numbers import quote_decimals
 from ..settings import CryptoRTIError
-from .clock import GRANULARITIES, ReplayError
+from .clock import ReplayError
 
 # %% ../../nbs/160_replay.markets.ipynb #00075865
 class CandleRow(NamedTuple):

@@ -36,7 +36,7 @@ from .clock import ReplayClock, ReplayError
 from .exchange import Exchange, LoggedRequest
 from .faults import Faults
 from .markets import TableMarket, open_market
-from .rest import Refusal, control_clock, control_faults, get_candles, get_product, get_products, get_ticker, get_time, get_trades
+from .rest import RefusedRequest, control_clock, control_faults, get_candles, get_product, get_products, get_ticker, get_time, get_trades
 from .rest import transport_of
 
 # %% ../../nbs/190_replay.server.ipynb #f8912dd5
@@ -136,7 +136,7 @@ def make_exchange(
 # %% ../../nbs/190_replay.server.ipynb #06df3adb
 async def _refused(request: Request, error: Exception) -> Response:
     "Answer a refusal in the form of the protocol."
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusedRequest):
         return JSONResponse({"message": error.message}, error.status)
     status = error.status_code if isinstance(error, HTTPException) else 500
     return JSONResponse({"message": "NotFound" if status == 404 else str(getattr(error, "detail", "Internal server error"))}, status)
@@ -148,7 +148,7 @@ async def _invalid_order(request: Request, error: Exception) -> Response:
     return JSONResponse({"message": "; ".join(faults)}, 422)
 
 # %% ../../nbs/190_replay.server.ipynb #d5c7ab1a
-_HANDLERS: dict[Any, Any] = {Refusal: _refused, HTTPException: _refused, ValidationError: _invalid_order, CryptoRTIError: _invalid_order}
+_HANDLERS: dict[Any, Any] = {RefusedRequest: _refused, HTTPException: _refused, ValidationError: _invalid_order, CryptoRTIError: _invalid_order}
 _ROUTES = [
     Route("/products", get_products),
     Route("/products/{product}", get_product),

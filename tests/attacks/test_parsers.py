@@ -337,7 +337,7 @@ def tags(content, _):
 def order(content, _):
     "What a client of the replay exchange sends over its websocket."
     for kind in (lambda text: channels.read_subscription(text, ["BTC-USD"]),):
-        with contextlib.suppress(CryptoRTIError, rest.Refusal):
+        with contextlib.suppress(CryptoRTIError, rest.RefusedRequest):
             kind(content.decode("utf-8", "replace"))
 
 
@@ -371,7 +371,7 @@ PARSERS = {
         refuse,
         st.tuples(st.sampled_from([200, 302, 400, 401, 403, 404, 418, 429, 500, 503]), like({"message": "x"}), lines,
             st.sampled_from(["application/json", "text/plain; charset=idna", "text/x; charset=undefined", "text/x; charset=base64"])),
-        ("connection._said", "client_protocol.to_error", "parsing.parse_wait"),
+        ("connection._error_text", "client_protocol.to_error", "parsing.parse_wait"),
     ),
     "websocket of an exchange": Parser(
         hear,
@@ -380,7 +380,7 @@ PARSERS = {
         ("websocket._read_message", "feed._seconds"),
     ),
     "bundles": Parser(
-        pull,
+        pull_from,
         st.one_of(like(MANIFEST), like({"models": ["sim.BTC-USD"]}),
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
