@@ -185,13 +185,13 @@ def check_registered(
 ) -> str:  # The same name
     "Raise `UnknownVersionError`, with the registered names, unless a model is registered."
     check_model_name(name, UnknownVersionError)
-    registered = []
+    known = []
     if has_registry(settings):
         client = connect(settings)
         if client.search_registered_models(filter_string=f"name='{name}'"):
             return name
-        registered = sorted(model.name for model in client.search_registered_models(max_results=1000))
-    raise UnknownVersionError(f"there is no model {name!r}{suggest(name, registered) or ';'} there are {', '.join(registered[:50]) or 'none: train a model first'}")
+        known = sorted(model.name for model in client.search_registered_models(max_results=1000))
+    raise UnknownVersionError(f"there is no model {name!r}{suggest(name, known) or ';'} there are {', '.join(known[:50]) or 'none: train a model first'}")
 
 # %% ../../nbs/540_registry.tracking.ipynb #c66bf62e
 def get_version(
