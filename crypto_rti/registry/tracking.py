@@ -21,7 +21,7 @@ from ..errors import suggest
 from ..parsing import ParseError, check_finite, parse_json
 from ..settings import Settings
 from .bundle import load_bundle, read_manifest, write_bundle
-from .connection import CatalogError, UnknownVersionError, connect, has_registry, import_mlflow, registry_lock
+from .connection import RegistryError, UnknownVersionError, connect, has_registry, import_mlflow, registry_lock
 from .manifest import Manifest, check_model_name, is_model_name
 from .packing import describe_code, seal_version
 from .storage import artifacts_folder
@@ -222,7 +222,7 @@ def attach_report(
     run = get_version(settings, name, version).run_id
     files = [path for path in (Path(report), Path(report).with_suffix(".html")) if path.exists()]
     if not files:
-        raise CatalogError(f"there is no report {Path(report).name} to attach to {name} version {version}; run the notebook first")
+        raise RegistryError(f"there is no report {Path(report).name} to attach to {name} version {version}; run the notebook first")
     for path in files:
         client.log_artifact(run, str(path), "report")
     return [path.name for path in files]
