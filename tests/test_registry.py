@@ -27,7 +27,7 @@ from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
-from crypto_rti.registry.connection import CatalogError, connect
+from crypto_rti.registry.connection import RegistryError, connect
 from crypto_rti.registry.exports import export_models
 from crypto_rti.registry.gate import GATE
 from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
@@ -328,7 +328,7 @@ def test_rolling_back_walks_down_the_list_of_champions(home):
     while len(expected) > 1:
         expected.pop()
         assert rollback(home, name) == expected[-1]
-    with pytest.raises(CatalogError, match="no champion before"):
+    with pytest.raises(RegistryError, match="no champion before"):
         rollback(home, name)
 
 
@@ -352,7 +352,7 @@ def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, caps
 def test_what_fails_to_register_is_no_version(home):
     with pytest.raises(BundleCorruptError):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
-    with pytest.raises(CatalogError, match="there is no model 'sim.HALF-USD'"):
+    with pytest.raises(RegistryError, match="there is no model 'sim.HALF-USD'"):
         get_version(home, "sim.HALF-USD", "lasso")
     assert "sim.HALF-USD" not in list_models(home.bundles_dir)
 
@@ -372,7 +372,7 @@ def test_a_champion_of_other_features_makes_way_for_persistence(home, monkeypatc
 
 def test_a_registry_that_is_away_is_named_and_its_password_is_not(tmp_path):
     settings = load_settings(home=tmp_path, registry_uri="http://ann:s3cret@127.0.0.1:9")
-    with pytest.raises(CatalogError, match="cannot be opened") as caught:
+    with pytest.raises(RegistryError, match="cannot be opened") as caught:
         connect(settings)
     assert "s3cret" not in str(caught.value) and "***@127.0.0.1:9" in str(caught.value)
 
@@ -389,7 +389,7 @@ def test_a_damaged_export_is_written_again(home):
 def test_the_report_of_a_run_is_kept_with_it(home, tmp_path):
     version = register_bundle(home, facts("lasso", "REPORT-USD", params={"alpha": 0.1}, metrics={"mae": 2.0, "dm_t": None}), {"a.onnx": fan_onnx()})
     report = tmp_path / "3_train.ipynb"
-    with pytest.raises(CatalogError, match="there is no report 3_train.ipynb"):
+    with pytest.raises(RegistryError, match="there is no report 3_train.ipynb"):
         attach_report(home, "sim.REPORT-USD", version, report)
     report.write_text("{}")
     report.with_suffix(".html").write_text("<html>")
@@ -519,7 +519,7 @@ def test_runs_that_mlflow_removed_for_good_are_named_and_persistence_takes_over(
     shutil.rmtree(own.bundles_dir / name)
     with pytest.raises(BundleMissingError, match="version 2 .lasso. are gone from the registry; promote another version"):
         promote(own, name, "2")
-    with pytest.raises(CatalogError, match="no longer has it.*retrain --force"):
+    with pytest.raises(RegistryError, match="no longer has it.*retrain --force"):
         attach_report(own, name, "2", Path(__file__))
     assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "3"
     assert read_index(own.bundles_dir, name).aliases["champion"] == "3" and "lasso" not in read_index(own.bundles_dir, name).aliases
@@ -536,7 +536,7 @@ def test_a_champion_that_mlflow_deleted_is_no_way_back(own):
 
 def test_a_deleted_model_begins_again(own):
     connect(own).delete_registered_model("sim.OWN-USD")
-    with pytest.raises(CatalogError):
+    with pytest.raises(RegistryError):
         rollback(own, "sim.OWN-USD")
     assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "1"
 
@@ -547,7 +547,7 @@ def test_a_database_of_another_mlflow_is_named_with_the_remedy(home, tmp_path, r
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         database.commit()
-    with pytest.raises(CatalogError, match=remedy):
+    with pytest.raises(RegistryError, match=remedy):
         connect(load_settings(home=tmp_path, registry_uri=""))
 
 
@@ -633,7 +633,7 @@ def test_what_is_in_use_stays_and_a_forgotten_run_goes(own):
     assert pruned.versions == (f"{hurt[1]} (lasso)", f"{hurt[2]} (lasso)") and pruned.runs == 3 and pruned.freed > 0
     assert [item.version for item in list_versions(own, name)] == [hurt[3], hurt[0], "2", "1"]
     assert client.get_run(young) and client.get_run(theirs)
-    with pytest.raises(CatalogError):
+    with pytest.raises(RegistryError):
         client.get_run(old)
     assert prune_registry(settings, name).versions == () and str(prune_registry(settings, name)) == f"{name}: nothing to remove"
     assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx()}) == str(int(hurt[3]) + 1), "numbers are not used again"

@@ -19,7 +19,7 @@ from crypto_rti.inputs import INPUTS, computations, features_signature, model_in
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
 from crypto_rti.registry.bundle import Bundle, check_features, load_bundle, read_manifest
 from crypto_rti.registry.comparison import compare_models
-from crypto_rti.registry.connection import CatalogError
+from crypto_rti.registry.connection import RegistryError
 from crypto_rti.registry.manifest import BundleMismatchError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result
@@ -237,7 +237,7 @@ def test_the_gate_gives_each_contestant_its_own_inputs(old: Bundle, new: Bundle)
     place = int(np.flatnonzero(comparison.close == with_wick(walk(), PLACE)["close"][PLACE])[0])
     said = {who: forecasts[place] for who, forecasts in comparison.forecasts.items()}
     assert np.ptp(said["champion"]) > 50 * np.ptp(said["challenger"])
-    with pytest.raises(CatalogError, match="pass `unbounded`"):
+    with pytest.raises(RegistryError, match="pass `unbounded`"):
         compare_models(judged(new, "2"), judged(old, "1"), hours(True))
     same = compare_models(judged(new, "2"), judged(new, "1"), hours(True))
     np.testing.assert_array_equal(same.forecasts["challenger"], comparison.forecasts["challenger"])

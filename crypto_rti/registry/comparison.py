@@ -15,7 +15,7 @@ from ..evaluation.intervals import follow, known_at, state_at
 from ..models.base import PURGE
 from ..targets import QUANTILES, Dataset, to_prices
 from .bundle import Bundle
-from .connection import CatalogError, TooFewHoursError
+from .connection import RegistryError, TooFewHoursError
 from .gate import LEAST_HOURS, Comparison
 from .manifest import Manifest
 
@@ -65,11 +65,11 @@ def rows_for(
     if bundle.bounded:
         return hours
     if unbounded is None:
-        raise CatalogError(f"{bundle.kind} version {bundle.version} of {bundle.name} reads inputs without bounded returns; pass `unbounded` to build them")
+        raise RegistryError(f"{bundle.kind} version {bundle.version} of {bundle.name} reads inputs without bounded returns; pass `unbounded` to build them")
     rows = unbounded()
     place = np.searchsorted(rows.time, hours.time)
     if not np.array_equal(rows.time[np.minimum(place, len(rows) - 1)], hours.time):
-        raise CatalogError(f"`unbounded` lacks some of the {len(hours)} hours of {bundle.name}; build both data sets from the same candles")
+        raise RegistryError(f"`unbounded` lacks some of the {len(hours)} hours of {bundle.name}; build both data sets from the same candles")
     return rows.take(place)
 
 # %% ../../nbs/555_registry.comparison.ipynb #0a41600e

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.candles import to_iso
 from ..settings import CryptoRTIError, Settings
 from .bundle import read_files, read_manifest, write_bundle
-from .connection import CatalogError, GoneError, connect, registry_lock
+from .connection import RegistryError, GoneError, connect, registry_lock
 from .index import Index, bundle_folder, write_index
 from .manifest import BundleMissingError
 from .packing import seal_version
@@ -144,7 +144,7 @@ def export_aliases(client: "MlflowClient", settings: Settings, name: str) -> Ind
     "Export every version that an alias names, then the index that mentions them."
     versions = [item for item in list_versions(settings, name) if item.aliases]
     if not versions:
-        raise CatalogError(f"{name} is not registered; train a model first")
+        raise RegistryError(f"{name} is not registered; train a model first")
     versions = [item for item in versions if _export_or_warn(client, settings, item)]
     listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
     aliases = {alias: item.version for item in versions for alias in item.aliases}

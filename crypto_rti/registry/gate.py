@@ -33,20 +33,20 @@ class Comparison:
     close: np.ndarray  # The close at each hour, which is persistence's forecast
     actual: np.ndarray  # The close one hour later
     forecasts: dict[str, np.ndarray]  # Five quantiles of price per hour, by `challenger`, `champion` and `best`
-    notes: tuple[str, ...] = ()  # What has to be said about the choice of hours
+    notes: tuple[str, ...] = ()  # Remarks on the choice of hours
     best: str = ""  # The best of the chain; empty where the champion is the best
 
-    def errors(self, who: str) -> np.ndarray:
+    def errors(self, model: str) -> np.ndarray:
         "Absolute errors of `challenger`, `champion`, `best` or `persistence`, one per hour."
-        return np.abs((self.close if who == "persistence" else self.forecasts[who][:, MEDIAN]) - self.actual)
+        return np.abs((self.close if model == "persistence" else self.forecasts[model][:, MEDIAN]) - self.actual)
 
-    def mae(self, who: str) -> float:
+    def mae(self, model: str) -> float:
         "Mean absolute error of one model."
-        return float(self.errors(who).mean())
+        return float(self.errors(model).mean())
 
-    def dm_t(self, who: str) -> float:
+    def dm_t(self, model: str) -> float:
         "Diebold-Mariano statistic of the challenger against another model: negative when the challenger is better, 0 when they never differ."
-        t, _ = diebold_mariano(self.errors("challenger"), self.errors(who))
+        t, _ = diebold_mariano(self.errors("challenger"), self.errors(model))
         return 0.0 if np.isnan(t) else t
 
     def coverage(self) -> float:
@@ -72,15 +72,15 @@ BEST_T, COVERAGE_TOLERANCE = -2.33, 0.02
 "Diebold-Mariano t at which a challenger beats the best of the chain (one-sided, 1 %), and how far coverage may be from 90 %."
 
 
-def _not_above(comparison: Comparison, who: str) -> str:
+def _not_above(comparison: Comparison, model: str) -> str:
     "Refuse a challenger whose mean absolute error is above another model's; a trillionth is rounding."
-    mine, theirs = comparison.mae("challenger"), comparison.mae(who) if who in comparison.baselines else np.inf
+    mine, theirs = comparison.mae("challenger"), comparison.mae(model) if model in comparison.baselines else np.inf
     if mine <= theirs * (1 + 1e-12):
         return ""
     errors = f"its mean absolute error is {format_price(mine, theirs)} against {format_price(theirs, mine)} on {len(comparison.actual):,} hours"
-    return f"it is worse than {comparison.baselines[who]}: {errors}, Diebold-Mariano t {comparison.dm_t(who):+.2f}"
+    return f"it is worse than {comparison.baselines[model]}: {errors}, Diebold-Mariano t {comparison.dm_t(model):+.2f}"
 
-
+# %% ../../nbs/550_registry.gate.ipynb #2d1a1e4c
 def no_worse_than_persistence(comparison: Comparison) -> str:
     "The challenger must not lose to persistence."
     return _not_above(comparison, "persistence")
@@ -104,8 +104,7 @@ def calibrated_interval(comparison: Comparison) -> str:
     return f"its 90 % interval held {100 * covered:.1f} % of {len(comparison.actual):,} hours, more than {100 * COVERAGE_TOLERANCE:.0f} points off"
 
 
-GATE: tuple[Rule, ...] = (no_worse_than_persistence, no_worse_than_champion, no_worse_than_best, calibrated_interval)
-"The rules in force."
+GATE: tuple[Rule, ...] = (no_worse_than_persistence, no_worse_than_champion, no_worse_than_best, calibrated_interval)  # The rules in force
 
 # %% ../../nbs/550_registry.gate.ipynb #12ac78aa
 @dataclass(frozen=True)
@@ -127,21 +126,21 @@ class Decision:
     best: str = ""  # Version that was the best of the chain; empty where that was the champion
     leads: bool = False  # Whether the challenger is the best of the chain now
 
-
+# %% ../../nbs/550_registry.gate.ipynb #2b2975b6
 def decide(
     comparison: Comparison,  # From `compare_models`
     rules: Sequence[Rule] = GATE,
 ) -> tuple[bool, list[str]]:  # Whether to promote, and the reasons
     "Apply every rule, so that a refusal names everything that is wrong. The last reason lists all numbers."
     refusals = [reason for reason in (rule(comparison) for rule in rules) if reason]
-    errors = {who: comparison.mae(who) for who in ("challenger", *comparison.baselines)}
-    shown = {who: format_price(error, *errors.values()) for who, error in errors.items()}
-    others = ", ".join(f"{name} has {shown[who]} (Diebold-Mariano t {comparison.dm_t(who):+.2f})" for who, name in comparison.baselines.items())
+    errors = {model: comparison.mae(model) for model in ("challenger", *comparison.baselines)}
+    shown = {model: format_price(error, *errors.values()) for model, error in errors.items()}
+    others = ", ".join(f"{name} has {shown[model]} (Diebold-Mariano t {comparison.dm_t(model):+.2f})" for model, name in comparison.baselines.items())
     covered = f"its 90 % interval held {100 * comparison.coverage():.1f} %"
     facts = f"its mean absolute error is {shown['challenger']}, {others}, on the same {len(comparison.actual):,} hours; {covered}"
     return not refusals, [*refusals, facts, *comparison.notes]
 
-
+# %% ../../nbs/550_registry.gate.ipynb #79cd4c14
 def is_new_best(
     comparison: Comparison,  # From `compare_models`
 ) -> bool:

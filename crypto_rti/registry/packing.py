@@ -21,7 +21,7 @@ from ..evaluation.drift import fit_bins
 from ..evaluation.intervals import ConformalState
 from ..models.base import Forecaster
 from ..targets import Dataset
-from .connection import CatalogError
+from .connection import RegistryError
 from .manifest import Manifest
 import crypto_rti
 
@@ -43,7 +43,7 @@ def describe_dataset(
 ) -> dict[str, Any]:  # For `Manifest.data`
     "Describe a data set: hash, span, source and products."
     if not len(dataset):
-        raise CatalogError(f"an empty data set of {source} cannot be described; fetch more hours")
+        raise RegistryError(f"an empty data set of {source} cannot be described; fetch more hours")
     span = {"start": to_iso(int(dataset.time.min())), "end": to_iso(int(dataset.time.max()) + HOUR)}
     return {"sha256": digest_dataset(dataset), "rows": len(dataset), **span, "source": source, "products": sorted(set(dataset.product.tolist()))}
 

@@ -21,7 +21,7 @@ from ..errors import suggest
 from ..parsing import ParseError, check_finite, parse_json
 from ..settings import Settings
 from .bundle import load_bundle, read_manifest, write_bundle
-from .connection import CatalogError, UnknownVersionError, connect, has_registry, import_mlflow, registry_lock
+from .connection import RegistryError, UnknownVersionError, connect, has_registry, import_mlflow, registry_lock
 from .manifest import Manifest, check_model_name, is_model_name
 from .packing import describe_code, seal_version
 from .storage import artifacts_folder
@@ -185,13 +185,13 @@ def check_registered(
 ) -> str:  # The same name
     "Raise `UnknownVersionError`, with the registered names, unless a model is registered."
     check_model_name(name, UnknownVersionError)
-    registered = []
+    known = []
     if has_registry(settings):
         client = connect(settings)
         if client.search_registered_models(filter_string=f"name='{name}'"):
             return name
-        registered = sorted(model.name for model in client.search_registered_models(max_results=1000))
-    raise UnknownVersionError(f"there is no model {name!r}{suggest(name, registered) or ';'} there are {', '.join(registered[:50]) or 'none: train a model first'}")
+        known = sorted(model.name for model in client.search_registered_models(max_results=1000))
+    raise UnknownVersionError(f"there is no model {name!r}{suggest(name, known) or ';'} there are {', '.join(known[:50]) or 'none: train a model first'}")
 
 # %% ../../nbs/540_registry.tracking.ipynb #c66bf62e
 def get_version(
@@ -222,7 +222,7 @@ def attach_report(
     run = get_version(settings, name, version).run_id
     files = [path for path in (Path(report), Path(report).with_suffix(".html")) if path.exists()]
     if not files:
-        raise CatalogError(f"there is no report {Path(report).name} to attach to {name} version {version}; run the notebook first")
+        raise RegistryError(f"there is no report {Path(report).name} to attach to {name} version {version}; run the notebook first")
     for path in files:
         client.log_artifact(run, str(path), "report")
     return [path.name for path in files]
