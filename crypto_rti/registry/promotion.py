@@ -17,7 +17,7 @@ from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
-from .connection import CatalogError, TooFewHoursError, connect, registry_lock
+from .connection import RegistryError, TooFewHoursError, connect, registry_lock
 from .exports import change_champion, export_aliases, export_version, finish_change, past_champions, record_event
 from .gate import GATE, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
@@ -80,7 +80,7 @@ def rollback(
         left = get_version(settings, name, "champion")
         past = past_champions(client, name, read_aliases(client, name)["champion"])
         if len(past) < 2:
-            raise CatalogError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
+            raise RegistryError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
         chosen = get_version(settings, name, past[-2])
         load_bundle(export_version(client, settings, chosen))
         best = client.get_registered_model(name).tags.get("best_of_chain", "")
