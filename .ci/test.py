@@ -29,7 +29,8 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
     "data.store", "data.fetch", "datasets", "models", "evaluation.backtest", "evaluation.plots", "evaluation.search",
-    "registry.tracking", "registry.exports", "registry.comparison", "registry.promotion", "registry.pruning", "bench",
+    "registry.connection", "registry.packing", "registry.tracking", "registry.exports", "registry.comparison", "registry.promotion", "registry.pruning",
+    "bench",
 )  # fmt: skip
 
 IMPORT_ALL = """
