@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source
-from crypto_rti.pipeline import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, STEPS, Stage, prune_runs, results_table, retrain
-from crypto_rti.pipeline_plan import Plan, digest_code, find_pipeline, make_plan
+from crypto_rti.pipeline import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, Stage, prune_runs, results_table, retrain
+from crypto_rti.pipeline_plan import STEPS, Plan, digest_code, find_pipeline, make_plan
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.registry.connection import connect
 from crypto_rti.registry.index import read_index

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from test_pipeline import write_notebook
 
-from crypto_rti.pipeline import STEPS
-from crypto_rti.pipeline_plan import find_pipeline
+from crypto_rti.pipeline_plan import STEPS, find_pipeline
 from crypto_rti.runner import read_parameters
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
