@@ -380,7 +380,7 @@ PARSERS = {
         ("websocket._read_message", "candle_builder.parse_time"),
     ),
     "bundles": Parser(
-        pull,
+        pull_from,
         st.one_of(like(MANIFEST), like({"models": ["sim.BTC-USD"]}),
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
