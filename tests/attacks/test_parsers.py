@@ -34,7 +34,7 @@ from crypto_rti.data import candles, coinbase, connection, files, origin, source
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
 from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
 from crypto_rti.replay import channels, markets, rest
-from crypto_rti.service import errors, feed, forecasts, logs, models, security, stream, track_record
+from crypto_rti.service import errors, feed, forecasts, live_prices, logs, minutes, models, security, stream, track_record
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
 
 ROOT = Path(crypto_rti.__path__[0])
@@ -153,8 +153,8 @@ async def ask_everything(content):
     work = [
         lambda: asked.answer("BTC-USD", now - 3600 * 30, now), lambda: asked.products(), lambda: asked.product("BTC-USD"), lambda: asked.ticker("BTC-USD"),
         lambda: asked.trades("BTC-USD"), lambda: asked.server_time(), lambda: feed.set_clock(told), lambda: feed.latest(told, "BTC-USD"),
-        lambda: feed.minutes_for(told, "BTC-USD"), lambda: feed._poll(told, "BTC-USD", {}), lambda: feed._rebuild(told, "BTC-USD"),
-        lambda: feed._unlisted(told, ["BTC-USD"], connection.UnknownProductError("x")),
+        lambda: minutes.minutes_for(told, "BTC-USD"), lambda: live_prices._poll(told, "BTC-USD", {}), lambda: live_prices._rebuild(told, "BTC-USD"),
+        lambda: live_prices._unlisted(told, ["BTC-USD"], connection.UnknownProductError("x")),
     ]  # fmt: skip
     for one in work:
         with contextlib.suppress(CryptoRTIError):
@@ -171,8 +171,9 @@ def hear(content, _):
     if message is not None:
         told = feed.Feed(None)
         for trade in (1, 2):
-            feed.hear(told, {"type": "match", "product_id": "BTC-USD", "time": "2024-01-31T15:00:00Z", "price": "1", "size": "1", "trade_id": trade})
-        feed.hear(told, message)
+            match = {"type": "match", "product_id": "BTC-USD", "time": "2024-01-31T15:00:00Z", "price": "1", "size": "1", "trade_id": trade}
+            live_prices.handle_message(told, match)
+        live_prices.handle_message(told, message)
         assert all(math.isfinite(running.price) for running in told.running.values())
 
 
@@ -377,7 +378,7 @@ PARSERS = {
         hear,
         st.one_of(like(TRADE), like({"type": "heartbeat", "product_id": "BTC-USD", "time": "2024-01-31T15:00:01Z", "last_trade_id": 5}),
             like({"type": "error", "message": "x", "reason": "y"})),
-        ("websocket._read_message", "feed._seconds"),
+        ("websocket._read_message", "candle_builder.parse_time"),
     ),
     "bundles": Parser(
         pull_from,
