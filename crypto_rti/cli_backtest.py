@@ -111,8 +111,8 @@ def _load_fixed(settings: Settings, folder: Path | None) -> dict[str, Any]:
     from crypto_rti.registry.bundle import load_bundle
 
     if not os.path.isfile(folder / "manifest.json"):
-        found = [str(path.parent) for path in sorted(settings.bundles_dir.glob("*/*/manifest.json"))[:10]]
-        raise BundleMissingError(f"--bundle {folder} is not a bundle: give a folder that holds a manifest.json{', such as ' if found else ''}{', '.join(found)}")
+        found = ", ".join(str(path.parent) for path in sorted(settings.bundles_dir.glob("*/*/manifest.json"))[:10])
+        raise BundleMissingError(f"--bundle {folder} is not a bundle: give a folder that holds a manifest.json{', such as ' if found else ''}{found}")
     loaded = load_bundle(folder)
     return {loaded.manifest.kind: loaded}
 
