@@ -208,7 +208,7 @@ def check_output(
     path: Path | None,  # A file that will be written; nothing is checked when not given
     option: str,  # The option to correct: `--json`, `CRYPTO_RTI_HOME`
 ) -> None:
-    "Raise `PlaceError` when a file could not be written there."
+    "Raise `PathError` when a file could not be written there."
     if path is None:
         return
     with named_errors(PathError, f"{option} {path} cannot be written"):
@@ -224,6 +224,6 @@ def check_folder(
     folder: Path,  # A folder that will be written to; it need not exist
     option: str,  # As for `check_output`
 ) -> None:
-    "Raise `PlaceError` when files could not be written there."
+    "Raise `PathError` when files could not be written there."
     with named_errors(PathError, f"{option} {folder} cannot be written to"):
         _probe(folder.absolute())

@@ -188,7 +188,7 @@ def test_scores_are_those_of_the_backtest(ledger):
     assert found["n"] == 500 and found["unscored"] == found["without_trades"] == 0
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(actual, point), rel=1e-12)
     assert found["mase"] == pytest.approx(metrics.mase(actual, point, close), rel=1e-12)
-    assert found["direction"] == pytest.approx(metrics.direction(actual, point, close), rel=1e-12)
+    assert found["direction"] == pytest.approx(metrics.directional_accuracy(actual, point, close), rel=1e-12)
     assert found["coverage_50"] == metrics.coverage(actual, low_50, high_50)
     assert found["coverage_90"] == metrics.coverage(actual, low_90, high_90)
     assert [day["n"] for day in found["by_day"]] == [24] * 20 + [20]

@@ -459,10 +459,10 @@ READERS = {
 
 OWN = {
     "sandbox._serve": "reads the header that `try_model` of the same version wrote",
-    "exports.change_champion": "reads what `_to_tag` has just written",
+    "exports.change_champion": "reads what `to_tag` has just written",
     "runner._execute": "its argument is what `_start` wrote in the same version",
     "runner.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
-    "runner.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `_cells`",
+    "runner.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `notebook_cells`",
     "runner._is_literal": "as above",
     "rest.control_clock": "an order of the tester to the test double; pydantic answers 422",
     "files.read_file": "calls `files.read_table`",
