@@ -456,6 +456,7 @@ def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeyp
     monkeypatch.setattr(ledger_module, "VERSION", 0)
     recorder = Recorder(open_ledger(url)).start()
     assert recorder.record(entry(0)) and not recorder.flush(0.5)
+    wait_for(lambda: lines())
     assert isinstance(recorder.fault, LedgerVersionError) and len(lines()) == 1
     monkeypatch.setattr(ledger_module, "VERSION", 1)
     assert recorder.flush() and recorder.stop() == 0
@@ -772,6 +773,7 @@ def test_a_full_disk_is_named_once_and_recording_resumes_when_there_is_room(kind
     for made in said:
         assert recorder.record(made)
     assert not recorder.flush(2)
+    wait_for(lambda: recorder.fault)
     assert isinstance(recorder.fault, LedgerFullError) and "free some disk space" in str(recorder.fault)
     with pytest.raises(LedgerFullError):
         write_entries(ledger, said)
@@ -791,7 +793,9 @@ def test_a_full_disk_at_the_very_start(disk):
     filler = fill(disk)
     recorder = Recorder(open_ledger(f"sqlite:///{disk}/home/ledger.db")).start()
     recorder.record(entry(0))
-    assert not recorder.flush(0.5) and isinstance(recorder.fault, LedgerError)
+    assert not recorder.flush(0.5)
+    wait_for(lambda: recorder.fault)
+    assert isinstance(recorder.fault, LedgerError)
     filler.unlink()
     assert recorder.flush(30) and recorder.stop() == 0
 
@@ -810,6 +814,7 @@ def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path, lines):
     recorder = Recorder(ledger).start()
     recorder.record(entry(5000))
     assert not recorder.flush(1)
+    wait_for(lambda: lines())
     assert isinstance(recorder.fault, LedgerDamagedError) and "left unchanged" in str(recorder.fault)
     with pytest.raises(LedgerDamagedError, match="restore a copy or start with an empty ledger"):
         rows_of(ledger)
