@@ -52,7 +52,7 @@ frontend/out/index.html: frontend/node_modules/.package-lock.json $(PAGE_SOURCES
 	$(NODE) npm run build
 
 lab: $(VENV)/.train ## Open the notebooks in JupyterLab, at the list of them all
-	$(BIN)/jupyter lab --notebook-dir nbs nbs/index.ipynb
+	$(BIN)/jupyter lab --notebook-dir nbs --LabApp.default_url=/lab/tree/index.ipynb
 
 docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs

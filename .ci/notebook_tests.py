@@ -11,12 +11,12 @@ import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 LIBRARIES = ("IPython", "fastcore.test", "httpx", "matplotlib.pyplot", "nbdev.test", "numpy", "pandas", "pydantic", "scipy.stats", "sqlalchemy")
-SECONDS = 300  # For one notebook
+SECONDS, AT_ONCE = 300, 2  # For one notebook; notebooks at the same time
 
 
 def run_cells(notebook: Path, log: Path) -> None:
@@ -38,27 +38,57 @@ def run_cells(notebook: Path, log: Path) -> None:
         os._exit(status)
 
 
-def test_notebook(notebook: Path, folder: Path) -> tuple[bool, float]:
-    """Run one notebook in a process of its own; whether it passed, and its seconds."""
-    begun, log = time.monotonic(), folder / f"{notebook.stem}.log"
+@dataclass
+class Running:
+    """A notebook that is being run."""
+
+    notebook: Path
+    log: Path
+    process: int
+    begun: float = field(default_factory=time.monotonic)
+    late: bool = False  # Whether it was killed because it took too long
+
+
+def start(notebook: Path, folder: Path) -> Running:
+    """Run a notebook in a fork of this process, which has no other Python threads whose locks the fork would inherit."""
+    log = folder / f"{notebook.stem}.log"
+    sys.stdout.flush()
     child = os.fork()
     if child == 0:
         run_cells(notebook, log)
-    status, late = None, False
-    while status is None:
-        done, found = os.waitpid(child, os.WNOHANG)
-        status = os.waitstatus_to_exitcode(found) if done else None
-        if status is None and time.monotonic() > begun + SECONDS:
-            late = True
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.02)
-    with suppress(ProcessLookupError):  # Services and kernels that the notebook has left behind
-        os.killpg(child, signal.SIGKILL)
-    seconds = time.monotonic() - begun
-    print(f"  {'ok  ' if status == 0 else 'FAIL'} {notebook.name} ({seconds:.0f} s)", flush=True)
-    if status != 0:
-        print(f"{log.read_text(errors='replace')[-6000:]}{f'killed after {SECONDS} s' if late else ''}", flush=True)
-    return status == 0, seconds
+    return Running(notebook, log, child)
+
+
+def ended(one: Running) -> tuple[bool, float] | None:
+    """Whether a notebook has passed, and its seconds; `None` while it runs. Ends what is late, and what it has left behind."""
+    done, found = os.waitpid(one.process, os.WNOHANG)
+    seconds = time.monotonic() - one.begun
+    if not done:
+        if seconds > SECONDS and not one.late:
+            one.late = True
+            os.killpg(one.process, signal.SIGKILL)
+        return None
+    with suppress(ProcessLookupError):  # Services and kernels that it has started
+        os.killpg(one.process, signal.SIGKILL)
+    passed = os.waitstatus_to_exitcode(found) == 0
+    print(f"  {'ok  ' if passed else 'FAIL'} {one.notebook.name} ({seconds:.0f} s)", flush=True)
+    if not passed:
+        print(f"{one.log.read_text(errors='replace')[-6000:]}{f'killed after {SECONDS} s' if one.late else ''}", flush=True)
+    return passed, seconds
+
+
+def run_all(notebooks: list[Path], folder: Path) -> dict[Path, tuple[bool, float]]:
+    """Run the notebooks, `AT_ONCE` at a time."""
+    waiting, running, found = notebooks[::-1], list[Running](), dict[Path, tuple[bool, float]]()
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            running.append(start(waiting.pop(), folder))
+        time.sleep(0.05)
+        for one in list(running):
+            if (outcome := ended(one)) is not None:
+                running.remove(one)
+                found[one.notebook] = outcome
+    return found
 
 
 def main(results: str, *names: str) -> int:
@@ -68,10 +98,10 @@ def main(results: str, *names: str) -> int:
     kept = Path(results)
     before = {name: one["seconds"] for name, one in json.loads(kept.read_text()).items()} if kept.exists() else {}
     paths = sorted((Path(name).absolute() for name in names), key=lambda path: -before.get(str(path), SECONDS))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda path: test_notebook(path, Path(folder)), paths))
-    kept.write_text(json.dumps({str(path): {"passed": passed, "seconds": seconds} for path, (passed, seconds) in zip(paths, found, strict=True)}, indent=1))
-    return 0 if all(passed for passed, _ in found) else 1
+    with tempfile.TemporaryDirectory() as folder:
+        found = run_all(paths, Path(folder))
+    kept.write_text(json.dumps({str(path): {"passed": passed, "seconds": seconds} for path, (passed, seconds) in found.items()}, indent=1))
+    return 0 if all(passed for passed, _ in found.values()) else 1
 
 
 if __name__ == "__main__":

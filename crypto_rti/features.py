@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOLUMES', 'RETURNS', 'FEATURES', 'FeatureError',
-           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'trailing_windows', 'relative_strength',
+           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'find_rows', 'trailing_windows', 'relative_strength',
            'feature_matrix', 'to_frame', 'build_features']
 
 # %% ../nbs/210_features.ipynb #4e1d0644
@@ -64,6 +64,17 @@ def complete_rows(
     "Find the candles that close 25 unbroken hours."
     rows = LAGS + np.flatnonzero(time[LAGS:] - time[:-LAGS] == LAGS * HOUR)
     return rows if last is None else rows[-last:]
+
+
+def find_rows(
+    time: np.ndarray,  # Candle times, sorted Unix seconds
+    wanted: np.ndarray,  # Candle times to look up, Unix seconds
+) -> tuple[np.ndarray, np.ndarray]:  # Which of them have a complete row; the positions of those rows
+    "Find the complete rows at given times."
+    complete = complete_rows(time)
+    place = np.searchsorted(time[complete], wanted)
+    known = np.append(time[complete], -1)[place] == wanted
+    return known, complete[place[known]]
 
 
 def trailing_windows(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .data.candles import HOUR
 from .features import FEATURES, HISTORY, LAGS, PRICES, RETURNS, RETURN_HOURS, VOLUMES, FeatureError, NotEnoughHistoryError, complete_rows
-from .features import feature_matrix, to_arrays, to_frame, trailing_windows
+from .features import feature_matrix, find_rows, to_arrays, to_frame, trailing_windows
 from .screen import CandleArrays, screen_windows
 from .volatility import CONTEXT, UNITS, VOLATILITY, WEEKLY_VOLUME, context_matrix, hourly_returns, past_week, weighted_deviation
 
@@ -136,10 +136,7 @@ def _reference_matrix(
     if reference is None or not len(reference):
         return out
     arrays = to_arrays(reference)
-    complete = complete_rows(arrays.time)
-    place = np.searchsorted(arrays.time[complete], time)
-    known = np.append(arrays.time[complete], -1)[place] == time
-    rows = complete[place[known]]
+    known, rows = find_rows(arrays.time, time)
     moves = _moves(arrays, rows)
     for which, table, ends in screen_windows(arrays, rows) if bounded else ():
         moves[which] = _moves(table, ends)

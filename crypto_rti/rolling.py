@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from .data.candles import HOUR
-from .features import complete_rows, feature_matrix, to_arrays, to_frame
-from .inputs import CYCLE_COLUMNS, CLOSE, MODEL_COLUMNS, OWN_MOVES, REFERENCE, normalise_matrix
+from .features import complete_rows, feature_matrix, find_rows, to_arrays, to_frame
+from .inputs import CLOSE, CYCLE_COLUMNS, MODEL_COLUMNS, OWN_MOVES, REFERENCE, normalise_matrix
 from .screen import CandleArrays, screen_days, screen_windows
 from .volatility import CONTEXT_COLUMNS, UNITS, VOLATILITY, context_matrix
 
@@ -27,10 +27,7 @@ def _units_at(
 ) -> tuple[np.ndarray, np.ndarray]:  # Which of them close 25 unbroken hours; for those the columns `WEEKLY`
     "Look up the weekly columns of whole hours."
     arrays = to_arrays(hours)
-    complete = complete_rows(arrays.time)
-    place = np.searchsorted(arrays.time[complete], time)
-    known = np.append(arrays.time[complete], -1)[place] == time
-    rows = complete[place[known]]
+    known, rows = find_rows(arrays.time, time)
     context = context_matrix(arrays, rows)
     for which, table, ends in screen_windows(arrays, rows) if bounded else ():
         context[which] = context_matrix(table, ends)

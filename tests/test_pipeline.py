@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source
-from crypto_rti.pipeline import EXIT_FAILED, EXIT_LOCKED, EXIT_OK, Stage, prune_runs, results_table, retrain
+from crypto_rti.pipeline import EXIT_FAILED, EXIT_OK, Stage, prune_runs, results_table, retrain
 from crypto_rti.pipeline_plan import STEPS, Plan, digest_code, find_pipeline, make_plan
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.registry.connection import connect
@@ -302,7 +302,7 @@ def test_a_second_retraining_is_turned_away_and_a_dead_one_leaves_no_lock(traine
             retrain(settings, START, progress=False, every_hours=12)
         line = [Path(sys.executable).parent / "crypto-rti", "retrain", "--source", "sim", "--quiet"]
         refused = subprocess.run(line, env={**os.environ, "CRYPTO_RTI_HOME": str(settings.home)}, capture_output=True, text=True)
-        assert refused.returncode == EXIT_LOCKED and "another retraining" in refused.stderr
+        assert refused.returncode == LockedError.exit_code and "another retraining" in refused.stderr
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()

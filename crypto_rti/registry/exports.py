@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['export_version', 'record_event', 'past_champions', 'change_champion', 'finish_change', 'export_aliases',
-           'export_models']
+           'model_locked', 'export_models']
 
 # %% ../../nbs/545_registry.exports.ipynb #e23fc58b
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.candles import to_iso
 from ..settings import CryptoRTIError, Settings
 from .bundle import read_files, read_manifest, write_bundle
-from .connection import RegistryError, GoneError, connect, registry_lock
+from .connection import GoneError, RegistryError, connect, registry_lock
 from .index import Index, bundle_folder, write_index
 from .manifest import BundleMissingError
 from .packing import seal_version
@@ -171,12 +172,22 @@ def _export_or_warn(client: "MlflowClient", settings: Settings, item: Version) -
     return True
 
 # %% ../../nbs/545_registry.exports.ipynb #22f69f32
+@contextmanager
+def model_locked(
+    settings: Settings,  # Names the registry and the export folder
+    name: str,  # Registered name
+) -> "Iterator[MlflowClient]":
+    "Hold the registry's lock, with no change of the model left unfinished."
+    client = connect(settings)
+    with registry_lock(settings):
+        finish_change(client, settings, name)
+        yield client
+
+
 def export_models(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name
 ) -> Index:  # The new index
     "Update the export folder from the registry."
-    client = connect(settings)
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    with model_locked(settings, name) as client:
         return export_aliases(client, settings, name)

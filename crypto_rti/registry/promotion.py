@@ -17,8 +17,8 @@ from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
-from .connection import RegistryError, TooFewHoursError, connect, registry_lock
-from .exports import change_champion, export_aliases, export_version, finish_change, past_champions, record_event
+from .connection import RegistryError, TooFewHoursError
+from .exports import change_champion, export_aliases, export_version, model_locked, past_champions, record_event
 from .gate import GATE, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
 from .manifest import BundleError
@@ -37,9 +37,7 @@ def promote(
 ) -> str:  # The version that is champion now
     "Make a version champion and export it, without a comparison; `submit_challenger` makes one."
     check_registered(settings, name)
-    client = connect(settings)
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    with model_locked(settings, name) as client:
         chosen = get_version(settings, name, version)
         retry_bundle(bundle_folder(settings.bundles_dir, name, chosen.version))
         _promote(client, settings, chosen, reasons, chosen.version)
@@ -74,9 +72,7 @@ def rollback(
 ) -> str:  # The version that is champion now
     "Make the previous champion the champion again, and export it."
     check_registered(settings, name)
-    client = connect(settings)
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    with model_locked(settings, name) as client:
         left = get_version(settings, name, "champion")
         past = past_champions(client, name, read_aliases(client, name)["champion"])
         if len(past) < 2:
@@ -155,9 +151,7 @@ def submit_challenger(
     unbounded: RowBuilder | None = None,  # For bundles from before returns were bounded; called only if one takes part
 ) -> Decision:
     "Compare a challenger with persistence, the champion and the best of the chain; promote it unless a rule objects, and record the decision."
-    client = connect(settings)
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    with model_locked(settings, name) as client:
         challenger, champion = (get_version(settings, name, each) for each in (version, "champion"))
         ours, theirs = (load_bundle(export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, champion, challenger)
@@ -179,9 +173,8 @@ def ensure_champion(
     files: dict[str, bytes],  # Its ONNX models
 ) -> str | None:  # Its version, or `None` where there is a champion
     "Register and promote this bundle unless the model has a champion that this code can load."
-    client, name = connect(settings), manifest["name"]
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    name = manifest["name"]
+    with model_locked(settings, name) as client:
         reason = "the first champion, so that there is always an answer"
         if "champion" in read_aliases(client, name):
             try:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..settings import Settings, sqlite_path
-from .connection import GoneError, connect, registry_lock
-from .exports import export_models, finish_change, past_champions
+from .connection import GoneError
+from .exports import export_models, model_locked, past_champions
 from .storage import registry_address, run_folder
 from .tracking import Version, list_versions
 
@@ -181,10 +181,9 @@ def prune_registry(
     name: str,  # Registered name, `{source}.{product}`
 ) -> Pruned:
     "Remove versions of a model that are not needed, with their runs, files and exports."
-    client, database = connect(settings), sqlite_path(registry_address(settings))
+    database = sqlite_path(registry_address(settings))
     local = settings.tracking_uri.startswith("sqlite:")
-    with registry_lock(settings):
-        finish_change(client, settings, name)
+    with model_locked(settings, name) as client:
         versions = list_versions(settings, name)
         if not versions:
             return Pruned(name)
