@@ -183,3 +183,67 @@ def ensure_champion(
             except BundleError as error:
                 reason = f"it replaces a champion that cannot be used: {error}"
         return promote(settings, name, register_bundle(settings, manifest, files), [reason])
+
+
+from collections.abc import Mapping, Callable
+from functools import partial
+from .gate import LEAST_HOURS
+def _adopt_new(
+    settings: Settings,
+    name: str,  # Registered name of a coin with too few hours for a comparison
+    version: str,  # A number
+) -> Decision:
+    "Let the model of the pool answer for a new coin if it beats persistence on the coins that were judged, and the model that answers now."
+    with model_locked(settings, name) as client:
+        challenger, champion = (get_version(settings, name, each) for each in (version, "champion"))
+        mean, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coins", "n"))
+        rival = champion.metrics.get("pool_mase") if champion.metrics.get("new") and champion.kind not in ("persistence", challenger.kind) else 1.0
+        promoted = mean is not None and mean < (1.0 if rival is None else rival)
+        facts = f"{hours} of its hours were held out, a comparison needs {LEAST_HOURS}"
+        judged = f"on the {coins} coins that could be judged the model of the pool has {mean:.4f} of persistence's error" if mean else "no coin could be judged"
+        reasons = [f"{name} is new: {facts}; {judged}"]
+        decided = to_iso(int(time.time()))
+        decision = Decision(promoted, challenger.kind, challenger.version, reasons, decided=decided, champion=champion.version)
+        _record_decision(client, name, decision)
+        if promoted:
+            _promote(client, settings, challenger, reasons, challenger.version, True)
+        else:
+            record_event(client, name, "refused", challenger, champion.version, reasons)
+            export_aliases(client, settings, name)
+    return decision
+
+
+def _restart_chain(
+    settings: Settings,
+    name: str,
+) -> None:
+    "Let persistence answer again for a coin that was new until now, so that its first judged model is compared with it."
+    champion = get_version(settings, name, "champion")
+    if champion.metrics.get("new") and champion.kind != "persistence":
+        promote(settings, name, "persistence", ["the coin has enough hours to be judged; persistence answers until a model is no worse"])
+
+
+def submit_versions(
+    settings: Settings,  # Names the registry and the export folder
+    versions: Mapping[str, str],  # By registered name
+    datasets: Mapping[str, Dataset],  # Hours of each coin, by registered name
+    unbounded: Callable[[str], Dataset] | None = None,  # Builds the rows of a product for bundles from before returns were bounded
+) -> dict[str, Decision]:  # By registered name
+    "Submit a version of each coin; a coin that fails is named in its decision and stops no other."
+    decisions = dict[str, Decision]()
+    for name, version in versions.items():
+        item = get_version(settings, name, version)
+        rows = None if unbounded is None else partial(unbounded, name.partition(".")[2])
+        try:
+            if item.metrics.get("new"):
+                decisions[name] = _adopt_new(settings, name, version)
+            else:
+                _restart_chain(settings, name)
+                decisions[name] = submit_challenger(settings, name, version, datasets[name], unbounded=rows)
+        except CryptoRTIError as error:
+            decisions[name] = Decision(False, item.kind, version, [str(error)], decided=to_iso(int(time.time())))
+    return decisions
+
+
+def ensure_champions(settings, manifests, files):
+    for m in manifests: ensure_champion(settings, m, files)
