@@ -18,7 +18,6 @@ import httpx
 import pytest
 from harness import NOW, bench
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from test_border import BLOCK
@@ -265,7 +264,6 @@ LINES = st.one_of(st.sampled_from(["data: x", "data", "", "", "id: 7", "event: p
 TEXTS = st.lists(st.tuples(LINES, st.sampled_from(["\r", "\n", "\r\n"])).map("".join), max_size=20).map("".join)
 
 
-@effort(max_examples=400, deadline=None, derandomize=True)
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=8))
 def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
     body = text.encode()
@@ -277,7 +275,6 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
         assert [tuple(message) for message in found] == reference(text)
 
 
-@effort(max_examples=200, deadline=None, derandomize=True)
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_any_bytes_are_read(body, cut):
     whole, _ = read_events(body, ParserState())

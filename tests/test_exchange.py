@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import websockets
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError, check_candles, resample_candles, to_unix
@@ -46,7 +46,6 @@ def ask(client, start, end, step=HOUR, path=CANDLES):
 # ---- the simulated market
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     product=st.sampled_from(["BTC-USD", "XRP-USDT", "A-B", "MOON-EUR"]),
     seed=st.integers(0, 5),

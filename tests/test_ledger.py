@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from conftest import PASSWORD
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_rti.data.candles import HOUR, to_unix
@@ -326,7 +326,7 @@ STEPS = st.lists(st.one_of(st.lists(st.tuples(st.integers(0, 7), st.sampled_from
 coins = itertools.count()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)  # Each writes to a database, and there are two kinds
 @given(steps=STEPS)
 def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
     """A plain dictionary says what the ledger must hold."""

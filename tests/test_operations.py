@@ -23,7 +23,6 @@ import uvicorn
 import yaml
 from fastapi import APIRouter, FastAPI
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.applications import Starlette
@@ -257,7 +256,6 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
 
 
 @given(st.lists(st.floats(0, 20) | st.sampled_from(metrics.BUCKETS), max_size=30))
-@effort(max_examples=50, deadline=None)
 def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None:
     "The table by which requests are noted goes around `Histogram.observe`; here it is the judge."
     made = make_metrics(lambda: NOTHING)
@@ -400,7 +398,6 @@ names = st.sampled_from([b"x-api-key", b"authorization", b"x-api-keys", b"cookie
 
 
 @given(st.lists(st.tuples(names, words), max_size=4), st.sampled_from(["/api/predict", "/api/", "/api", "/metrics", "/api/../health/live", "/metrics/x"]))
-@effort(max_examples=300, deadline=None)
 def test_nothing_but_the_key_opens(headers: list[tuple[bytes, bytes]], path: str) -> None:
     offered = [(name, value) for name, value in headers if name == b"x-api-key" or (name == b"authorization" and value[:7].lower() == b"bearer ")]
     status, said = asyncio.run(ask(AuthenticationMiddleware(answer, [KEY, "another-key-of-ours"]), path, headers))
@@ -461,7 +458,6 @@ def to_record(message: str, *arguments: object, **facts: object) -> logging.LogR
 
 
 @given(TEXT, TEXT)
-@effort(max_examples=300, deadline=None)
 def test_nobody_writes_a_line_of_his_own(first: str, second: str) -> None:
     record = to_record("asked for %s", first, path=second)
     for as_json in (True, False):
@@ -473,7 +469,6 @@ def test_nobody_writes_a_line_of_his_own(first: str, second: str) -> None:
 
 
 @given(TEXT)
-@effort(max_examples=100, deadline=None)
 def test_an_error_cannot_forge_a_line_either(text: str) -> None:
     record = to_record("failed")
     try:

@@ -17,8 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 from harness import NOW, UNTIL, bench
-from hypothesis import HealthCheck, given
-from hypothesis import settings as effort
+from hypothesis import given
 from hypothesis import strategies as st
 from toys import SPREAD, export_toy
 
@@ -288,7 +287,6 @@ def test_raw_bytes_do_no_harm(calm, line):
 VALUES = st.one_of(st.text(max_size=30), st.sampled_from(["BTC-USD", "now", "5", "champion", "2024-01-30"]))
 
 
-@effort(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["coin", "time_from", "model_name", "x"]), VALUES, max_size=4))
 def test_no_query_breaks_it(calm, query):
     response = calm.http.get("/api/predict?" + "&".join(f"{name}={quote(value, errors='replace')}" for name, value in query.items()))
