@@ -1,4 +1,4 @@
-"""What many tests need: one Hypothesis profile, loggers left as they were, and a PostgreSQL server of our own."""
+"""What many tests need: one Hypothesis profile, an event loop, loggers left as they were, and a PostgreSQL server of our own."""
 
 import logging
 import os
@@ -28,6 +28,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # Properties use such fixtures for what keeps no state between examples
 )
 settings.load_profile("crypto_rti")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    """What tests marked `anyio` run on."""
+    return "asyncio"
 
 
 @pytest.fixture(autouse=True)
