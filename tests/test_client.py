@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from test_border import BLOCK
+from waiting import wait_for
 
 from crypto_rti import client_protocol, client_stream
 from crypto_rti.client import (
@@ -356,20 +357,13 @@ def test_a_silent_line_is_a_lost_one(ask, monkeypatch):
         assert len(play.asked) == 2
 
 
-def eventually(wanted, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("turn", [(200, STREAM, tick(1), HELD), (200, STREAM, "retry: 3600000\n\n" + tick(1))], ids=["while reading", "while waiting"])
 def test_closing_ends_a_stream(turn):
     with Play(turn) as play:
         client, seen = Client(play.url), []
         reader = threading.Thread(target=lambda: seen.extend(client.stream("BTC-USD")), daemon=True)
         reader.start()
-        eventually(lambda: play.asked)
+        wait_for(lambda: play.asked, 60, "a request")
         time.sleep(0.1)
         client.close()
         reader.join(20)
@@ -392,7 +386,7 @@ def test_leaving_a_stream_early_frees_its_connection():
         with Client(play.url) as client:
             for _ in client.stream("BTC-USD"):
                 break
-            eventually(lambda: not client._streams)
+            wait_for(lambda: not client._streams, 60, "the end of the stream")
 
         async def leave():
             async with AsyncClient(play.url) as client:
@@ -485,15 +479,15 @@ def test_a_stream_over_the_end_of_an_hour_and_a_lost_line(tmp_path):
         seen = []
         reader = threading.Thread(target=lambda: [seen.append(event) for event in client.stream("BTC-USD")], daemon=True)
         reader.start()
-        eventually(lambda: kinds(seen, ForecastEvent))
+        wait_for(lambda: kinds(seen, ForecastEvent), 60, "the first forecast")
         told = kinds(seen, ForecastEvent)[0].prediction
         assert {**told.model_dump(), "request_time": ""} == {**client.predict("BTC-USD").model_dump(), "request_time": ""}
         up.hour()
-        eventually(lambda: len(kinds(seen, ForecastEvent)) == 2)
+        wait_for(lambda: len(kinds(seen, ForecastEvent)) == 2, 60, "the second forecast")
         for line in [*client._streams]:
             line.shutdown(socket.SHUT_RDWR)
         up.hour()
-        eventually(lambda: len(kinds(seen, ForecastEvent)) == 3)
+        wait_for(lambda: len(kinds(seen, ForecastEvent)) == 3, 60, "the third forecast")
         client.close()
         reader.join(20)
         assert not reader.is_alive()

@@ -1,6 +1,7 @@
 """The replay exchange over real sockets and processes, and the simulated market over random windows."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError, check_candles, resample_candles, to_unix
 from crypto_rti.data.simulation import DAY, SIM_END, SIM_START, sim_candles
@@ -545,12 +547,12 @@ def test_serve_exchange_blocks_until_it_is_told_to_stop():
         line = process.stdout.readline()
         assert line.startswith("Replaying sim (BTC-USD") and "at speed 3600" in line
         url = line.split()[-1]
-        for _ in range(100):
-            try:
-                answer = httpx.get(f"{url}/time")
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+
+        def answers():
+            with contextlib.suppress(httpx.ConnectError):
+                return httpx.get(f"{url}/time")
+
+        answer = wait_for(answers, 60, "an answer of the exchange", process)
         assert answer.json()["iso"].startswith("2024-01-31")
         taken = subprocess.run([sys.executable, "-c", code.replace("port=0", f"port={url.rsplit(':')[-1]}")], capture_output=True, text=True, timeout=60)
         assert taken.returncode and "choose another port" in taken.stderr

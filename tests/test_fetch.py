@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from waiting import wait_for
 
 from crypto_rti.data import suppliers
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
@@ -398,8 +399,7 @@ def test_ctrl_c_keeps_what_came(tmp_path):
     with exchange_of({"BTC-USD": market(START - 300 * 24 * HOUR)}, tmp_path) as (exchange, settings):
         command = [sys.executable, "-c", FETCH.replace("SAVE_EVERY = 1", "SAVE_EVERY = 1000"), str(tmp_path), settings.source, str(START - 300 * 24 * HOUR)]
         fetcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        while len(asked(exchange)) < 4:
-            time.sleep(0.02)
+        wait_for(lambda: len(asked(exchange)) >= 4, 60, "the fourth request", fetcher)
         os.kill(fetcher.pid, signal.SIGINT)
         fetcher.communicate(timeout=30)
         assert len(stored(settings).candles) >= 900

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.data.sources import Source
 from crypto_rti.service import logs, metrics, middleware, security
@@ -48,14 +48,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "deploy" / "alerts.yml"
 KEY = "a-key-nobody-knows"
 NOTHING = Snapshot(now=1706714400.0)
-
-
-def wait_until(true: Callable[[], Any], what: str) -> None:
-    for _ in range(600):
-        if true():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(what)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -546,7 +538,7 @@ def running(app: Any) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, loop="uvloop", http="httptools", log_config=None, access_log=False, server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        wait_until(lambda: server.started, "the server does not start")
+        wait_for(lambda: server.started, 60, "the start of the server")
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
@@ -640,7 +632,7 @@ def test_a_stream_counts_when_it_begins_and_readers_may_leave(small: Any) -> Non
             refused = client.get("/api/stream")
             assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
             assert 1 <= int(refused.headers["retry-after"]) <= 1000
-        wait_until(lambda: metrics.in_progress == 0, "readers that left are still counted")
+        wait_for(lambda: metrics.in_progress == 0, 60, "the end of the streams in the count")
     assert value(metrics, "crypto_rti_http_requests_total", route="/api/stream", status="200") == 3
 
 

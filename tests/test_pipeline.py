@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from demanding import CommandLines, demanding, leaks
 from filelock import FileLock
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source
@@ -328,12 +328,11 @@ retrain(load_settings(home={home!r}, registry_uri="", source="sim", products="BT
 
 def test_a_run_killed_in_the_middle_leaves_the_lock_free_and_nothing_half_done(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED.format(home=str(tmp_path), start=START)], start_new_session=True)
-    for _ in range(600):
-        if list(tmp_path.glob("runs/*/BTC-USD/1_fetch.json")):
-            break
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        wait_for(lambda: list(tmp_path.glob("runs/*/BTC-USD/1_fetch.json")), 150, "the first notebook's result", process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     settings = load_settings(home=tmp_path, registry_uri="", source="sim", products="BTC-USD", models="lasso")
     assert make_plan(settings, PIPELINE, START).stale == {"BTC-USD": ("lasso",)}
     assert not settings.bundles_dir.exists()

@@ -20,6 +20,7 @@ from harness import NOW, UNTIL, bench
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import SPREAD, export_toy
+from waiting import wait_for
 
 from crypto_rti import settings
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
@@ -325,10 +326,7 @@ def test_a_corrupted_bundle_is_kept_out(tmp_path):
         up.answer()
         folder = export_toy(up.bundles, version="2", shift=0.3)
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-3])
-        end = time.monotonic() + 10
-        while not (model := up.http.get("/api/models").json()["models"][0])["faults"]:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        model = wait_for(lambda: (listed := up.http.get("/api/models").json()["models"][0])["faults"] and listed, 60, "a fault of the bundle")
         assert "hash" in model["faults"]["2"] and str(tmp_path) not in json.dumps(model)
         assert model["aliases"]["champion"] == "2" and model["serving"]["champion"] == "1"
         assert up.answer()["model_version"] == "1"
