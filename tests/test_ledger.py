@@ -1,6 +1,5 @@
 """The ledger on both of its databases: real servers, real processes, real disks; what a notebook cannot hold."""
 
-import asyncio
 import csv
 import itertools
 import json
@@ -358,7 +357,8 @@ class Stretch:
         self.candles = pd.DataFrame({"time": hours, "close": [100.0 + (hour - START) // HOUR for hour in hours]})
 
 
-def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
+@pytest.mark.anyio
+async def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
     write_entries(ledger, [entry(hour, coin=coin) for hour in range(200) for coin in ("BTC-USD", "ETH-USD", "SOL-USD")])
     silent, asked = {START + 7 * HOUR, START + 150 * HOUR}, Counter()
 
@@ -370,8 +370,8 @@ def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_tro
         return Stretch(hour, end, [at for at in range(hour, end, HOUR) if at not in silent])
 
     until = START + 180 * HOUR
-    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 360
-    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 0
+    assert await back_fill(Scorer(ledger, "sim"), until, candles_for) == 360
+    assert await back_fill(Scorer(ledger, "sim"), until, candles_for) == 0
     assert asked == {"BTC-USD": 2, "SOL-USD": 2, "ETH-USD": 2}
     assert Scorer(ledger, "sim").unscored(until) == {"ETH-USD": [START + hour * HOUR for hour in range(1, 181)]}
     assert any("180 prices of ETH-USD cannot be looked up now: the exchange is away" in line for line in lines())

@@ -507,25 +507,22 @@ def test_no_parser_is_left_out():
 # --- what a service makes of it -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "content",
     [b"[" * 50_000, b'{"epoch": %s}' % (b"9" * 400), b'{"epoch": NaN}', b"[[%s,1,1,1,1,1]]" % (b"9" * 400), b"\xff"],
     ids=["deep", "huge", "nan", "huge row", "bytes"],
 )
-def test_the_back_off_holds_and_the_caller_gets_503(content, attack):
+async def test_the_back_off_holds_and_the_caller_gets_503(content, attack):
     "A thousand callers of an exchange that sends garbage cause one or two requests, not a thousand."
     asked = Canned(content)
     told, statuses = feed.Feed(asked), set()
-
-    async def call():
-        for _ in range(300):
-            try:
-                await feed.latest(told, "BTC-USD")
-                statuses.add(200)
-            except Exception as error:
-                statuses.add((await errors.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error)).status_code)
-
-    asyncio.run(call())
+    for _ in range(300):
+        try:
+            await feed.latest(told, "BTC-USD")
+            statuses.add(200)
+        except Exception as error:
+            statuses.add((await errors.on_error(SimpleNamespace(scope={"path": "/api/predict"}), error)).status_code)
     assert statuses <= {200, 503} and asked.sent_count <= 8, (statuses, asked.sent_count)
     attack(
         f"exchange sends {content[:12]!r}… to 300 callers",
