@@ -6,12 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from demanding import CommandLines, demanding, leaks
-from filelock import FileLock
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source

@@ -191,10 +191,3 @@ def export_models(
     "Update the export folder from the registry."
     with model_locked(settings, name) as client:
         return export_aliases(client, settings, name)
-
-
-
-_one = export_models
-def export_models(settings, names):
-    if isinstance(names, str): return _one(settings, names)
-    return [_one(settings, n) for n in names]

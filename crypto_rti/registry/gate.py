@@ -124,7 +124,6 @@ class Decision:
     drift: dict[str, Any] | None = None  # Of these hours against the challenger's training rows, as `evaluation.drift.Drift`
     decided: str = ""
     best: str = ""  # Version that was the best of the chain; empty where that was the champion
-    champion: str = ""
     leads: bool = False  # Whether the challenger is the best of the chain now
 
 # %% ../../nbs/550_registry.gate.ipynb #2b2975b6
@@ -147,5 +146,3 @@ def is_new_best(
 ) -> bool:
     "Whether a promoted challenger becomes the best of its chain."
     return comparison.dm_t("best" if "best" in comparison.forecasts else "champion") <= BEST_T
-
-

@@ -204,8 +204,3 @@ def prune_registry(
             freed += max(0, before - database.stat().st_size)
     note = "" if local or not runs else "the server keeps the rows of deleted runs until mlflow gc is run beside it"
     return Pruned(name, tuple(f"{item.version} ({item.kind})" for item in reversed(old)), len(runs), freed, note)
-
-
-
-def prune_registries(settings, names):
-    return [prune_registry(settings, n) for n in names]

@@ -226,8 +226,3 @@ def attach_report(
     for path in files:
         client.log_artifact(run, str(path), "report")
     return [path.name for path in files]
-
-
-
-def register_bundles(settings, manifests, files, coins=None):
-    return {m["name"]: register_bundle(settings, m, files) for m in manifests}
