@@ -52,7 +52,7 @@ class Stage:
         report = self.folder / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, kind])), tuple(after), tuple(needs))
 
-# %% ../nbs/710_pipeline.ipynb #98f1cb18
+# %% ../nbs/710_pipeline.ipynb #94ec8ce6
 COMPOSITE = ("ensemble",)
 "Kinds that are made of other kinds; they are fitted after them."
 
@@ -73,9 +73,9 @@ def _model_jobs(
             report = stage.plan.submit.get(kind) or str(stage.folder / kind / "3_train.ipynb")
             jobs.append(stage.job("4_promote", ready, kind, submitted[-1:], [f"3_train {kind}"], REPORT=report))
             submitted.append(f"4_promote {kind}")
-    return jobs
+    return [*jobs, stage.job("2_features", ready)] if train else jobs  # The fits first: others wait for them
 
-# %% ../nbs/710_pipeline.ipynb #8d210def
+# %% ../nbs/710_pipeline.ipynb #b54acee1
 def _note(
     settings: Settings,
     plan: Plan,
@@ -101,13 +101,14 @@ def _run_plan(
 ) -> Iterator[Outcome]:  # One for every notebook that ran
     "Run the notebooks for everything that is out of date."
     products = stage.plan.products
-    for step in ("1_fetch", "2_features") if stage.plan.train else ():
-        (outcome,) = grid([stage.job(step, products)], 1)
+    if stage.plan.train:
+        (outcome,) = grid([stage.job("1_fetch", products)], 1)
         yield outcome
         if outcome.error:
             return
         products = list(outcome.result["coins"])
-    yield from grid(_model_jobs(stage, settings.models, products, params), settings.workers)
+    outcomes = grid(_model_jobs(stage, settings.models, products, params), settings.workers)
+    yield from sorted(outcomes, key=lambda outcome: outcome.job.label != "2_features")
 
 # %% ../nbs/710_pipeline.ipynb #882dd160
 @contextmanager

@@ -22,7 +22,7 @@ from crypto_rti.registry.tracking import get_version, list_versions
 from crypto_rti.settings import Settings, SettingsError, load_settings
 
 END = to_unix("2024-06-01")
-DAYS = {"BTC-USD": (120, 0), "ETH-USD": (120, 0), "SOL-USD": (120, 0), "TWO-USD": (14, 0), "NEW-USD": (5, 0), "OLD-USD": (120, 60)}
+DAYS = {"BTC-USD": (180, 0), "ETH-USD": (180, 0), "SOL-USD": (180, 0), "TWO-USD": (14, 0), "NEW-USD": (5, 0), "OLD-USD": (180, 60)}
 "Days of candles before the end, and days before the end at which they stop."
 
 
@@ -55,9 +55,10 @@ def test_the_pool_is_fitted_once_and_every_coin_has_its_version(pool):
     assert list(versions) == ["BTC-USD", "ETH-USD", "SOL-USD", "TWO-USD", "NEW-USD"]
     bundles = {product: load_bundle(bundle_folder(settings.bundles_dir, f"market.{product}", version)) for product, version in versions.items()}
     assert len({json.dumps(sorted(bundle.manifest.files.items())) for bundle in bundles.values()}) == 1, "one fit"
-    assert len({str(bundle.interval) for bundle in bundles.values()}) == 5, "intervals of their own"
+    assert len({str(bundles[product].interval.scores) for product in ("BTC-USD", "ETH-USD", "SOL-USD")}) == 3, "intervals of their own"
+    assert bundles["NEW-USD"].interval.scores == bundles["TWO-USD"].interval.scores, "coins with few rows: those of the pool"
     assert {bundle.manifest.train_span for bundle in bundles.values()} == {bundles["BTC-USD"].manifest.train_span}, "cut at the same moment"
-    assert bundles["BTC-USD"].manifest.pool == ["BTC-USD", "ETH-USD", "OLD-USD", "SOL-USD", "TWO-USD"], "the coin that stopped is learned from"
+    assert bundles["BTC-USD"].manifest.pool == ["BTC-USD", "ETH-USD", "OLD-USD", "SOL-USD"], "the coin that stopped is learned from"
 
 
 def test_a_coin_that_fails_is_named_and_stops_no_other(pool):
