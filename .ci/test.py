@@ -31,7 +31,8 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 RESEARCH = (
     "data.store", "data.suppliers", "data.repair", "data.fetch", "datasets", "models",
     "evaluation.walk_forward", "evaluation.backtest", "evaluation.controls", "evaluation.plots", "evaluation.search",
-    "registry.connection", "registry.packing", "registry.tracking", "registry.exports", "registry.comparison", "registry.promotion", "registry.pruning",
+    "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",
+    "registry.promotion", "registry.pruning",
     "bench",
 )  # fmt: skip
 
