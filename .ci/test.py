@@ -32,7 +32,8 @@ RESEARCH = (
     "data.store", "data.suppliers", "data.repair", "data.fetch", "datasets", "models",
     "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest",
     "evaluation.controls", "evaluation.plots", "evaluation.search",
-    "registry.connection", "registry.packing", "registry.tracking", "registry.exports", "registry.comparison", "registry.promotion", "registry.pruning",
+    "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",
+    "registry.promotion", "registry.pruning",
     "bench",
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ def models(
 
     $ crypto-rti models sim.BTC-USD
     """
-    from crypto_rti.registry.tracking import check_registered, list_versions
+    from crypto_rti.registry.versions import check_registered, list_versions
 
     settings = load_settings()
     if name is not None:

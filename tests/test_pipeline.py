@@ -18,7 +18,7 @@ from crypto_rti.pipeline_plan import STEPS, Plan, digest_code, find_pipeline, ma
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.registry.connection import connect
 from crypto_rti.registry.index import read_index
-from crypto_rti.registry.tracking import get_version
+from crypto_rti.registry.versions import get_version
 from crypto_rti.replay.server import running_exchange
 from crypto_rti.runner import CellFailedError, LockedError, ParameterError, PipelineError, check_parameters, read_parameters, run_notebook
 from crypto_rti.settings import load_settings

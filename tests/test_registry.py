@@ -30,7 +30,7 @@ from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
 from crypto_rti.registry.connection import RegistryError, connect
-from crypto_rti.registry.exports import export_models
+from crypto_rti.registry.exports import export_model
 from crypto_rti.registry.gate import GATE
 from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
 from crypto_rti.registry.manifest import BundleCorruptError, BundleError, BundleMismatchError, BundleMissingError
@@ -38,7 +38,8 @@ from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.registry.promotion import ensure_champion, promote, rollback, submit_challenger
 from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.registry.pull import pull_bundles
-from crypto_rti.registry.tracking import attach_report, get_version, list_versions, register_bundle
+from crypto_rti.registry.tracking import attach_report, register_bundle
+from crypto_rti.registry.versions import get_version, list_versions
 from crypto_rti.scaling import fit_scaler
 from crypto_rti.settings import load_settings
 from crypto_rti.targets import Dataset, make_dataset
@@ -710,7 +711,7 @@ def test_a_promotion_killed_at_any_moment_is_finished_by_the_next_command(own):
         assert load_bundle(bundle_folder(own.bundles_dir, name, seen.aliases["champion"])).version == seen.aliases["champion"]
         model = connect(own).get_registered_model(name)
         halved += "change" in model.tags
-        export_models(own, name)
+        export_model(own, name)
         model, index = connect(own).get_registered_model(name), read_index(own.bundles_dir, name)
         champion = str(model.aliases["champion"])
         assert "change" not in model.tags and index.aliases["champion"] == champion == model.tags["best_of_chain"]
@@ -722,7 +723,7 @@ def test_a_promotion_killed_at_any_moment_is_finished_by_the_next_command(own):
 def test_a_model_that_cannot_be_loaded_is_not_promoted(own):
     name, version = "sim.OWN-USD", "2"
     folder = bundle_folder(own.bundles_dir, name, version)
-    export_models(own, name)
+    export_model(own, name)
     manifest = json.loads((folder / "manifest.json").read_text())
     write_bundle(folder, {**manifest, "scaler": {**manifest["scaler"], "std": [0.0] * len(INPUTS)}}, read_files(folder, read_manifest(folder)))
     with pytest.raises(BundleCorruptError, match="scaler"):

@@ -8,9 +8,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from crypto_rti.inputs import INPUTS
-from crypto_rti.registry.bundle import read_manifest, write_bundle
+from crypto_rti.registry.bundle import bundle_trial, read_manifest, write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index
-from crypto_rti.registry.sandbox import note_trial, trial_key
 
 SPREAD = (-1.6, -0.5, 0.0, 0.5, 1.6)
 
@@ -44,7 +43,7 @@ def export_toy(
     }  # fmt: skip
     folder = write_bundle(bundle_folder(bundles, name, version), manifest, {"model.onnx": toy_onnx(**model)})
     made = read_manifest(folder)
-    note_trial(folder, trial_key(made.files, made.scaler), "")  # As promotion does; tests/attacks/test_bundles.py has models that were not tried
+    bundle_trial(folder, made).note("")  # As promotion does; tests/attacks/test_bundles.py has models that were not tried
     path = bundles / name / "index.json"
     aliases = Index.model_validate_json(path.read_bytes()).aliases if path.exists() else {}
     facts = {version: {key: manifest[key] for key in ("kind", "created", "train_span", "metrics")}}

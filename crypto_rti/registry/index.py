@@ -100,17 +100,19 @@ def bundle_folder(
 # %% ../../nbs/525_registry.index.ipynb #916ac436
 def write_index(
     bundles_dir: Path,  # The export folder
-    index: Index,  # The new index
+    *indexes: Index,  # The new index of each model
 ) -> None:
-    "Replace the index of one model, and add the model to the list of the folder."
-    folder = Path(bundles_dir) / index.name
-    for alias, version in index.aliases.items():
-        if not (folder / version / "manifest.json").exists():
-            raise BundleMissingError(f"{index.name} cannot call version {version} its {alias}: it was not exported")
+    "Replace the index of one model or of several, and add the models to the list of the folder."
+    for index in indexes:
+        for alias, version in index.aliases.items():
+            if not (bundle_folder(bundles_dir, index.name, version) / "manifest.json").exists():
+                raise BundleMissingError(f"{index.name} cannot call version {version} its {alias}: it was not exported")
+    named = ", ".join(index.name for index in indexes[:5])
     with (
-        named_errors(BundleError, f"the index of {index.name} cannot be written", short=True),
+        named_errors(BundleError, f"the index of {named} cannot be written", short=True),
         hold_lock(Path(bundles_dir) / ".index.lock", 60, temporary=True),  # Two processes may add a model at the same time
     ):
-        write_json(folder / "index.json", index.model_dump(mode="json"))
+        for index in indexes:
+            write_json(Path(bundles_dir) / index.name / "index.json", index.model_dump(mode="json"))
         names = [path.parent.name for path in Path(bundles_dir).glob("*/index.json")]
         write_json(Path(bundles_dir) / "index.json", {"models": sorted(names)})

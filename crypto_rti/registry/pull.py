@@ -18,13 +18,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from ..downloads import DownloadError, Fetcher, Limits
 from ..errors import check_folder, explain_os, named_errors, suggest
-from ..files import write_atomic
+from ..files import write_atomic, write_json
 from ..processes import hold_lock
-from ..settings import login_options, split_address
-from .bundle import load_bundle, replacing_folder
+from .blobs import BLOBS, Blobs, has_content
+from .bundle import load_bundle, read_manifest, replacing_folder
 from .graphs import MOST_BYTES
 from .index import bundle_folder, parse_index, parse_names, write_index
-from .manifest import MOST_TEXT, BundleCorruptError, BundleError, BundleMissingError, Manifest, parse_manifest
+from .manifest import FORMAT, MOST_TEXT, BundleCorruptError, BundleError, BundleMissingError, Manifest, parse_manifest
+from ..settings import login_options, split_address
 
 # %% ../../nbs/530_registry.pull.ipynb #65b1ea3d
 def _folder_reader(
@@ -101,65 +102,83 @@ def _reader(
     else:
         yield _folder_reader(Path(origin))
 
-# %% ../../nbs/530_registry.pull.ipynb #e478a240
-def _pull_version(
-    read: Callable[[str], bytes],  # From `_reader`
-    bundles_dir: Path,  # The export folder to write to
-    name: str,  # Registered name
-    version: str,  # Version to copy
-) -> bool:  # Whether anything had to be copied
-    "Copy one version. A second process waits, and finds it copied."
-    folder = bundle_folder(bundles_dir, name, version)
-    try:
-        with hold_lock(folder.parent / f".{version}.partial.lock", 600, temporary=True):
-            return _gather(read, folder, name, version)
-    except TimeoutError:
-        raise BundleError(f"another process has been copying {name} version {version} for ten minutes; wait for it or end it, then pull again") from None
-
-
-def _gather(
-    read: Callable[[str], bytes],  # From `_reader`
-    folder: Path,  # Folder of the version
-    name: str,
-    version: str,
-) -> bool:  # Whether anything had to be copied
-    "Download the missing files, verify and load them, then make the version visible."
-    text = read(f"{name}/{version}/manifest.json")
-    manifest = parse_manifest(text, f"{name}/{version}")
-    if (manifest.name, manifest.version) != (name, version):
-        raise BundleCorruptError(f"{name}/{version} holds {manifest.name} version {manifest.version or 'none'}; promote it again")
-    if (folder / "manifest.json").exists() and (folder / "manifest.json").read_bytes() == text and _intact(folder, manifest):
-        return False
-    gathered = folder.parent / f".{version}.partial"
-    for file, expected in manifest.files.items():
-        if not _has(gathered / file, expected):
-            write_atomic(gathered / file, read(f"{name}/{version}/{file}"))
-    write_atomic(gathered / "manifest.json", text)
-    try:
-        load_bundle(gathered)
-    except BundleCorruptError:
-        shutil.rmtree(gathered)  # The next attempt starts from scratch
-        raise
-    _move_in(gathered, folder)
-    return True
-
 # %% ../../nbs/530_registry.pull.ipynb #6d312c47
-def _has(path: Path, expected: str) -> bool:
-    "Whether a file exists and has this hash."
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == expected
+def _same(folder: Path, manifest: Manifest) -> bool:
+    "Whether a folder has this manifest. Where its files lie makes no difference."
+    try:
+        known = read_manifest(folder)
+    except BundleError:
+        return False
+    return known.model_copy(update={"format": manifest.format}) == manifest
 
 
-def _intact(folder: Path, manifest: Manifest) -> bool:
-    "Whether every file of a bundle has the hash in its manifest."
-    return all(_has(folder / name, expected) for name, expected in manifest.files.items())
+def _download(read: Callable[[str], bytes], manifest: Manifest, file: str) -> bytes:
+    "Read a file from where the origin has it: among its blobs, or in the folder of the version."
+    own = f"{manifest.name}/{manifest.version}/{file}"
+    if not manifest.shares_files:
+        return read(own)
+    blob = f"{BLOBS}/{manifest.files[file]}.onnx"
+    content = read(blob)
+    if (found := hashlib.sha256(content).hexdigest()) != manifest.files[file]:
+        raise BundleCorruptError(f"{own}: {blob} has hash {found[:12]}…; promote or pull there again")
+    return content
 
+# %% ../../nbs/530_registry.pull.ipynb #e478a240
+class _Pull:
+    "The copying of versions from one origin to one export folder."
 
-def _move_in(gathered: Path, folder: Path) -> None:
-    "Make a downloaded bundle visible; it replaces another one of the same number."
-    with replacing_folder(folder) as fresh:
-        for path in gathered.iterdir():
-            os.rename(path, fresh / path.name)
-    gathered.rmdir()
+    def __init__(
+        self,
+        read: Callable[[str], bytes],  # From `_reader`
+        bundles_dir: Path,  # The export folder to write to
+    ) -> None:
+        self.read, self.bundles_dir, self.blobs = read, bundles_dir, Blobs(bundles_dir)
+
+    def version(self, name: str, version: str) -> bool:  # Whether anything had to be copied
+        "Copy one version. A second process waits, and finds it copied."
+        folder = bundle_folder(self.bundles_dir, name, version)
+        try:
+            with hold_lock(folder.parent / f".{version}.partial.lock", 600, temporary=True), self.blobs.in_use():
+                return self._gather(folder, name, version)
+        except TimeoutError:
+            fault = f"another process has been copying {name} version {version} for ten minutes"
+            raise BundleError(f"{fault}; wait for it or end it, then pull again") from None
+
+    def _gather(self, folder: Path, name: str, version: str) -> bool:  # Whether anything had to be copied
+        "Download the missing files, verify and load them, then make the version visible."
+        text = self.read(f"{name}/{version}/manifest.json")
+        manifest = parse_manifest(text, f"{name}/{version}")
+        if (manifest.name, manifest.version) != (name, version):
+            raise BundleCorruptError(f"{name}/{version} holds {manifest.name} version {manifest.version or 'none'}; promote it again")
+        if _same(folder, manifest) and all(self._present(folder / file, digest) for file, digest in manifest.files.items()):
+            return False
+        gathered = folder.parent / f".{version}.partial"
+        for file, digest in manifest.files.items():
+            if not self._present(gathered / file, digest):
+                write_atomic(gathered / file, _download(self.read, manifest, file))
+        write_json(gathered / "manifest.json", {**manifest.model_dump(mode="json"), "format": FORMAT})
+        try:
+            load_bundle(gathered)
+        except BundleCorruptError:
+            shutil.rmtree(gathered)  # The next attempt starts from scratch
+            raise
+        self._show(gathered, folder, manifest)
+        return True
+
+    def _present(self, own: Path, digest: str) -> bool:
+        "Whether a file is in the bundle's own folder or among the blobs, intact."
+        return has_content(own, digest) if own.exists() else self.blobs.has(digest)
+
+    def _show(self, gathered: Path, folder: Path, manifest: Manifest) -> None:
+        "Move the files of a loaded bundle to the blobs, then make its manifest visible; it replaces another one of the same number."
+        for file, digest in manifest.files.items():
+            if (gathered / file).exists():
+                self.blobs.add(digest, (gathered / file).read_bytes())
+                (gathered / file).unlink()
+        with replacing_folder(folder) as fresh:
+            for path in gathered.iterdir():
+                os.rename(path, fresh / path.name)
+        gathered.rmdir()
 
 # %% ../../nbs/530_registry.pull.ipynb #de103204
 def pull_bundles(
@@ -174,6 +193,7 @@ def pull_bundles(
     check_folder(Path(bundles_dir), "the folder of bundles in CRYPTO_RTI_HOME,")
     shown = split_address(str(origin))[0]
     with named_errors(BundleError, f"{shown} cannot be pulled"), _reader(origin, timeout) as read:
+        pull = _Pull(read, Path(bundles_dir))
         there = parse_names(read("index.json"))
         if unknown := sorted(set(names or ()) - set(there)):
             raise BundleMissingError(f"there is no model {unknown} at {shown}{suggest(unknown[0], there) or ';'} there are {there}")
@@ -184,7 +204,7 @@ def pull_bundles(
                 meant = suggest(missing[0], index.aliases) or ";"
                 raise BundleMissingError(f"{name} has no alias {missing} at {shown}{meant} choose one of {sorted(index.aliases)}")
             wanted = sorted(set(followed.values()), key=int)
-            copied[name] = [version for version in wanted if _pull_version(read, Path(bundles_dir), name, version)]
+            copied[name] = [version for version in wanted if pull.version(name, version)]
             versions = {version: index.versions.get(version, {}) for version in wanted}
             write_index(Path(bundles_dir), index.model_copy(update={"aliases": followed, "versions": versions}))
     return copied

@@ -17,11 +17,10 @@ from toys import SPREAD, export_toy, toy_onnx
 from waiting import wait_for
 
 from crypto_rti.inputs import INPUTS
-from crypto_rti.registry.bundle import load_bundle, read_manifest, write_bundle
+from crypto_rti.registry.bundle import bundle_trial, load_bundle, read_manifest, write_bundle
 from crypto_rti.registry.graphs import GraphError, check_graph
 from crypto_rti.registry.index import Index, bundle_folder, write_index
 from crypto_rti.registry.manifest import BundleCorruptError
-from crypto_rti.registry.sandbox import note_trial, trial_key
 from crypto_rti.service import models
 from crypto_rti.service.models import ModelCache
 
@@ -215,7 +214,7 @@ def export_untried(bundles, content, version="2", champions=("1", "2")):
     """Make a model champion as if it had passed its trial."""
     folder = bundle(bundle_folder(bundles, "sim.BTC-USD", version), content, version=version)
     manifest = read_manifest(folder)
-    note_trial(folder, trial_key(manifest.files, manifest.scaler), "")
+    bundle_trial(folder, manifest).note("")
     write_index(bundles, Index(name="sim.BTC-USD", aliases={"champion": version, "lasso": version}, versions={}, champions=list(champions)))
 
 

@@ -32,7 +32,7 @@ import crypto_rti
 from crypto_rti import client_protocol, client_stream, pipeline_plan, runner
 from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
-from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, tracking
+from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, trials, versions
 from crypto_rti.replay import channels, markets, rest
 from crypto_rti.service import errors, feed, forecasts, live_prices, logs, minutes, models, security, stream, track_record
 from crypto_rti.settings import CryptoRTIError, add_credentials, load_settings, mask_credentials, split_address, sqlite_path
@@ -221,7 +221,7 @@ def with_record(content, folder):
 def with_verdict(content, folder):
     "What lies beside a bundle about its trial."
     (folder / "trial.json").write_bytes(content)
-    assert isinstance(sandbox.recall_trial(folder, "k"), str | None)
+    assert isinstance(trials.Trial("k", folder / "trial.json", folder / "trial.json").recall(), str | None)
 
 
 def try_one(content, _):
@@ -330,8 +330,8 @@ def parameters(text, _):
 def tags(content, _):
     text = content.decode("utf-8", "replace")
     found = SimpleNamespace(name="sim.BTC-USD", version="1", run_id="x", tags={"metrics": text, "kind": text})
-    tracking.from_tag(text)
-    tracking._to_version(found, {})
+    versions.from_tag(text)
+    versions._to_version(found, {})
     exports._last_event({"last_event": text}, "1")
 
 
@@ -386,7 +386,7 @@ PARSERS = {
             like({"name": "sim.BTC-USD", "aliases": {"champion": "1"}, "versions": {"1": {"kind": "lasso"}}})),
         ("manifest.parse_manifest", "index.parse_index", "index.parse_names", "models.read_models"),
     ),
-    "trial result beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("sandbox.recall_trial",)),
+    "trial result beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials._read",)),
     "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("sandbox.try_model",)),
     "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
     "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "markets._read_table")),
@@ -403,7 +403,7 @@ PARSERS = {
         ("client_protocol.read_json", "client_protocol.health_request.read"),
     ),
     "parameters, headers and settings": Parser(parameters, lines, ("candles.to_unix",)),
-    "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("tracking.from_tag",)),
+    "tags of the registry": Parser(tags, like({"reasons": ["x"], "mae": 1.0}), ("versions.from_tag",)),
     "orders to the replay exchange": Parser(
         order,
         like({"type": "subscribe", "channels": ["ticker"], "product_ids": ["BTC-USD"]}),
