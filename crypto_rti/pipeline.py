@@ -150,7 +150,7 @@ def _new_run(runs_dir: Path) -> Path:
             continue
     raise PipelineError(f"{runs_dir} holds a thousand runs of this second; check the system clock")
 
-# %% ../nbs/710_pipeline.ipynb #178f8d87
+# %% ../nbs/710_pipeline.ipynb #4370cd3b
 EXIT_OK, EXIT_FAILED = 0, 1
 "Exit codes: done or nothing to do; a notebook failed; another process is retraining (EX_TEMPFAIL)."
 
@@ -183,7 +183,7 @@ class RetrainReport:
     @property
     def removed(self) -> list[dict[str, Any]]:
         "What was removed from the registry: `name`, `versions`, `runs`, `freed` bytes, `note`."
-        return [pruned for outcome in self.outcomes for pruned in outcome.result.get("pruned", []) if pruned["versions"]]
+        return [outcome.result["pruned"] for outcome in self.outcomes if outcome.result.get("pruned", {}).get("versions")]
 
     @property
     def exit_code(self) -> int:

@@ -208,7 +208,7 @@ def test_a_run_leaves_reports_results_a_champion_and_its_reasons(trained):
     (decision,) = report.decisions
     assert index.last_decision["reasons"] == decision["reasons"] and decision["reasons"]
     assert index.aliases["champion"] == ("2" if decision["promoted"] else "1")
-    assert report.outcomes[-1].result["pruned"] == [] and report.removed == [] and report.skipped == {}
+    assert report.outcomes[-1].result["pruned"]["versions"] == [] and report.removed == [] and report.skipped == {}
     rows = results_table(settings.bundles_dir)
     assert [row["kind"] for row in rows] == ["persistence", "lasso"] and all(row["mae"] > 0 for row in rows)
     assert rows[0]["mae"] == rows[1]["mae_persistence"]
