@@ -9,6 +9,7 @@ __all__ = ['REFERENCES', 'REFERENCE_HOURS', 'REFERENCE', 'INPUTS', 'CLOSE', 'RET
 
 # %% ../nbs/220_inputs.ipynb #eb2f9388
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +20,7 @@ from .features import FEATURES, HISTORY, LAGS, PRICES, RETURNS, RETURN_HOURS, VO
 from .features import day_features, find_rows, to_arrays, to_frame, window_features
 from .screen import CandleArrays, screen_windows
 from .volatility import CONTEXT, UNITS, VOLATILITY, WEEKLY_VOLUME, context_columns, volatility_at, window_context
-from .windows import row_blocks
+from .windows import row_blocks, windows_at
 
 # %% ../nbs/220_inputs.ipynb #b7efdca8
 # Reference coins, in order of preference; a coin is never its own reference.
@@ -147,27 +148,33 @@ def _reference_columns(
         return out
     arrays = to_arrays(reference)
     known, rows = find_rows(arrays.time, time)
-    moves = _moves(arrays.close[rows + np.arange(-LAGS, 1)[:, None]], volatility_at(arrays, rows))
+    moves = _moves(windows_at(arrays.close, rows, LAGS + 1), volatility_at(arrays, rows))
     for which, windows in screen_windows(arrays, rows) if bounded else ():
         moves[:, which] = _moves(windows.close, window_context(windows)[VOLATILITY])
     out[:, known] = np.vstack([moves, moves - own[:, known]])
     return out
 
 # %% ../nbs/220_inputs.ipynb #b0un0001
-def _own_columns(
+def _bounded_columns(
     arrays: CandleArrays,  # From `to_arrays`
     rows: np.ndarray,  # Positions from `complete_rows`
-    bounded: bool,  # Whether unusual returns are bounded
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # Indices into `rows`; their volatility; their inputs, shape (71, rows)
+    "Compute the rows with an unusual return in their week, from windows without it."
+    for which, windows in screen_windows(arrays, rows):
+        context = window_context(windows)
+        yield which, context[VOLATILITY], normalise_columns(window_features(windows.day), context)
+
+
+def _plain_columns(
+    arrays: CandleArrays,  # From `to_arrays`
+    rows: np.ndarray,  # Positions from `complete_rows`
     out: np.ndarray,  # Shape (71, rows), to write to
 ) -> np.ndarray:  # Volatility, shape (rows,)
-    "Compute the inputs from a coin's own candles; rows with an unusual return in their week come from windows without it."
+    "Compute the inputs from the candles as they are."
     context = context_columns(arrays, rows)
     for part, first, end, where in row_blocks(rows):
         raw = day_features(arrays.take(slice(first - LAGS, end)))[:, where]
         normalise_columns(raw, context[:, part], out[:, part])
-    for which, windows in screen_windows(arrays, rows) if bounded else ():
-        context[:, which] = changed = window_context(windows)
-        out[:, which] = normalise_columns(window_features(windows.day), changed)
     return context[VOLATILITY]
 
 # %% ../nbs/220_inputs.ipynb #e521d6af
@@ -181,10 +188,12 @@ def model_columns(
     bounded: bool = True,  # Whether unusual returns are bounded; older models were trained without
 ) -> np.ndarray:  # Shape (85, rows), in the order of `MODEL_COLUMNS`
     "Compute the normalised inputs of the given rows."
+    changed = list(_bounded_columns(arrays, rows)) if bounded else []  # First, so that their windows lie in memory that the result then takes
     out = np.empty((len(MODEL_COLUMNS), len(rows)))
-    own, beside = out[:OWN_INPUTS], out[OWN_INPUTS : len(INPUTS)]
-    out[-2], out[-1] = arrays.close[rows], _own_columns(arrays, rows, bounded, own)
-    beside[:] = _reference_columns(reference, arrays.time[rows], own[OWN_MOVES], bounded)
+    own, out[-2], out[-1] = out[:OWN_INPUTS], arrays.close[rows], _plain_columns(arrays, rows, out[:OWN_INPUTS])
+    for which, volatility, inputs in changed:
+        own[:, which], out[-1, which] = inputs, volatility
+    out[OWN_INPUTS : len(INPUTS)] = _reference_columns(reference, arrays.time[rows], own[OWN_MOVES], bounded)
     return out
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .data.candles import HOUR
-from .windows import Steps, reduce_windows, sliding_windows
+from .windows import Steps, reduce_windows, sliding_windows, windows_at
 
 # %% ../nbs/200_screen.ipynb #e9b9a9ab
 # Volatilities beyond which a return is unusual, and as how many it then counts.
@@ -106,11 +106,12 @@ def _typical_move(
     size: np.ndarray,  # Absolute returns, shape (hours, rows), 0 where unknown
 ) -> np.ndarray:  # Shape (rows,); the floor where there are fewer than `FEW_MOVES`
     "Find the median size of the returns that are not 0, or their smallest where they are few."
-    hours, rows = size.shape
+    ordered = size.T.copy()
+    ordered.sort(axis=1)
+    rows, hours = ordered.shape
     moves = np.count_nonzero(size, axis=0)
     place = hours - np.where(moves >= MANY_MOVES, 1 + moves // 2, np.maximum(moves, 1))
-    found = np.partition(size.T, np.unique(place), axis=1)[np.arange(rows), place]
-    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(found, FLOOR), FLOOR))
+    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(ordered[np.arange(rows), place], FLOOR), FLOOR))
 
 # %% ../nbs/200_screen.ipynb #46a4a6de
 def _recent_sum(
@@ -132,32 +133,34 @@ def _warm_up(
 
 # %% ../nbs/200_screen.ipynb #c748ab86
 def _scales(
-    known: np.ndarray,  # Whether each return is known, shape (hours, rows)
-) -> tuple[np.ndarray, np.ndarray]:  # Shape (hours, rows); factor from the root of a sum of squares to a volatility; how much larger it may be unseen
-    "Compute what depends only on which returns are known; nearly always all are, and the rows share one column."
-    known = known[:, :1] if known.all() else known
-    weight, weights = _recent_sum(known[:WARM_UP].astype(float)), np.ones(known.shape)
-    for hour in range(WARM_UP, len(known)):
+    known: np.ndarray,  # Whether each return is known, shape (192, rows)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # Weight of the hours before, and how much larger a variance may be unseen, (168, kinds); kind of each row
+    "Compute what depends only on which returns are known; all rows without a gap are of one kind."
+    whole = known.all(axis=0)
+    kinds = np.hstack([np.ones((len(known), 1)), known[:, ~whole]])
+    weight, weights = _recent_sum(kinds[:WARM_UP]), np.empty((WEEK, kinds.shape[1]))
+    for hour, seen in enumerate(kinds[WARM_UP:]):
         weights[hour] = weight
-        weight = weight * _WEIGHTS[1] + known[hour]
-    weights = np.clip(weights, 1e-9, _WEIGHT)
-    return 1 / np.sqrt(weights), np.sqrt((weights + _UNSEEN_VARIANCE * (_WEIGHT - weights)) / _WEIGHT)
+        weight = weight * _WEIGHTS[1] + seen
+    weights = weights.clip(1e-9, _WEIGHT)
+    return weights, (weights + _UNSEEN_VARIANCE * (_WEIGHT - weights)) / _WEIGHT, np.where(whole, 0, np.cumsum(~whole))
 
 # %% ../nbs/200_screen.ipynb #85419646
 class BoundedReturns:
     "Windows of returns and their bounded values; arrays of shape (hours, rows)."
 
     def __init__(self, returns: np.ndarray):
-        self.known = ~np.isnan(returns)
-        self.returns = np.where(self.known, returns, 0.0)
+        self.returns = np.ascontiguousarray(returns)
+        self.known = ~np.isnan(self.returns)
+        self.returns = np.where(self.known, self.returns, 0.0)
         self.bounded = self.returns.copy()  # The same, unusual ones bounded
         self.unusual = np.zeros(returns.shape, dtype=bool)
         self.moved = np.zeros(returns.shape)  # By how much a jump that was not undone exceeds its bound
         self.offset = np.zeros(returns.shape[1])  # How far the true price has left the bounded one
         self.jumps = np.full((MOST_JUMPS, returns.shape[1]), -WEEK)  # Hours of the latest jumps that were not undone, oldest first
 
-    def bound(self, hour: int, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> None:
-        "Bound the returns of one hour that exceed their limits."
+    def bound(self, hour: int, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        "Bound the returns of one hour that exceed their limits, and return what they count as."
         value, offset = self.returns[hour, rows], self.offset[rows]
         bounded = np.where(hour - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
         undone = (offset != 0) & (np.abs(value + offset) <= limit)
@@ -168,12 +171,7 @@ class BoundedReturns:
             bounded[undone] = (value + offset)[undone]
             self.jumps[:, back], self.moved[: hour + 1, back], self.offset[back] = -WEEK, 0.0, 0.0
         self.bounded[hour, rows], self.unusual[hour, rows] = bounded, True
-
-    def select(self, rows: np.ndarray) -> "BoundedReturns":
-        "Select some of the windows."
-        kept = object.__new__(BoundedReturns)
-        kept.__dict__.update({name: values[..., rows] for name, values in self.__dict__.items()})
-        return kept
+        return bounded
 
 # %% ../nbs/200_screen.ipynb #f0f20527
 def bound_returns(
@@ -181,21 +179,20 @@ def bound_returns(
 ) -> BoundedReturns:
     "Bound the unusual returns among the last 168 of each window."
     windows = BoundedReturns(returns)
-    size, known = np.abs(windows.returns), windows.known
-    typical, (scale, unseen) = _typical_move(size), _scales(known)
-    total, squares, factor = _warm_up(size[:WARM_UP], typical), size**2, UNUSUAL * scale * unseen
-    least = UNUSUAL * np.maximum(FLOOR * unseen, typical)
-    gaps = ~known.all(axis=1)
-    for hour in range(WARM_UP, len(returns)):
-        root = np.sqrt(total)
-        limit = np.maximum(root * factor[hour], least[hour])
-        rows = np.flatnonzero(size[hour] > limit)
+    size, gaps = np.abs(windows.returns), ~windows.known.all(axis=1)
+    typical, (weight, unseen, kind) = _typical_move(size), _scales(windows.known)
+    total, squares = _warm_up(size[:WARM_UP], typical), np.square(size, out=size)
+    factor, floor, least = UNUSUAL**2 * unseen / weight, (UNUSUAL * FLOOR) ** 2 * unseen, (UNUSUAL * typical) ** 2
+    for step, hour in enumerate(range(WARM_UP, len(returns))):
+        limit = total * factor[step].take(kind)  # Squares are compared, which saves the roots
+        np.maximum(limit, floor[step].take(kind), out=limit)
+        np.maximum(limit, least, out=limit)
+        rows = np.flatnonzero(squares[hour] > limit)
         if len(rows):
-            volatility = np.maximum(root * scale[hour], FLOOR)
-            windows.bound(hour, rows, volatility[rows], limit[rows])
-            squares[hour, rows] = windows.bounded[hour, rows] ** 2
+            volatility = np.maximum(np.sqrt(total[rows] / weight[step, kind[rows]]), FLOOR)
+            squares[hour, rows] = windows.bound(hour, rows, volatility, np.sqrt(limit[rows])) ** 2
         if gaps[hour]:
-            windows.offset[~known[hour]] = 0.0
+            windows.offset[~windows.known[hour]] = 0.0
         total *= _WEIGHTS[1]
         total += squares[hour]
     return windows
@@ -212,8 +209,12 @@ class CandleArrays(NamedTuple):
     volume: np.ndarray
 
     def take(self, where: slice | np.ndarray) -> "CandleArrays":
-        "Select candles; positions of shape (hours, windows) give arrays of that shape."
+        "Select candles."
         return CandleArrays(*(values[where] for values in self))
+
+    def days(self, rows: np.ndarray) -> "CandleArrays":
+        "Return the 25 hours that end at each of the rows, shape (25, rows)."
+        return CandleArrays(*(windows_at(values, rows, WARM_UP + 1) for values in self))
 
 
 class BoundedWindows(NamedTuple):
@@ -224,29 +225,29 @@ class BoundedWindows(NamedTuple):
     volume: np.ndarray
 
 # %% ../nbs/200_screen.ipynb #ef09bb75
-def _levels(
-    moves: np.ndarray,  # Shape (hours, rows)
-) -> np.ndarray:  # Shape (hours + 1, rows), the last 0
-    "Sum all moves that follow each hour."
-    levels = np.zeros((len(moves) + 1, moves.shape[1]))
+def _factors(
+    moves: np.ndarray,  # Log moves, shape (hours, rows)
+) -> np.ndarray:  # Shape (hours + 1, rows), the last 1
+    "Compute by how much all moves that follow each hour multiply a price."
+    factors = np.zeros((len(moves) + 1, moves.shape[1]))
     for hour in range(len(moves) - 1, -1, -1):
-        np.add(levels[hour + 1], moves[hour], out=levels[hour])
-    return levels
+        np.add(factors[hour + 1], moves[hour], out=factors[hour])
+    return np.exp(factors, out=factors)
 
 
 def bound_candles(
     windows: BoundedWindows,  # As they are, shape (hours + 1, rows)
-    walk: BoundedReturns,  # Of the returns between them, shape (hours, rows)
+    walk: BoundedReturns,  # Of the returns between them, and perhaps of further windows
+    rows: np.ndarray,  # Which windows of `walk` they are
 ) -> BoundedWindows:  # The same, without unusual returns
     "Rewrite candles so that their returns are the bounded ones."
-    excess, moved = walk.returns - walk.bounded, walk.moved.copy()
+    excess, moved = walk.returns.take(rows, axis=1) - walk.bounded.take(rows, axis=1), walk.moved.take(rows, axis=1)
     moved[-1] = 0.0
-    factor = np.exp(_levels(excess))
-    close, volume = windows.close * factor, windows.volume * np.exp(-_levels(moved))
-    day, hours = windows.day, len(windows.day.close)
+    day, hours, factor = windows.day, len(windows.day.close), _factors(excess)
+    close, volume = windows.close * factor, windows.volume * _factors(-moved)
     low, high, open_ = (values * factor[-hours:] for values in (day.low, day.high, day.open))
-    last, before = close[-hours:], np.vstack([close[:1], close])[-hours - 1 : -1]
-    cut = np.vstack([np.zeros_like(walk.unusual[:1]), walk.unusual & (excess != 0)])[-hours:]
+    last, before = close[-hours:], np.vstack([close[:1], close[-hours - 1 :]])[-hours - 1 : -1]
+    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual.take(rows, axis=1) & (excess != 0)])[-hours:]
     low, high = np.where(cut, np.minimum(before, last), low), np.where(cut, np.maximum(before, last), high)
     return BoundedWindows(CandleArrays(day.time, low, high, np.where(cut, before, open_), last, volume[-hours:]), close, volume)
 
@@ -264,23 +265,15 @@ def screen_windows(
     places = grid_positions(arrays.time)
     returns, ends = grid_returns(places, arrays.close), places[rows]
     found = rows_to_screen(returns, ends)
-    closes, volumes = (on_grid(places, values) for values in (arrays.close, arrays.volume)) if len(found) else (returns, returns)
+    close, volume = (on_grid(places, values) for values in (arrays.close, arrays.volume)) if len(found) else (returns, returns)
     for start in range(0, len(found), _CHUNK):
         chunk = found[start : start + _CHUNK]
-        walk = bound_returns(returns[_back(ends[chunk], WARM_UP + WEEK - 1)])
+        walk = bound_returns(windows_at(returns, ends[chunk], WARM_UP + WEEK))
         held = np.flatnonzero(walk.unusual.any(axis=0))
         if len(held):
             which = chunk[held]
-            hours, day = _back(ends[which], WARM_UP + WEEK), arrays.take(_back(rows[which], WARM_UP))
-            yield which, bound_candles(BoundedWindows(day, closes[hours], volumes[hours]), walk.select(held))
-
-
-def _back(
-    ends: np.ndarray,  # Positions
-    hours: int,
-) -> np.ndarray:  # Shape (hours + 1, positions), oldest first
-    "Return the positions of the hours before each of `ends`, and of the hour itself."
-    return ends + np.arange(-hours, 1)[:, None]
+            hours = (windows_at(values, ends[which], WARM_UP + WEEK + 1) for values in (close, volume))
+            yield which, bound_candles(BoundedWindows(arrays.days(rows[which]), *hours), walk, held)
 
 # %% ../nbs/200_screen.ipynb #834e98c8
 def screen_days(
@@ -289,17 +282,16 @@ def screen_days(
     volatility: np.ndarray,  # At each row, itself bounded
 ) -> Iterator[tuple[np.ndarray, BoundedWindows]]:  # As `screen_windows`; 25 hours of close and volume
     "Rewrite the last 25 hours of all rows that hold a return unusual for the given volatility."
-    day = _back(rows, WARM_UP)
-    returns = np.diff(np.log(arrays.close[day]), axis=0)
-    found = np.flatnonzero((np.abs(returns) > UNUSUAL * volatility).any(axis=0))
+    returns = np.diff(np.log(windows_at(arrays.close, rows, WARM_UP + 1)), axis=0)
+    beyond = np.abs(returns) > UNUSUAL * volatility
+    found = np.flatnonzero(beyond.any(axis=0))
     if len(found):
-        walk, usual = BoundedReturns(returns[:, found]), volatility[found]
+        walk = BoundedReturns(returns)
         for hour in range(WARM_UP):
-            beyond = np.flatnonzero(np.abs(walk.returns[hour]) > UNUSUAL * usual)
-            if len(beyond):
-                walk.bound(hour, beyond, usual[beyond], UNUSUAL * usual[beyond])
-        table = arrays.take(day[:, found])
-        yield found, bound_candles(BoundedWindows(table, table.close, table.volume), walk)
+            unusual = np.flatnonzero(beyond[hour])
+            walk.bound(hour, unusual, volatility[unusual], UNUSUAL * volatility[unusual])
+        day = arrays.days(rows[found])
+        yield found, bound_candles(BoundedWindows(day, day.close, day.volume), walk, found)
 
 # %% ../nbs/200_screen.ipynb #6e11ddc6
 def unusual_hours(
@@ -313,6 +305,6 @@ def unusual_hours(
     returns, end = grid_returns(places, close), places[-1:]
     if not len(rows_to_screen(returns, end)):
         return []
-    walk = bound_returns(returns[_back(end, WARM_UP + WEEK - 1)])
+    walk = bound_returns(windows_at(returns, end, WARM_UP + WEEK))
     hours = np.flatnonzero(walk.unusual) + 2 - WARM_UP - WEEK
     return [int(time[-1] + HOUR * hour) for hour in hours]
