@@ -140,19 +140,20 @@ def _reference_columns(
     reference: pd.DataFrame | None,  # Candles of the reference coin, if any
     time: np.ndarray,  # Times of the rows, Unix seconds
     own: np.ndarray,  # The coin's own normalised prices at `REFERENCE_HOURS`, shape (6, rows)
-    bounded: bool = True,  # Whether unusual returns are bounded
-) -> np.ndarray:  # Shape (len(REFERENCE), rows); 0 where the reference's own day is incomplete
-    "Compute the moves of the reference coin in the same hours."
-    out = np.zeros((len(REFERENCE), len(time)))
+    bounded: bool,  # Whether unusual returns are bounded
+    out: np.ndarray,  # Shape (len(REFERENCE), rows), to write to
+) -> None:
+    "Compute the moves of the reference coin in the same hours; 0 where its own day is incomplete."
+    out[:] = 0.0
     if reference is None or not len(reference):
-        return out
+        return
     arrays = to_arrays(reference)
     known, rows = find_rows(arrays.time, time)
     moves = _moves(windows_at(arrays.close, rows, LAGS + 1), volatility_at(arrays, rows))
     for which, windows in screen_windows(arrays, rows) if bounded else ():
         moves[:, which] = _moves(windows.close, window_context(windows)[VOLATILITY])
-    out[:, known] = np.vstack([moves, moves - own[:, known]])
-    return out
+    where = slice(None) if known.all() else np.flatnonzero(known)  # Writing to a slice is much faster
+    out[: len(moves), where], out[len(moves) :, where] = moves, moves - own[:, where]
 
 # %% ../nbs/220_inputs.ipynb #b0un0001
 def _bounded_columns(
@@ -193,7 +194,7 @@ def model_columns(
     own, out[-2], out[-1] = out[:OWN_INPUTS], arrays.close[rows], _plain_columns(arrays, rows, out[:OWN_INPUTS])
     for which, volatility, inputs in changed:
         own[:, which], out[-1, which] = inputs, volatility
-    out[OWN_INPUTS : len(INPUTS)] = _reference_columns(reference, arrays.time[rows], own[OWN_MOVES], bounded)
+    _reference_columns(reference, arrays.time[rows], own[OWN_MOVES], bounded, out[OWN_INPUTS : len(INPUTS)])
     return out
 
 

@@ -27,6 +27,8 @@ def windows_at(
     width: int,
 ) -> np.ndarray:  # A copy of shape (width, windows)
     "Copy the windows that end at given positions; the first axis counts hours."
+    if not len(ends):
+        return np.empty((width, 0), dtype=values.dtype)
     return sliding_windows(values, len(values) - width + 1)[:, ends - width + 1]
 
 # %% ../nbs/195_windows.ipynb #a19500a9
