@@ -8,7 +8,7 @@ __all__ = ['promote', 'rollback', 'submit_challenger', 'ensure_champions', 'ensu
 # %% ../../nbs/560_registry.promotion.ipynb #b4db28a0
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ..data.candles import to_iso
@@ -17,12 +17,13 @@ from .blobs import Blobs
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
 from .connection import RegistryError, TooFewHoursError
-from .exports import change_champion, export_aliases, export_version, models_locked, record_event
+from .exports import change_champion, export_aliases, export_read, export_version, models_locked, record_event
 from .gate import GATE, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
 from .manifest import BundleError
+from .sessions import sessions_kept
 from .tracking import register_bundles
-from .versions import RegisteredModel, Version, check_registered, read_model, read_registered, to_tag
+from .versions import RegisteredModel, Version, check_registered, read_registered, to_tag
 from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 
@@ -39,11 +40,10 @@ def promote(
 ) -> str:  # The version that is champion now
     "Make a version champion and export it, without a comparison; `submit_challenger` makes one."
     check_registered(settings, name)
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
-        chosen = model.find(version)
+    with models_locked(settings, name) as (client, models):
+        chosen = models[name].find(version)
         retry_bundle(bundle_folder(settings.bundles_dir, name, chosen.version))
-        _promote(client, settings, model, chosen, reasons, chosen.version)
+        _promote(client, settings, models[name], chosen, reasons, chosen.version)
     return chosen.version
 
 
@@ -75,8 +75,8 @@ def rollback(
 ) -> str:  # The version that is champion now
     "Make the previous champion the champion again, and export it."
     check_registered(settings, name)
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
+    with models_locked(settings, name) as (client, models):
+        model = models[name]
         left, past = model.find("champion"), model.past_champions()
         if len(past) < 2:
             raise RegistryError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
@@ -93,12 +93,11 @@ def _record_decision(
     client: "MlflowClient",
     name: str,
     decision: Decision,
-) -> None:
-    "Keep a decision with the version, and a refusal with the model as well; a promotion is kept with its change of champion."
+) -> str:  # As it was written
+    "Keep a decision with the version; a promotion is also kept with its change of champion."
     text = to_tag(asdict(decision))
     client.set_model_version_tag(name, decision.version, "decision", text)
-    if not decision.promoted:
-        client.set_registered_model_tag(name, "last_decision", text)
+    return text
 
 
 def _evaluate(
@@ -155,20 +154,20 @@ def submit_challenger(
     unbounded: RowBuilder | None = None,  # For bundles from before returns were bounded; called only if one takes part
 ) -> Decision:
     "Compare a challenger with persistence, the champion and the best of the chain; promote it unless a rule objects, and record the decision."
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
+    with models_locked(settings, name) as (client, models):
+        model = models[name]
         challenger, champion = model.find(version), model.find("champion")
         ours, theirs = (load_bundle(export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, model, challenger)
         decision = _evaluate(ours, theirs, rival, dataset, rules, unbounded)
-        _record_decision(client, name, decision)
+        text = _record_decision(client, name, decision)
+        if not decision.promoted or challenger.version == champion.version:
+            client.set_registered_model_tag(name, "last_decision", text)
         if decision.promoted:
-            if challenger.version == champion.version:
-                client.set_registered_model_tag(name, "last_decision", to_tag(asdict(decision)))
             _promote(client, settings, model, challenger, decision.reasons, challenger.version if decision.leads or not best else best, True)
         else:
-            record_event(client, name, "refused", challenger, champion.version, decision.reasons)
-            export_aliases(client, settings, name)
+            event = record_event(client, name, "refused", challenger, champion.version, decision.reasons)
+            export_read(client, settings, replace(model, tags={**model.tags, "last_decision": text, **event}))
     return decision
 
 # %% ../../nbs/560_registry.promotion.ipynb #9368a81c
@@ -179,8 +178,8 @@ def ensure_champions(
 ) -> dict[str, str]:  # The new version by name, for coins that had no champion that this code can load
     "Register and promote these bundles where a model has no champion that can be loaded. They become one run."
     names = [manifest["name"] for manifest in manifests]
-    with models_locked(settings, *names) as client:
-        models, blobs = read_registered(client, names), Blobs(settings.bundles_dir)
+    with models_locked(settings, *names) as (client, models), sessions_kept():
+        blobs = Blobs(settings.bundles_dir)
         reasons = {name: _why_replace(client, settings, model, blobs) for name, model in models.items()}
         needed = [manifest for manifest in manifests if reasons[manifest["name"]]]
         made = register_bundles(settings, needed, files) if needed else {}
