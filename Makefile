@@ -58,14 +58,17 @@ docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
 
 ##@ Test it
-.PHONY: test check-notebooks test-notebooks test-python test-experiments test-attacks test-webhook test-frontend lint types wheel audit bench bench-service bench-page
+.PHONY: test check-notebooks test-notebooks test-python test-experiments test-attacks test-webhook test-frontend lint types wheel audit bench bench-service bench-scale bench-page
 test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
 	$(BIN)/python .ci/test.py
 
 check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is in step
 test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
 test-python: $(VENV)/.dev     ## Run pytest on tests/
-test-experiments: $(VENV)/.dev ## Run the experiments on less data
+test-reports: $(VENV)/.dev ## Retrain on a fixed simulated market and store what the pipeline's notebooks show
+	$(BIN)/python .ci/reports.py
+
+experiments: $(VENV)/.dev ## Run the experiments on less data
 test-attacks: $(VENV)/.dev    ## Attack the service and its tools, and print a table: attack, before, after
 test-webhook: $(VENV)/.dev    ## Vet, test and fuzz the webhook server
 test-frontend: $(VENV)/.dev   ## Build the page, check its types, test what computes, and try it in Chromium against the service
@@ -83,6 +86,9 @@ bench: $(VENV)/.train bench-service ## Print the benchmarks
 
 bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
 	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
+
+bench-scale: $(VENV)/.dev ## Many coins on one machine: rows, disk, retraining, service; ONLY="rows disk" for parts
+	$(BIN)/python tests/bench_scale.py $(ONLY)
 
 bench-page: $(VENV)/.dev frontend ## Lighthouse on the built page, served by the service: the median of three runs; needs Chromium
 	$(NODE) npm ci --prefix bench
@@ -105,7 +111,7 @@ release: $(VENV)/.dev ## Pack installer, units and webhook servers into dist/; V
 	GO="$(abspath $(BIN))/go" sh deploy/package.sh $(call quoted,$(or $(VERSION),$(error name the version: make release VERSION=v0.1.0)))
 
 ##@ Change it
-.PHONY: prepare notebooks experiments hooks lock env
+.PHONY: prepare notebooks reports experiments hooks lock env
 prepare: $(VENV)/.dev ## Clean the notebooks, export the package, list the notebooks: before every commit
 	$(BIN)/nbdev_clean
 	$(BIN)/nbdev_export

@@ -30,7 +30,8 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
     "data.store", "data.suppliers", "data.repair", "data.fetch", "datasets", "models",
-    "evaluation.walk_forward", "evaluation.backtest", "evaluation.controls", "evaluation.plots", "evaluation.search",
+    "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest",
+    "evaluation.controls", "evaluation.plots", "evaluation.search",
     "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",
     "registry.promotion", "registry.pruning",
     "bench",

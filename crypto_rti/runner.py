@@ -7,7 +7,7 @@ __all__ = ['PipelineError', 'ParameterError', 'CellFailedError', 'LockedError', 
            'read_parameters', 'check_parameters', 'record_result', 'own_kernel', 'check_kernel', 'run_notebook', 'Job',
            'Outcome', 'run_grid']
 
-# %% ../nbs/700_runner.ipynb #044478b7
+# %% ../nbs/700_runner.ipynb #55160531
 import ast
 import json
 import os
@@ -15,9 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,7 @@ def run_notebook(
     write_json(result, recorded)
     return recorded
 
-# %% ../nbs/700_runner.ipynb #e45a3e3f
+# %% ../nbs/700_runner.ipynb #f5ee3963
 @dataclass(frozen=True)
 class Job:
     "One notebook to run."
@@ -277,7 +278,9 @@ class Job:
     notebook: Path
     parameters: dict[str, Any]
     report: Path
-    label: str  # For the progress display: `3_train BTC-USD lasso`
+    label: str  # For the progress display: `3_train lasso`
+    after: tuple[str, ...] = ()  # Labels of jobs that have to end first, whether or not they succeed
+    needs: tuple[str, ...] = ()  # Labels of jobs that have to succeed first
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,10 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
 
-# %% ../nbs/700_runner.ipynb #adb993f7
+# %% ../nbs/700_runner.ipynb #1fc6bfbe
+_NOT_RUN = Outcome(Job(Path(), {}, Path(), ""), error="not run, because a job before it failed")
+
+
 def _run_job(job: Job, environment: dict[str, str], family: ProcessTree) -> Outcome:
     "Run one job; a `CryptoRTIError` becomes part of the outcome."
     start = time.monotonic()
@@ -300,20 +306,30 @@ def _run_job(job: Job, environment: dict[str, str], family: ProcessTree) -> Outc
 
 
 def run_grid(
-    jobs: Sequence[Job],  # Independent of each other
+    jobs: Sequence[Job],  # With different labels where one refers to another
     workers: int = 2,  # How many run at the same time
     environment: dict[str, str] | None = None,  # Variables for the kernels
     on_done: Callable[[Outcome], None] = lambda outcome: None,  # Called as each one ends
     keep: Sequence[int] = (),  # Descriptors that the processes inherit, such as that of a lock
-) -> list[Outcome]:  # In the order of `jobs`; one that failed does not stop the others
-    "Run notebooks, several at a time."
+) -> list[Outcome]:  # In the order of `jobs`, without those whose `needs` failed; one that failed stops no other
+    "Run notebooks, several at a time, each as soon as the jobs before it have ended."
     for job in jobs:
         declared = read_parameters(job.notebook)
         check_parameters(job.notebook, {**({"RESULT": ""} if "RESULT" in declared else {}), **job.parameters})
-    outcomes: dict[int, Outcome] = {}
+    places = {job.label: place for place, job in enumerate(jobs)}
+    order = TopologicalSorter({place: [places[label] for label in (*job.after, *job.needs) if label in places] for place, job in enumerate(jobs)})
+    order.prepare()
+    outcomes, waiting = dict[int, Outcome](), dict[Future[Outcome], int]()
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, ProcessTree(keep) as family:  # An interrupt ends the processes first, then the threads
-        waiting = {pool.submit(_run_job, job, environment or {}, family): place for place, job in enumerate(jobs)}
-        for future in as_completed(waiting):
-            outcomes[waiting[future]] = future.result()
-            on_done(future.result())
-    return [outcomes[place] for place in range(len(jobs))]
+        while order.is_active():
+            for place in order.get_ready():
+                if all(label not in places or not outcomes.get(places[label], _NOT_RUN).error for label in jobs[place].needs):
+                    waiting[pool.submit(_run_job, jobs[place], environment or {}, family)] = place
+                else:
+                    order.done(place)
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done if waiting else ():
+                place = waiting.pop(future)
+                outcomes[place] = future.result()
+                on_done(outcomes[place])
+                order.done(place)
+    return [outcomes[place] for place in sorted(outcomes)]

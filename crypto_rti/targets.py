@@ -7,6 +7,7 @@ __all__ = ['QUANTILES', 'QUANTILE_NAMES', 'LOW_90', 'LOW_50', 'MEDIAN', 'HIGH_50
            'make_dataset', 'concat_datasets', 'pinball_loss', 'shrink_quantiles', 'to_prices']
 
 # %% ../nbs/230_targets.ipynb #cc2c845b
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -32,6 +33,14 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def digest(self) -> str:
+        "SHA-256 of every number that training can read; two data sets with the same hash hold the same rows."
+        digest = hashlib.sha256()
+        for values in (self.time, self.X, self.y, self.close, self.next_close):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update("\n".join(self.product.tolist()).encode())
+        return digest.hexdigest()
 
     def take(self, rows: np.ndarray) -> "Dataset":
         "Select rows by a mask or by positions."

@@ -354,11 +354,16 @@ def test_compose(arch: str) -> None:
             wait_for("the champion from the backup", lambda: (served() or {}).get("model_version") == champion, 60)
             listed = compose("exec", "-T", "trainer", "crypto-rti", "models")
             assert "lasso" in listed and "champion" in listed, listed
-            probe = "import socket; socket.create_connection(('{0}', {1}), 3)"
+            probe = "import socket; socket.create_connection(('{0}', {1}), 3); print('reached')"
+
+            def reached(place: str, port: int) -> bool:
+                return "reached" in compose("exec", "-T", "service", "python3", "-c", probe.format(place, port), check=False).split()
+
             address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
             places = ["mlflow", *docker("inspect", "--format", address, compose("ps", "--quiet", "mlflow", quiet=True), quiet=True).split()]
-            reached = [place for place in places if "Error" not in compose("exec", "-T", "service", "python3", "-c", probe.format(place, 5000), check=False)]
-            assert not reached and len(places) == 3, f"the service reaches MLflow at {reached} of {places}"
+            assert reached("database", 5432), "the probe must reach what the service may reach"
+            open_to = [place for place in places if reached(place, 5000)]
+            assert not open_to and len(places) == 3, f"the service reaches MLflow at {open_to} of {places}"
             compose("exec", "-T", "trainer", "python3", "-c", probe.format("mlflow", 5000))
         except BaseException:
             print(compose("logs", "--tail", "30", quiet=True, check=False))

@@ -1,4 +1,4 @@
-"""What many tests need: loggers left as they were, and a PostgreSQL server of our own."""
+"""What many tests need: one Hypothesis profile, an event loop, loggers left as they were, and a PostgreSQL server of our own."""
 
 import logging
 import os
@@ -13,10 +13,27 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from crypto_rti.service.ledger import ledger_address
 
 PASSWORD = "hunter2/§@"
+
+# For every property. A test that needs another number says why beside it.
+settings.register_profile(
+    "crypto_rti",
+    max_examples=300,
+    deadline=None,  # How long an example takes says more about the machine than about the code
+    print_blob=True,  # A failure found in CI can be repeated elsewhere
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # Properties use such fixtures for what keeps no state between examples
+)
+settings.load_profile("crypto_rti")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    """What tests marked `anyio` run on."""
+    return "asyncio"
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,10 @@
 """A replay exchange, the service in front of it and a client, for tests of the whole application over real sockets."""
 
 import contextlib
-import time
 
 import httpx
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, final_until, to_unix
 from crypto_rti.replay.server import running_exchange
@@ -31,21 +31,18 @@ class Bench:
         assert response.status_code == 200, response.text
         return response.json()["prediction"]
 
-    def until(self, wanted, seconds=15.0, **query):
+    def until(self, wanted, seconds=60.0, **query):
         "Ask until the answer is as wanted."
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            response = self.predict(**query)
-            if wanted(response):
-                return response
-            time.sleep(0.1)
-        raise AssertionError(f"never as wanted; last: {response.status_code} {response.text[:300]}")
+        last = []
+
+        def found():
+            last[:] = [self.predict(**query)]
+            return last[0] if wanted(last[0]) else None
+
+        return wait_for(found, seconds, lambda: f"the answer that was wanted; the last one: {last[0].status_code} {last[0].text[:300]}", pause=0.1)
 
     def ready(self):
-        end = time.monotonic() + 15
-        while (response := self.http.get("/health/ready")).status_code != 200:
-            assert time.monotonic() < end, response.text
-            time.sleep(0.05)
+        wait_for(lambda: self.http.get("/health/ready").status_code == 200, 60, lambda: f"readiness; {self.http.get('/health/ready').text}")
         return self
 
     def jump(self, hours):
@@ -59,10 +56,8 @@ class Bench:
     def hour(self, hours=1):
         "Let hours pass, and wait until the last one is settled."
         self.jump(hours)
-        wanted, end = final_until(self.exchange.clock.now()), time.monotonic() + 20
-        while self.hourly.settled < wanted:
-            assert time.monotonic() < end, (self.hourly, self.service.feed.failures)
-            time.sleep(0.05)
+        wanted = final_until(self.exchange.clock.now())
+        wait_for(lambda: self.hourly.settled >= wanted, 60, lambda: f"the settled hour; {self.hourly}, {self.service.feed.failures}")
 
     def in_loop(self, function, *arguments):
         "Call something where the service runs."

@@ -19,8 +19,8 @@ import pandas as pd
 
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
 from crypto_rti.data.store import read_candles
+from crypto_rti.evaluation.adaptation import calibrate_forecaster
 from crypto_rti.evaluation.intervals import FOLLOWED
-from crypto_rti.evaluation.walk_forward import calibrate_forecaster
 from crypto_rti.models.base import train_forecaster
 from crypto_rti.registry.bundle import write_bundle
 from crypto_rti.registry.index import Index, bundle_folder, write_index

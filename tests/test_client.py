@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -18,10 +17,10 @@ import httpx
 import pytest
 from harness import NOW, bench
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from test_border import BLOCK
+from waiting import wait_for
 
 from crypto_rti import client_protocol, client_stream
 from crypto_rti.client import (
@@ -265,7 +264,6 @@ LINES = st.one_of(st.sampled_from(["data: x", "data", "", "", "id: 7", "event: p
 TEXTS = st.lists(st.tuples(LINES, st.sampled_from(["\r", "\n", "\r\n"])).map("".join), max_size=20).map("".join)
 
 
-@effort(max_examples=400, deadline=None, derandomize=True)
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=8))
 def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
     body = text.encode()
@@ -277,7 +275,6 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(text, cuts):
         assert [tuple(message) for message in found] == reference(text)
 
 
-@effort(max_examples=200, deadline=None, derandomize=True)
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_any_bytes_are_read(body, cut):
     whole, _ = read_events(body, ParserState())
@@ -359,52 +356,51 @@ def test_a_silent_line_is_a_lost_one(ask, monkeypatch):
         assert len(play.asked) == 2
 
 
-def eventually(wanted, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+TURNS = [
+    pytest.param((200, STREAM, tick(1), HELD), id="while reading"),
+    pytest.param((200, STREAM, "retry: 3600000\n\n" + tick(1)), id="while waiting"),
+]
 
 
-@pytest.mark.parametrize("turn", [(200, STREAM, tick(1), HELD), (200, STREAM, "retry: 3600000\n\n" + tick(1))], ids=["while reading", "while waiting"])
+@pytest.mark.parametrize("turn", TURNS)
 def test_closing_ends_a_stream(turn):
     with Play(turn) as play:
         client, seen = Client(play.url), []
-        reader = threading.Thread(target=lambda: seen.extend(client.stream("BTC-USD")), daemon=True)
+        reader = threading.Thread(target=lambda: [seen.append(event) for event in client.stream("BTC-USD")], daemon=True)
         reader.start()
-        eventually(lambda: play.asked)
-        time.sleep(0.1)
+        wait_for(lambda: seen, 60, "the first event")
         client.close()
         reader.join(20)
-        assert not reader.is_alive()
+        assert not reader.is_alive() and len(seen) == 1
 
-        async def both():
-            client = AsyncClient(play.url)
-            reader = asyncio.create_task(anext(events := client.stream("BTC-USD")))
-            assert (await reader).id == "1"
-            reader = asyncio.create_task(anext(events, None))
-            await asyncio.sleep(0.1)
-            await client.aclose()
-            assert await asyncio.wait_for(reader, 20) is None
 
-        asyncio.run(both())
+@pytest.mark.anyio
+@pytest.mark.parametrize("turn", TURNS)
+async def test_closing_ends_an_async_stream(turn):
+    with Play(turn) as play:
+        client = AsyncClient(play.url)
+        events = client.stream("BTC-USD")
+        assert (await anext(events)).id == "1"
+        reader = asyncio.create_task(anext(events, None))
+        await asyncio.sleep(0.1)
+        await client.aclose()
+        assert await asyncio.wait_for(reader, 20) is None
 
 
 def test_leaving_a_stream_early_frees_its_connection():
+    with Play((200, STREAM, tick(1), HELD)) as play, Client(play.url) as client:
+        for _ in client.stream("BTC-USD"):
+            break
+        wait_for(lambda: not client._streams, 60, "the end of the stream")
+
+
+@pytest.mark.anyio
+async def test_leaving_an_async_stream_early_frees_its_connection():
     with Play((200, STREAM, tick(1), HELD)) as play:
-        with Client(play.url) as client:
-            for _ in client.stream("BTC-USD"):
-                break
-            eventually(lambda: not client._streams)
-
-        async def leave():
-            async with AsyncClient(play.url) as client:
-                async with contextlib.aclosing(client.stream("BTC-USD")) as events:
-                    async for _ in events:
-                        break
-                assert not client._http._transport._pool.connections
-
-        asyncio.run(leave())
+        async with AsyncClient(play.url) as client:
+            async with contextlib.aclosing(client.stream("BTC-USD")) as events:
+                assert (await anext(events)).id == "1"
+            assert not client._http._transport._pool.connections
 
 
 # --- the real service ---
@@ -488,15 +484,15 @@ def test_a_stream_over_the_end_of_an_hour_and_a_lost_line(tmp_path):
         seen = []
         reader = threading.Thread(target=lambda: [seen.append(event) for event in client.stream("BTC-USD")], daemon=True)
         reader.start()
-        eventually(lambda: kinds(seen, ForecastEvent))
+        wait_for(lambda: kinds(seen, ForecastEvent), 60, "the first forecast")
         told = kinds(seen, ForecastEvent)[0].prediction
         assert {**told.model_dump(), "request_time": ""} == {**client.predict("BTC-USD").model_dump(), "request_time": ""}
         up.hour()
-        eventually(lambda: len(kinds(seen, ForecastEvent)) == 2)
+        wait_for(lambda: len(kinds(seen, ForecastEvent)) == 2, 60, "the second forecast")
         for line in [*client._streams]:
             line.shutdown(socket.SHUT_RDWR)
         up.hour()
-        eventually(lambda: len(kinds(seen, ForecastEvent)) == 3)
+        wait_for(lambda: len(kinds(seen, ForecastEvent)) == 3, 60, "the third forecast")
         client.close()
         reader.join(20)
         assert not reader.is_alive()
@@ -508,19 +504,16 @@ def test_a_stream_over_the_end_of_an_hour_and_a_lost_line(tmp_path):
         assert later == list(range(numbers[0] + 1, numbers[0] + 1 + len(later))) and len(numbers) - len(later) <= 2
 
 
-def test_an_async_stream(tmp_path):
-    async def follow(up):
-        async with AsyncClient(up.url) as client, contextlib.aclosing(client.stream("BTC-USD", "persistence")) as events:
+@pytest.mark.anyio
+async def test_an_async_stream(tmp_path):
+    with bench(tmp_path, products="BTC-USD") as up:
+        async with asyncio.timeout(60), AsyncClient(up.url) as client, contextlib.aclosing(client.stream("BTC-USD", "persistence")) as events:
             first = await anext(events)
             assert first.prediction.model == "persistence"
             await asyncio.to_thread(up.hour)
-            async for event in events:
-                if isinstance(event, ForecastEvent):
-                    assert event.prediction.data_until == first.prediction.predicted_for
-                    return
-
-    with bench(tmp_path, products="BTC-USD") as up:
-        asyncio.run(asyncio.wait_for(follow(up), 60))
+            while not isinstance(event := await anext(events), ForecastEvent):
+                pass
+            assert event.prediction.data_until == first.prediction.predicted_for
 
 
 def test_the_client_reads_what_the_document_promises(service):

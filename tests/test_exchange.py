@@ -1,6 +1,7 @@
 """The replay exchange over real sockets and processes, and the simulated market over random windows."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import websockets
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError, check_candles, resample_candles, to_unix
 from crypto_rti.data.simulation import DAY, SIM_END, SIM_START, sim_candles
@@ -46,7 +48,6 @@ def ask(client, start, end, step=HOUR, path=CANDLES):
 # ---- the simulated market
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     product=st.sampled_from(["BTC-USD", "XRP-USDT", "A-B", "MOON-EUR"]),
     seed=st.integers(0, 5),
@@ -181,16 +182,16 @@ def test_products_time_ticker_and_trades(replay):
     assert client.post("/time").status_code == 405
 
 
-def test_more_than_ten_requests_a_second_are_429():
+@pytest.mark.anyio
+async def test_more_than_ten_requests_a_second_are_429():
+    async def storm():
+        async with httpx.AsyncClient(base_url=running.url) as client:
+            return await asyncio.gather(*(client.get("/time") for _ in range(60)))
+
     with running_exchange("sim", start=NOON, speed=0) as running:
         running.exchange.rate_limit = True
-
-        async def storm():
-            async with httpx.AsyncClient(base_url=running.url) as client:
-                return await asyncio.gather(*(client.get("/time") for _ in range(60)))
-
         began = time.monotonic()
-        answers = asyncio.run(storm())
+        answers = await storm()
         allowed = 15 + 10 * (time.monotonic() - began) + 1
         served = [answer for answer in answers if answer.status_code == 200]
         refused = [answer for answer in answers if answer.status_code == 429]
@@ -198,7 +199,7 @@ def test_more_than_ten_requests_a_second_are_429():
         assert refused and refused[0].json() == {"message": "Public rate limit exceeded"}
         assert refused[0].headers["x-candle-source"] == "sim"
         running.exchange.rate_limit = False
-        assert {answer.status_code for answer in asyncio.run(storm())} == {200}
+        assert {answer.status_code for answer in await storm()} == {200}
 
 
 # ---- the clock, and what lies ahead of it
@@ -376,12 +377,10 @@ def test_faults_by_http_are_validated(replay):
 # ---- the websocket
 
 
-def talk(running, work):
-    async def run():
-        async with websockets.connect(running.ws_url) as feed:
-            return await asyncio.wait_for(work(feed), 20)
-
-    return asyncio.run(run())
+@contextlib.asynccontextmanager
+async def connected(running):
+    async with asyncio.timeout(60), websockets.connect(running.ws_url) as feed:
+        yield feed
 
 
 def subscribe(channels=("ticker", "heartbeat"), products=("BTC-USD",)):
@@ -392,16 +391,14 @@ async def receive(feed):
     return json.loads(await feed.recv())
 
 
-def test_ticker_and_heartbeat(replay):
+@pytest.mark.anyio
+async def test_ticker_and_heartbeat(replay):
     running, _ = replay
     running.clock.set(NOON - 5 * HOUR, speed=3600)
-
-    async def work(feed):
+    async with connected(running) as feed:
         assert feed.response.headers["x-candle-source"] == "sim"
         await feed.send(subscribe(products=["BTC-USD", "ETH-USD"]))
-        return [await receive(feed) for _ in range(30)]
-
-    echo, *messages = talk(running, work)
+        echo, *messages = [await receive(feed) for _ in range(30)]
     assert echo["type"] == "subscriptions"
     assert {channel["name"]: channel["product_ids"] for channel in echo["channels"]} == {name: ["BTC-USD", "ETH-USD"] for name in ("ticker", "heartbeat")}
     tickers = [message for message in messages if message["type"] == "ticker" and message["product_id"] == "BTC-USD"]
@@ -418,11 +415,11 @@ def test_ticker_and_heartbeat(replay):
         assert hour["low"] <= float(message["price"]) <= hour["high"]
 
 
-def test_subscriptions_are_refused_in_words_and_end(replay):
+@pytest.mark.anyio
+async def test_subscriptions_are_refused_in_words_and_end(replay):
     running, _ = replay
-
-    async def work(feed):
-        reasons = []
+    reasons = []
+    async with connected(running) as feed:
         for message in ("nonsense", "[]", '{"type": "subscribe"}', subscribe(["level2"]), subscribe(["user"]), subscribe(["candy"]),
                         subscribe(products=["NO-PE"]), subscribe(products=[]), '{"type": "dance", "channels": [], "product_ids": []}',
                         '{"type": "subscribe", "channels": [[1]], "product_ids": 5}'):  # fmt: skip
@@ -435,44 +432,36 @@ def test_subscriptions_are_refused_in_words_and_end(replay):
         await feed.send(subscribe(["ticker"]).replace("subscribe", "unsubscribe"))
         while (echo := await receive(feed))["type"] != "subscriptions":
             pass
-        return reasons, echo
-
-    reasons, echo = talk(running, work)
     assert "requires authentication" in reasons[3] and "requires authentication" in reasons[4]
     assert "NO-PE is not a valid product" in reasons[6]
     assert echo["channels"] == []
 
 
-def test_whoever_does_not_subscribe_is_cut():
+@pytest.mark.anyio
+async def test_a_connection_without_a_subscription_is_closed():
     with running_exchange("sim", start=NOON, subscribe_seconds=0.3) as running:
-
-        async def wait(feed):
+        began = time.monotonic()
+        async with connected(running) as feed:
             await feed.send("nonsense")
             await receive(feed)
             with pytest.raises(websockets.ConnectionClosed):
                 await receive(feed)
-
-        began = time.monotonic()
-        talk(running, wait)
         assert time.monotonic() - began >= 0.3
 
 
-def test_websocket_faults(replay):
+@pytest.mark.anyio
+async def test_websocket_faults(replay):
     running, _ = replay
     running.clock.set(NOON, speed=20)
-
-    async def lose(feed):
+    async with connected(running) as feed:
         await feed.send(subscribe(["ticker"]))
         await receive(feed)
         ids = [(await receive(feed))["trade_id"]]
         running.faults.add("lose", times=2)
         while len(ids) < 2 or ids[-1] - ids[-2] == 1:
             ids.append((await receive(feed))["trade_id"])
-        return ids[-1] - ids[-2]
-
-    assert talk(running, lose) == 3
-
-    async def silence(feed):
+        assert ids[-1] - ids[-2] == 3
+    async with connected(running) as feed:
         await feed.send(subscribe())
         await receive(feed)
         running.faults.add("silence")
@@ -485,23 +474,19 @@ def test_websocket_faults(replay):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(feed.recv(), 1.2)
         running.faults.clear()
-        return await receive(feed)
-
-    assert talk(running, silence)["type"] in ("ticker", "heartbeat")
-
-    async def disconnect(feed):
+        assert (await receive(feed))["type"] in ("ticker", "heartbeat")
+    async with connected(running) as feed:
         await feed.send(subscribe())
         await receive(feed)
         running.faults.add("disconnect", path="/")
         with pytest.raises(websockets.ConnectionClosedError) as ended:
             while True:
                 await receive(feed)
-        return ended.value.rcvd
-
-    assert talk(running, disconnect) is None
+        assert ended.value.rcvd is None
     running.faults.add("status", path="/")
     with pytest.raises(websockets.InvalidStatus):
-        talk(running, receive)
+        async with connected(running):
+            pass
     assert [request.status for request in running.requests if request.path == "/"] == [101, 101, 101]
 
 
@@ -546,12 +531,12 @@ def test_serve_exchange_blocks_until_it_is_told_to_stop():
         line = process.stdout.readline()
         assert line.startswith("Replaying sim (BTC-USD") and "at speed 3600" in line
         url = line.split()[-1]
-        for _ in range(100):
-            try:
-                answer = httpx.get(f"{url}/time")
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+
+        def answers():
+            with contextlib.suppress(httpx.ConnectError):
+                return httpx.get(f"{url}/time")
+
+        answer = wait_for(answers, 60, "an answer of the exchange", process)
         assert answer.json()["iso"].startswith("2024-01-31")
         taken = subprocess.run([sys.executable, "-c", code.replace("port=0", f"port={url.rsplit(':')[-1]}")], capture_output=True, text=True, timeout=60)
         assert taken.returncode and "choose another port" in taken.stderr

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 from harness import UNTIL, bench
-from test_live import Reader, rows, start, wait_for
+from test_live import Reader, rows, start, wait_for_answer
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
 from crypto_rti.data.simulation import sim_candles
@@ -21,15 +21,6 @@ from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.recorded import export_forecasts
 
 STATE = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
-
-
-def eventually(wanted, seconds=25):
-    "Wait until something is true."
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 def in_time(up, kind="lasso"):
@@ -62,7 +53,7 @@ def test_while_candles_cannot_be_had_the_last_ones_are_served_and_the_hour_is_ma
         assert stale["data_until"] == to_iso(UNTIL)
         assert up.http.get("/health/ready").status_code == 200 and up.http.get("/metrics").status_code == 200
         up.exchange.faults.clear()
-        eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)])
+        wait_for(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)], 60, "the forecast after the fault")
         up.hour()
         assert up.accuracy()["n"] == 2
 
@@ -85,7 +76,7 @@ def test_an_outage_of_three_hours(tmp_path):
         up.jump(3)
         up.until(lambda response: response.json()["prediction"]["stale"])
         up.exchange.faults.clear()
-        eventually(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + 3 * HOUR)])
+        wait_for(lambda: in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + 3 * HOUR)], 60, "the forecast after the outage")
         up.hour()
         made = [row for row in rows(up) if row["kind"] == "lasso"]
         hours = [to_unix(row["data_until"]) for row in made]
@@ -113,7 +104,7 @@ def test_an_hour_without_trades(tmp_path):
         up.jump(1)
         assert up.until(lambda response: response.status_code == 409).headers["content-type"] == "application/problem+json"
         up.jump(1)
-        eventually(lambda: up.accuracy()["without_trades"] == 1)
+        wait_for(lambda: up.accuracy()["without_trades"] == 1, 60, "an hour without trades")
         score = up.accuracy()
         assert (score["n"], score["unscored"]) == (0, 0) and up.answer(time_from=3)["actual_price"] is not None
 
@@ -125,7 +116,7 @@ def test_the_websocket_falls_silent_and_prices_go_on(tmp_path):
         reader.wait(lambda it: it.of("price")[-1]["via"] == "rest", 60)
         before = reader.of("price")[-1]["time"]
         reader.wait(lambda it: it.of("price")[-1]["time"] > before, 60)
-        eventually(lambda: any("websocket" in text for text in up.http.get("/health/ready").json()["problems"]))
+        wait_for(lambda: any("websocket" in text for text in up.http.get("/health/ready").json()["problems"]), 60, "a problem with the websocket")
         up.exchange.faults.clear()
         reader.wait(lambda it: it.of("price")[-1]["via"] == "websocket", 90)
 
@@ -155,14 +146,14 @@ def test_postgresql_restarts_under_a_live_service(tmp_path, server):
         try:
             up.jump(1)
             up.until(lambda response: response.json()["prediction"]["data_until"] == to_iso(UNTIL + HOUR))
-            refused = eventually(lambda: (found := up.http.get("/api/accuracy?coin=BTC-USD")).status_code == 503 and found)
+            refused = wait_for(lambda: (found := up.http.get("/api/accuracy?coin=BTC-USD")).status_code == 503 and found, 60, "a refusal")
             assert refused.headers["retry-after"] and "127.0.0.1" not in refused.text
-            eventually(lambda: any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
+            wait_for(lambda: any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]), 60, "a problem with the ledger")
         finally:
             server.control("start")
-        eventually(lambda: up.hourly.settled == UNTIL + HOUR)
+        wait_for(lambda: up.hourly.settled == UNTIL + HOUR, 60, "the settled hour")
         assert in_time(up) == [to_iso(UNTIL), to_iso(UNTIL + HOUR)] and up.accuracy()["n"] == 1
-        eventually(lambda: not any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]))
+        wait_for(lambda: not any("ledger" in text for text in up.http.get("/health/ready").json()["problems"]), 60, "the end of the problem with the ledger")
 
 
 # --- the process ---
@@ -189,9 +180,9 @@ def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(tmp_pa
         for turn in range(4):
             process, url = start(tmp_path, exchange.url, live_feed="false")
             try:
-                wait_for(url, "/api/predict?coin=BTC-USD")
+                wait_for_answer(url, "/api/predict?coin=BTC-USD")
                 if turn:  # The first is killed as soon as it answers, whatever it is writing
-                    eventually(lambda now=UNTIL + turn * HOUR: settled(tmp_path, now))
+                    wait_for(lambda now=UNTIL + turn * HOUR: settled(tmp_path, now), 60, "the forecast and the score of the hour")
             finally:
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()

@@ -1,6 +1,7 @@
 """The client and the fetch against a replay exchange over a real socket: finality, gaps, faults, resuming, kill -9."""
 
 import asyncio
+import contextlib
 import io
 import json
 import math
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from waiting import wait_for
 
 from crypto_rti.data import suppliers
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
@@ -398,8 +400,7 @@ def test_ctrl_c_keeps_what_came(tmp_path):
     with exchange_of({"BTC-USD": market(START - 300 * 24 * HOUR)}, tmp_path) as (exchange, settings):
         command = [sys.executable, "-c", FETCH.replace("SAVE_EVERY = 1", "SAVE_EVERY = 1000"), str(tmp_path), settings.source, str(START - 300 * 24 * HOUR)]
         fetcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        while len(asked(exchange)) < 4:
-            time.sleep(0.02)
+        wait_for(lambda: len(asked(exchange)) >= 4, 60, "the fourth request", fetcher)
         os.kill(fetcher.pid, signal.SIGINT)
         fetcher.communicate(timeout=30)
         assert len(stored(settings).candles) >= 900
@@ -456,58 +457,50 @@ def test_sources_are_named_by_the_server_behind_them():
 # --- The feed ------------------------------------------------------------------------------
 
 
-def listen(exchange, products=("BTC-USD",), count=3, **options):
-    async def messages():
-        heard = []
-        async for message in stream_messages(exchange.ws_url, products, **options):
-            heard.append(message)
-            if len(heard) == count:
-                return heard
-        return heard
-
-    return asyncio.run(messages())
+async def listen(exchange, products=("BTC-USD",), count=3, **options):
+    async with contextlib.aclosing(stream_messages(exchange.ws_url, products, **options)) as messages:
+        return [await anext(messages) for _ in range(count)]
 
 
-def test_the_feed_yields_what_was_subscribed_to():
+@pytest.mark.anyio
+async def test_the_feed_yields_what_was_subscribed_to():
     with running_exchange({"BTC-USD": market(), "ETH-USD": market(seed=1)}, start=NOON, speed=60) as exchange:
-        heard = listen(exchange, ["BTC-USD", "ETH-USD"], count=12)
+        heard = await listen(exchange, ["BTC-USD", "ETH-USD"], count=12)
         assert {(message["type"], message["product_id"]) for message in heard} >= {("ticker", "BTC-USD"), ("ticker", "ETH-USD")}
-        assert {message["type"] for message in listen(exchange, channels=["heartbeat"], count=2)} == {"heartbeat"}
+        assert {message["type"] for message in await listen(exchange, channels=["heartbeat"], count=2)} == {"heartbeat"}
 
 
-def test_the_feed_ends_with_a_name():
+@pytest.mark.anyio
+async def test_the_feed_ends_with_a_name():
     with running_exchange({"BTC-USD": market()}, start=NOON, speed=60) as exchange:
         with pytest.raises(UnknownProductError, match="not a valid product"):
-            listen(exchange, ["NO-SUCH"])
+            await listen(exchange, ["NO-SUCH"])
         with pytest.raises(ExchangeError, match="requires authentication"):
-            listen(exchange, channels=["level2"])
+            await listen(exchange, channels=["level2"])
         exchange.faults.add("disconnect", path="/")
         with pytest.raises(ExchangeUnavailableError, match="ended"):
-            listen(exchange, count=1000)
+            await listen(exchange, count=1000)
         exchange.faults.add("silence")
         with pytest.raises(ExchangeUnavailableError, match="TimeoutError"):
-            listen(exchange, count=1000, timeout_seconds=1.5)
+            await listen(exchange, count=1000, timeout_seconds=1.5)
         url = exchange.ws_url
     with pytest.raises(ExchangeUnavailableError):
-        asyncio.run(anext(stream_messages(url, ["BTC-USD"], timeout_seconds=1)))
+        await anext(stream_messages(url, ["BTC-USD"], timeout_seconds=1))
 
 
-def test_the_client_reads_the_other_endpoints():
-    async def ask(url):
-        async with CoinbaseClient(url, requests_per_second=10) as client:
-            return await client.products(), await client.product("BTC-USD"), await client.ticker("BTC-USD"), await client.server_time()
-
+@pytest.mark.anyio
+async def test_the_client_reads_the_other_endpoints():
     with running_exchange({"BTC-USD": market()}, start=NOON, speed=0) as exchange:
-        products, product, ticker, now = asyncio.run(ask(exchange.url))
-    assert [entry["id"] for entry in products] == ["BTC-USD"] and product["quote_currency"] == "USD"
-    assert float(ticker["price"]) > 0 and now == to_unix(NOON)
+        async with CoinbaseClient(exchange.url, requests_per_second=10) as client:
+            assert [entry["id"] for entry in await client.products()] == ["BTC-USD"]
+            assert (await client.product("BTC-USD"))["quote_currency"] == "USD"
+            assert float((await client.ticker("BTC-USD"))["price"]) > 0
+            assert await client.server_time() == to_unix(NOON)
 
 
-def test_it_can_be_awaited_in_a_running_loop(tmp_path):
-    async def inside(settings):
-        awaited = await fetch_products(settings, ["BTC-USD"], "2023-02-28", progress=False)
-        return awaited, fetch(settings, ["BTC-USD"], "2023-02-28", progress=False)
-
+@pytest.mark.anyio
+async def test_it_can_be_awaited_in_a_running_loop(tmp_path):
     with exchange_of({"BTC-USD": market()}, tmp_path) as (_exchange, settings):
-        (first,), (second,) = asyncio.run(inside(settings))
+        (first,) = await fetch_products(settings, ["BTC-USD"], "2023-02-28", progress=False)
+        (second,) = fetch(settings, ["BTC-USD"], "2023-02-28", progress=False)
     assert (first.new_rows, second.new_rows, second.rows) == (36, 0, 36)

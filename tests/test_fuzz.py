@@ -34,6 +34,9 @@ REQUESTS = int(os.environ.get("CRYPTO_RTI_FUZZ", "1000"))
 FITS = [status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance]
 STREAM = "/api/stream"  # its answers do not end
 SECRET = "EvilMark"
+
+# Against one service that runs on: the same requests every time, in one pass, because what one has changed another would find changed.
+REPEATABLE = effort(derandomize=True, database=None, phases=[Phase.generate])
 CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
@@ -124,7 +127,7 @@ def shoot(strategy, number, count, checks, codes):
     with requests.Session() as session:
 
         @seed(number)
-        @effort(max_examples=count, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])
+        @effort(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck])  # A share of `REQUESTS`
         @given(case=strategy)
         def one(case):
             nonlocal made
@@ -199,7 +202,7 @@ def test_a_stream_begins_or_is_refused(up):
         pytest.skip("this service has no stream")
     responses, codes = up.document["paths"][STREAM]["get"]["responses"], set()
 
-    @effort(max_examples=max(50, REQUESTS // 20), deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+    @effort(REPEATABLE, max_examples=max(50, REQUESTS // 20))
     @given(QUERIES, HEADERS)
     def ask(query, headers):
         with up.http.stream("GET", STREAM, params=query, headers=headers) as response:
@@ -398,7 +401,7 @@ def test_lines_that_are_left_hanging(up):
             line.close()
 
 
-@effort(max_examples=300, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@REPEATABLE
 @given(
     st.one_of(st.binary(max_size=80), st.sampled_from([b"GET /api/predict?coin=BTC-USD HTTP/1.1", b"POST / HTTP/1.1", b"GET /health/live HTTP/1.0"])),
     st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([b"Host: here", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"a: b"])), max_size=5),
@@ -408,7 +411,7 @@ def test_any_bytes(up, line, headers, end):
     sound(talk(up, end.join([line, *headers, b"", b""]), ends=True))
 
 
-@effort(max_examples=100, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@REPEATABLE
 @given(st.lists(st.one_of(WORDS, st.sampled_from(["..", ".", "", "api", "predict", "coins", "health", "etc", "passwd", "%2e%2e", "\0"])), max_size=6))
 def test_any_path(up, parts):
     response = up.http.get("/" + "/".join(quote(part, safe="%") for part in parts))

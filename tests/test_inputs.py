@@ -64,7 +64,7 @@ def test_a_bad_file_stops_no_other_coin(tmp_path, bad, caplog):
     assert f"{name} is left out" in caplog.text and "divide milliseconds by 1000" in caplog.text
     assert predict_once(settings, "SOL-USD").coin == "SOL-USD"
     plan = make_plan(settings, find_pipeline())
-    assert list(plan.stale) == ["SOL-USD"] and "divide milliseconds" in RetrainReport(plan).failures[0] and RetrainReport(plan).exit_code == 1
+    assert plan.products == ["SOL-USD"] and "divide milliseconds" in RetrainReport(plan).failures[0] and RetrainReport(plan).exit_code == 1
     skipped = {}
     (read,) = load_datasets(CandleStore(settings.candles_dir), (str(folder), ["SOL-USD", name]), skip=skipped.__setitem__)
     assert (list(read), list(skipped)) == (["SOL-USD"], [name])

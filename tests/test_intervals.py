@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from harness import UNTIL, bench
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from toys import export_toy
 
@@ -35,7 +34,6 @@ def unpack(series):
 # --- any series ---
 
 
-@effort(max_examples=150, deadline=None)
 @given(rows, st.integers(0, 40))
 def test_no_outcome_is_used_before_its_hour(series, cut):
     quantiles, y, moments = unpack(series)
@@ -48,7 +46,6 @@ def test_no_outcome_is_used_before_its_hour(series, cut):
     assert end.until == moments[-1] and all(0 <= alpha <= 1 for alpha in end.alpha)
 
 
-@effort(max_examples=150, deadline=None)
 @given(rows)
 def test_adjusted_quantiles_are_quantiles(series):
     quantiles, y, moments = unpack(series)
@@ -79,7 +76,6 @@ numbers = st.lists(st.floats(), max_size=4)
 junk = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=5), numbers, st.lists(numbers, max_size=5))
 
 
-@effort(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(["levels", "alpha", "gamma", "until", "scores", "colour"]), junk, min_size=1))
 def test_a_damaged_state_is_named_or_harmless(changes):
     values = {**START.to_dict(), **changes}

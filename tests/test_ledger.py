@@ -1,6 +1,5 @@
 """The ledger on both of its databases: real servers, real processes, real disks; what a notebook cannot hold."""
 
-import asyncio
 import csv
 import itertools
 import json
@@ -28,8 +27,9 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from conftest import PASSWORD
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.errors import PathError
@@ -326,7 +326,7 @@ STEPS = st.lists(st.one_of(st.lists(st.tuples(st.integers(0, 7), st.sampled_from
 coins = itertools.count()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)  # Each writes to a database, and there are two kinds
 @given(steps=STEPS)
 def test_whatever_is_repeated_in_whatever_order_counts_once(ledger, steps):
     """A plain dictionary says what the ledger must hold."""
@@ -357,7 +357,8 @@ class Stretch:
         self.candles = pd.DataFrame({"time": hours, "close": [100.0 + (hour - START) // HOUR for hour in hours]})
 
 
-def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
+@pytest.mark.anyio
+async def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_trouble(ledger, lines):
     write_entries(ledger, [entry(hour, coin=coin) for hour in range(200) for coin in ("BTC-USD", "ETH-USD", "SOL-USD")])
     silent, asked = {START + 7 * HOUR, START + 150 * HOUR}, Counter()
 
@@ -369,8 +370,8 @@ def test_back_fill_after_an_outage_asks_once_per_stretch_and_skips_a_coin_in_tro
         return Stretch(hour, end, [at for at in range(hour, end, HOUR) if at not in silent])
 
     until = START + 180 * HOUR
-    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 360
-    assert asyncio.run(back_fill(Scorer(ledger, "sim"), until, candles_for)) == 0
+    assert await back_fill(Scorer(ledger, "sim"), until, candles_for) == 360
+    assert await back_fill(Scorer(ledger, "sim"), until, candles_for) == 0
     assert asked == {"BTC-USD": 2, "SOL-USD": 2, "ETH-USD": 2}
     assert Scorer(ledger, "sim").unscored(until) == {"ETH-USD": [START + hour * HOUR for hour in range(1, 181)]}
     assert any("180 prices of ETH-USD cannot be looked up now: the exchange is away" in line for line in lines())
@@ -456,7 +457,7 @@ def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeyp
     monkeypatch.setattr(ledger_module, "VERSION", 0)
     recorder = Recorder(open_ledger(url)).start()
     assert recorder.record(entry(0)) and not recorder.flush(0.5)
-    wait_for(lambda: lines())
+    wait_for(lines, 60, "a line in the log")
     assert isinstance(recorder.fault, LedgerVersionError) and len(lines()) == 1
     monkeypatch.setattr(ledger_module, "VERSION", 1)
     assert recorder.flush() and recorder.stop() == 0
@@ -640,19 +641,12 @@ def fork():
         parent.stdin.close()
 
 
-def wait_for(what, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_four_processes_write_the_same_forecasts_and_each_is_there_once(url, fork, tmp_path):
     """They also make the tables, all at once: the ledger does not exist when they start."""
     answers = [tmp_path / f"answer{number}" for number in range(4)]
     for number, answer in enumerate(answers):
         fork("write_a_quarter_first", answer, url, number)
-    wait_for(lambda: all(answer.exists() and answer.read_text().endswith("\n") for answer in answers))
+    wait_for(lambda: all(answer.exists() and answer.read_text().endswith("\n") for answer in answers), 60, "the answers of the four")
     counts = np.array([answer.read_text().split()[1:] for answer in answers], dtype=int)
     assert counts[:, :2].sum(axis=0).tolist() == [600, 1800] and not counts[:, 2].any()
     ledger = open_ledger(url)
@@ -667,7 +661,7 @@ def test_killed_while_it_writes_nothing_committed_is_lost_and_nothing_counts_twi
     for number, after in enumerate((2, 9, 4, 6)):
         answer = tmp_path / f"answer{number}"
         writer = fork("write_until_killed", answer, url, len(said))
-        wait_for(lambda answer=answer, after=after: answer.exists() and answer.read_text().count("\n") >= after)
+        wait_for(lambda answer=answer, after=after: answer.exists() and answer.read_text().count("\n") >= after, 60, f"{after} batches")
         time.sleep(0.017 * number)
         os.kill(writer, signal.SIGKILL)
         promised = max([promised, *map(int, answer.read_text().split("\n")[:-1])])
@@ -773,7 +767,7 @@ def test_a_full_disk_is_named_once_and_recording_resumes_when_there_is_room(kind
     for made in said:
         assert recorder.record(made)
     assert not recorder.flush(2)
-    wait_for(lambda: recorder.fault)
+    wait_for(lambda: recorder.fault, 60, "the fault")
     assert isinstance(recorder.fault, LedgerFullError) and "free some disk space" in str(recorder.fault)
     with pytest.raises(LedgerFullError):
         write_entries(ledger, said)
@@ -794,7 +788,7 @@ def test_a_full_disk_at_the_very_start(disk):
     recorder = Recorder(open_ledger(f"sqlite:///{disk}/home/ledger.db")).start()
     recorder.record(entry(0))
     assert not recorder.flush(0.5)
-    wait_for(lambda: recorder.fault)
+    wait_for(lambda: recorder.fault, 60, "the fault")
     assert isinstance(recorder.fault, LedgerError)
     filler.unlink()
     assert recorder.flush(30) and recorder.stop() == 0
@@ -814,7 +808,7 @@ def test_a_damaged_file_is_refused_and_left_alone(damage, tmp_path, lines):
     recorder = Recorder(ledger).start()
     recorder.record(entry(5000))
     assert not recorder.flush(1)
-    wait_for(lambda: lines())
+    wait_for(lines, 60, "a line in the log")
     assert isinstance(recorder.fault, LedgerDamagedError) and "left unchanged" in str(recorder.fault)
     with pytest.raises(LedgerDamagedError, match="restore a copy or start with an empty ledger"):
         rows_of(ledger)

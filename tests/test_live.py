@@ -1,5 +1,6 @@
 """What makes the service live: the hourly record, accuracy, the stream, several workers, a quiet end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ import pytest
 import skew
 from harness import UNTIL, bench
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.simulation import sim_candles
@@ -66,11 +67,8 @@ class Reader(threading.Thread):
         except httpx.HTTPError as error:
             self.ended = type(error).__name__
 
-    def wait(self, wanted, seconds=20):
-        end = time.monotonic() + seconds
-        while not wanted(self):
-            assert time.monotonic() < end, (self.events[-3:], self.ended)
-            time.sleep(0.02)
+    def wait(self, wanted, seconds=60):
+        wait_for(lambda: wanted(self), seconds, lambda: f"the events that were wanted; the last ones: {self.events[-3:]}, ended: {self.ended}")
         return self
 
     def of(self, kind):
@@ -132,10 +130,8 @@ class keeping_service:
 
     def __enter__(self):
         running = self.context.__enter__()
-        self.http, end = httpx.Client(base_url=running.url, timeout=20), time.monotonic() + 20
-        while not running.hourly.settled or running.hourly.settled < final_until(running.service.feed.clock.now()):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        self.http, hourly = httpx.Client(base_url=running.url, timeout=20), running.hourly
+        wait_for(lambda: hourly.settled and hourly.settled >= final_until(running.service.feed.clock.now()), 60, "the settled hour")
         return self
 
     def __exit__(self, *error):
@@ -194,10 +190,7 @@ def test_a_ledger_that_is_away_stops_nothing_else(tmp_path):
     with bench(tmp_path, options={"ledger_url": f"sqlite:///{tmp_path}/bundles/nothing.txt/ledger.db"}) as up:
         (tmp_path / "bundles" / "nothing.txt").touch()
         assert up.answer()["model"] == "lasso"
-        end = time.monotonic() + 20
-        while not (fault := [text for text in up.http.get("/health/ready").json()["problems"] if "ledger" in text]):
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        fault = wait_for(lambda: [text for text in up.http.get("/health/ready").json()["problems"] if "ledger" in text], 60, "a problem with the ledger")
         refused = up.http.get("/api/accuracy?coin=BTC-USD")
         assert refused.status_code == 503 and refused.headers["retry-after"] and str(tmp_path) not in refused.text + str(fault)
 
@@ -370,16 +363,10 @@ def test_a_reader_that_takes_nothing_in_is_cut_off(tmp_path, monkeypatch):
         with socket.create_connection((address.hostname, address.port)) as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.sendall(f"GET /api/stream?coin=BTC-USD HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
-            end = time.monotonic() + 10
-            while not up.hub.readers:
-                assert time.monotonic() < end
-                time.sleep(0.02)
+            wait_for(lambda: up.hub.readers, 60, "the reader")
             (channel,) = up.hub.channels.values()
             text = json.dumps({"padding": "x" * 60_000})
-            while not up.hub.cut_off:
-                up.in_loop(channel.publish, "price", text)
-                assert time.monotonic() < end + 30
-                time.sleep(0.01)
+            wait_for(lambda: up.in_loop(channel.publish, "price", text) or up.hub.cut_off, 60, "the end of the reader", pause=0.01)
         assert up.hub.readers == 0 and up.http.get("/health/live").status_code == 200
 
 
@@ -404,25 +391,22 @@ def start(home, url, **options):
     return process, process.stdout.readline().split()[-1]
 
 
-def wait_for(url, path, seconds=30):
+def wait_for_answer(url, path):
     "Ask until it is answered."
-    end = time.monotonic() + seconds
-    while True:
-        try:
+
+    def answered():
+        with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(url + path, timeout=10)
-            if answer.status_code == 200:
-                return answer
-        except httpx.HTTPError:
-            pass
-        assert time.monotonic() < end
-        time.sleep(0.1)
+            return answer if answer.status_code == 200 else None
+
+    return wait_for(answered, 60, f"an answer to {path}", pause=0.1)
 
 
 def test_a_stop_ends_streams_and_writes_what_waits(tmp_path):
     export_toy(tmp_path / "bundles")
     with running_exchange("sim", start=UNTIL + 1200, speed=0) as exchange:
         process, url = start(tmp_path, exchange.url)
-        wait_for(url, "/api/predict?coin=BTC-USD")
+        wait_for_answer(url, "/api/predict?coin=BTC-USD")
         reader = Reader(url, "coin=BTC-USD").wait(lambda it: it.events)
         process.send_signal(signal.SIGTERM)
         reader.wait(lambda it: it.ended)
@@ -443,13 +427,11 @@ def test_several_workers_share_port_ledger_and_counters(tmp_path):
     with running_exchange("sim", start=UNTIL + 1200, speed=0, rate_limit=False) as exchange:
         process, url = start(tmp_path, exchange.url, service_workers=2)
         try:
-            answers = [wait_for(url, "/api/predict?coin=BTC-USD").json() for _ in range(30)]
+            answers = [wait_for_answer(url, "/api/predict?coin=BTC-USD").json() for _ in range(30)]
             assert len({json.dumps({**answer["prediction"], "request_time": ""}) for answer in answers}) == 1
             assert len(psutil.Process(process.pid).children()) >= 2
-            end = time.monotonic() + 20
-            while counted(wait_for(url, "/metrics").text) < 30:  # A worker tells the others every few seconds
-                assert time.monotonic() < end
-                time.sleep(0.2)
+            # A worker tells the others every few seconds
+            wait_for(lambda: counted(wait_for_answer(url, "/metrics").text) >= 30, 60, "30 requests in the metrics of all workers", pause=0.2)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import wait_for
 
 from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import ModelError
@@ -74,11 +74,7 @@ def epochs_stored(checkpoint: Path) -> int:
 def test_killed_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     checkpoint = tmp_path / "stored" / "cnn.npz"
     killed = start_training(tmp_path / "killed.npz", str(checkpoint.parent), pause=1.0)
-    deadline = time.monotonic() + 300
-    while epochs_stored(checkpoint) < 2:
-        assert killed.poll() is None, killed.communicate()[1]
-        assert time.monotonic() < deadline, "no checkpoint appeared"
-        time.sleep(0.1)
+    wait_for(lambda: epochs_stored(checkpoint) >= 2, 300, lambda: f"two epochs in the checkpoint; {killed.poll() and killed.communicate()[1]}", killed)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait(timeout=60) == -signal.SIGKILL
     killed.communicate()

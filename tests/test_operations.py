@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import uvicorn
 import yaml
 from fastapi import APIRouter, FastAPI
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.applications import Starlette
@@ -31,6 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.data.sources import Source
 from crypto_rti.service import logs, metrics, middleware, security
@@ -49,14 +48,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "deploy" / "alerts.yml"
 KEY = "a-key-nobody-knows"
 NOTHING = Snapshot(now=1706714400.0)
-
-
-def wait_until(true: Callable[[], Any], what: str) -> None:
-    for _ in range(600):
-        if true():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(what)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -223,9 +214,10 @@ def test_a_coin_that_is_gone_is_forgotten() -> None:
     assert value(metrics, "crypto_rti_forecast_age_seconds", coin="BTC-USD") == float("inf")
 
 
-def test_two_services_in_one_process_count_for_themselves() -> None:
+@pytest.mark.anyio
+async def test_two_services_in_one_process_count_for_themselves() -> None:
     first, second = make_metrics(lambda: NOTHING), make_metrics(lambda: NOTHING)
-    asyncio.run(ask(ObservabilityMiddleware(answer, first, ["/"]), "/"))
+    await ask(ObservabilityMiddleware(answer, first, ["/"]), "/")
     assert value(first, "crypto_rti_http_requests_total", route="/", status="200") == 1
     assert value(second, "crypto_rti_http_requests_total", route="/", status="200") is None
 
@@ -257,7 +249,6 @@ def test_a_label_is_a_route_and_never_what_a_stranger_sent(kind: type[Starlette]
 
 
 @given(st.lists(st.floats(0, 20) | st.sampled_from(metrics.BUCKETS), max_size=30))
-@effort(max_examples=50, deadline=None)
 def test_latencies_are_counted_as_prometheus_would(seconds: list[float]) -> None:
     "The table by which requests are noted goes around `Histogram.observe`; here it is the judge."
     made = make_metrics(lambda: NOTHING)
@@ -384,12 +375,13 @@ async def ask(app: Any, path: str, headers: list[tuple[bytes, bytes]] | None = N
     return sent[0]["status"], dict(sent[0]["headers"])
 
 
-def test_what_is_sent_again_is_never_changed() -> None:
+@pytest.mark.anyio
+async def test_what_is_sent_again_is_never_changed() -> None:
     "The remembered answer's header list is shared by all answers; a middleware that wrote into it would leak one request's name into the next."
     before = list(ALWAYS)
     app = ObservabilityMiddleware(middleware.CrossOriginMiddleware(answer, ["https://a.example"]), make_metrics(lambda: NOTHING), ["/"])
     for name in (b"first", b"second"):
-        _, headers = asyncio.run(ask(app, "/", [(b"x-request-id", name), (b"origin", b"https://a.example")]))
+        _, headers = await ask(app, "/", [(b"x-request-id", name), (b"origin", b"https://a.example")])
         assert headers[b"x-request-id"] == name
         assert headers[b"access-control-allow-origin"] == b"https://a.example"
     assert before == ALWAYS
@@ -400,7 +392,6 @@ names = st.sampled_from([b"x-api-key", b"authorization", b"x-api-keys", b"cookie
 
 
 @given(st.lists(st.tuples(names, words), max_size=4), st.sampled_from(["/api/predict", "/api/", "/api", "/metrics", "/api/../health/live", "/metrics/x"]))
-@effort(max_examples=300, deadline=None)
 def test_nothing_but_the_key_opens(headers: list[tuple[bytes, bytes]], path: str) -> None:
     offered = [(name, value) for name, value in headers if name == b"x-api-key" or (name == b"authorization" and value[:7].lower() == b"bearer ")]
     status, said = asyncio.run(ask(AuthenticationMiddleware(answer, [KEY, "another-key-of-ours"]), path, headers))
@@ -408,30 +399,34 @@ def test_nothing_but_the_key_opens(headers: list[tuple[bytes, bytes]], path: str
     assert (b"www-authenticate" in said) == (status == 401)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/index.html"])
-def test_what_stays_open(path: str) -> None:
-    assert asyncio.run(ask(AuthenticationMiddleware(answer, [KEY]), path))[0] == 200
+async def test_what_stays_open(path: str) -> None:
+    assert (await ask(AuthenticationMiddleware(answer, [KEY]), path))[0] == 200
 
 
-def test_a_prefix_of_the_server_opens_nothing() -> None:
-    assert asyncio.run(ask(AuthenticationMiddleware(answer, [KEY]), "/base/api/predict", root_path="/base"))[0] == 401
+@pytest.mark.anyio
+async def test_a_prefix_of_the_server_opens_nothing() -> None:
+    assert (await ask(AuthenticationMiddleware(answer, [KEY]), "/base/api/predict", root_path="/base"))[0] == 401
 
 
-def test_limits_are_by_network_and_for_the_api_alone() -> None:
+@pytest.mark.anyio
+async def test_limits_are_by_network_and_for_the_api_alone() -> None:
     now = [0.0]
     app = AuthenticationMiddleware(answer, limit=RateLimit(0.5, 1), clock=lambda: now[0])
 
-    def status(host: str | None, path: str = "/api/predict") -> int:
-        return asyncio.run(ask(app, path, client=None if host is None else (host, 1)))[0]
+    async def statuses(*hosts: str | None, path: str = "/api/predict") -> list[int]:
+        return [(await ask(app, path, client=None if host is None else (host, 1)))[0] for host in hosts]
 
-    assert [status("2001:db8::1"), status("2001:db8::2"), status("2001:db8:0:1::2")] == [200, 429, 200]
-    assert [status("::ffff:10.0.0.1"), status("10.0.0.1"), status("10.0.0.2")] == [200, 429, 200]
-    assert [status(None), status(None)] == [200, 429]
-    assert [status("10.0.0.1", path) for path in ("/metrics", "/health/live", "/docs")] == [200, 200, 200]
-    _, headers = asyncio.run(ask(app, "/api/stream", client=("10.0.0.1", 1)))
+    assert await statuses("2001:db8::1", "2001:db8::2", "2001:db8:0:1::2") == [200, 429, 200]
+    assert await statuses("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2") == [200, 429, 200]
+    assert await statuses(None, None) == [200, 429]
+    for path in ("/metrics", "/health/live", "/docs"):
+        assert await statuses("10.0.0.1", path=path) == [200]
+    _, headers = await ask(app, "/api/stream", client=("10.0.0.1", 1))
     assert headers[b"retry-after"] == b"2"
     now[0] = 2.0
-    assert [status("10.0.0.1"), status("10.0.0.1")] == [200, 429]
+    assert await statuses("10.0.0.1", "10.0.0.1") == [200, 429]
 
 
 def test_a_million_addresses_do_not_fill_the_memory() -> None:
@@ -461,7 +456,6 @@ def to_record(message: str, *arguments: object, **facts: object) -> logging.LogR
 
 
 @given(TEXT, TEXT)
-@effort(max_examples=300, deadline=None)
 def test_nobody_writes_a_line_of_his_own(first: str, second: str) -> None:
     record = to_record("asked for %s", first, path=second)
     for as_json in (True, False):
@@ -473,7 +467,6 @@ def test_nobody_writes_a_line_of_his_own(first: str, second: str) -> None:
 
 
 @given(TEXT)
-@effort(max_examples=100, deadline=None)
 def test_an_error_cannot_forge_a_line_either(text: str) -> None:
     record = to_record("failed")
     try:
@@ -551,7 +544,7 @@ def running(app: Any) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, loop="uvloop", http="httptools", log_config=None, access_log=False, server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        wait_until(lambda: server.started, "the server does not start")
+        wait_for(lambda: server.started, 60, "the start of the server")
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
@@ -590,11 +583,11 @@ def small(tmp_path: Path) -> Callable[..., tuple[Starlette, Metrics]]:
     return make
 
 
-def test_every_line_carries_the_name_of_its_request(small: Any, stream: io.StringIO) -> None:
+@pytest.mark.anyio
+async def test_every_line_carries_the_name_of_its_request(small: Any, stream: io.StringIO) -> None:
     logs.configure_logging("info", "json", [KEY], stream)
     app, metrics = small()
-
-    async def many(url: str) -> None:
+    with running(app) as url:
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             answers = await asyncio.gather(*(client.get(f"/api/speaks?n={n}", headers={"x-request-id": f"name-{n}"}) for n in range(100)))
             assert [answer.headers["x-request-id"] for answer in answers] == [f"name-{n}" for n in range(100)]
@@ -603,9 +596,6 @@ def test_every_line_carries_the_name_of_its_request(small: Any, stream: io.Strin
             failed = await client.get("/api/fails", headers={"x-request-id": "bug-1"})
             assert (failed.status_code, failed.headers["x-request-id"], failed.json()["status"]) == (500, "bug-1", 500)
             assert KEY not in failed.text
-
-    with running(app) as url:
-        asyncio.run(many(url))
     lines = logged(stream)
     for line in lines:
         if found := re.fullmatch(r"(?:answering|still) (\d+)", line["message"]):
@@ -645,25 +635,23 @@ def test_a_stream_counts_when_it_begins_and_readers_may_leave(small: Any) -> Non
             refused = client.get("/api/stream")
             assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
             assert 1 <= int(refused.headers["retry-after"]) <= 1000
-        wait_until(lambda: metrics.in_progress == 0, "readers that left are still counted")
+        wait_for(lambda: metrics.in_progress == 0, 60, "the end of the streams in the count")
     assert value(metrics, "crypto_rti_http_requests_total", route="/api/stream", status="200") == 3
 
 
-def test_a_client_that_gives_up_is_counted_once() -> None:
+@pytest.mark.anyio
+async def test_a_client_that_gives_up_is_counted_once() -> None:
     "A server that cancels the work of a client who left; so does a shutdown."
     metrics = make_metrics(lambda: NOTHING)
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(60)
 
-    async def give_up() -> None:
-        task = asyncio.create_task(ask(ObservabilityMiddleware(slow, metrics, ["/slow"]), "/slow"))
-        await asyncio.sleep(0)
-        assert metrics.in_progress == 1
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(give_up())
+    task = asyncio.create_task(ask(ObservabilityMiddleware(slow, metrics, ["/slow"]), "/slow"))
+    await asyncio.sleep(0)
+    assert metrics.in_progress == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     assert metrics.in_progress == 0
     assert value(metrics, "crypto_rti_http_requests_total", route="/slow", status="499") == 1
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from test_pipeline import write_notebook
+from waiting import wait_for
 
 from crypto_rti.pipeline_plan import STEPS, find_pipeline
 from crypto_rti.runner import read_parameters
@@ -35,15 +36,6 @@ def locked(home: Path) -> bool:
     "Whether somebody holds the lock of retraining; asked in the way of `flock`, in a process of its own."
     code = "import fcntl, sys\ntry: fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)\nexcept BlockingIOError: sys.exit(75)"
     return subprocess.run([sys.executable, "-I", "-S", "-c", code, home / "retrain.lock"], check=False).returncode == 75
-
-
-def wait(wanted, seconds=150.0, what="it"):
-    "Wait for something to become true and return it."
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
-        time.sleep(0.02)
-    return found
 
 
 @contextlib.contextmanager
@@ -104,9 +96,9 @@ def test_a_retraining_that_is_stopped_stops_whole(tmp_path, number, moment, ever
     pipeline = tiny_pipeline(tmp_path / "pipelines", marks)
     with started(home, sys.executable, "-c", RETRAIN, pipeline, stderr=subprocess.PIPE) as process:
         if moment == "kernel":
-            wait(lambda: any("ipykernel_launcher" in line for line in alive(home).values()), what="a kernel's start")
+            wait_for(lambda: any("ipykernel_launcher" in line for line in alive(home).values()), 150, "a kernel's start")
         else:
-            wait(marks.exists, what="the cell")
+            wait_for(marks.exists, 150, "the cell")
         assert locked(home)
         sent = time.monotonic()
         (os.killpg if everybody else os.kill)(process.pid, number)
@@ -148,7 +140,7 @@ with stopping_on_signals() as stop:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_the_workers_of_a_backtest_end_with_it(tmp_path, number, code):
     with started(tmp_path, sys.executable, "-c", BACKTEST, stderr=subprocess.PIPE) as process:
-        wait(lambda: len(list(tmp_path.glob("*.at_work"))) == 2, what="two workers at work")
+        wait_for(lambda: len(list(tmp_path.glob("*.at_work"))) == 2, 150, "two workers at work")
         sent = time.monotonic()
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         while alive(tmp_path):
@@ -161,7 +153,7 @@ def test_the_workers_of_a_service_end_with_their_supervisor(tmp_path):
     command = [Path(sys.executable).parent / "crypto-rti", "serve", "-s", "sim", "-p", "BTC-USD", "--port", "0", "--workers", "2"]
     with started(tmp_path, *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         port = int(process.stdout.readline().rsplit(":", 1)[1])
-        wait(lambda: answers(port) and len(alive(tmp_path)) >= 3, what="an answer")
+        wait_for(lambda: answers(port) and len(alive(tmp_path)) >= 3, 150, "an answer")
         process.kill()
         sent = time.monotonic()
         while set(alive(tmp_path)) - {process.pid}:
@@ -182,7 +174,7 @@ def test_executing_notebooks_leaves_no_kernel_behind(tmp_path):
     notebook = write_notebook(tmp_path / "long.ipynb", "pass", LONG_CELL.format(marks=str(marks)))
     before = notebook.read_text()
     with started(tmp_path, sys.executable, ROOT / ".ci" / "notebooks.py", tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait(marks.exists, what="the cell")
+        wait_for(marks.exists, 150, "the cell")
         process.kill()
         sent = time.monotonic()
         while set(alive(tmp_path)) - {process.pid}:

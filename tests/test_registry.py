@@ -1,5 +1,6 @@
 """The registry where notebooks cannot reach: real servers, several processes, processes that are killed."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -21,6 +22,7 @@ import httpx
 import numpy as np
 import onnx
 import pytest
+from waiting import wait_for
 
 from crypto_rti.cli import main
 from crypto_rti.data.candles import HOUR, to_unix
@@ -655,15 +657,17 @@ def server(tmp_path):
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            if httpx.get(f"{url}/health", timeout=1).status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.2)
-    yield url
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+
+    def answers():
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{url}/health", timeout=1).status_code == 200
+
+    try:
+        wait_for(answers, 150, "the MLflow server", process)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_a_server_by_url_serves_as_well(server, tmp_path):

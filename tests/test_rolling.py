@@ -6,8 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import settings as effort
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import export_toy
 
@@ -75,7 +74,6 @@ moments = st.integers((START + 10 * 24 * HOUR) // 60, (END - 2 * HOUR) // 60).ma
 # --- re-cut hours ---
 
 
-@effort(max_examples=40, deadline=None)
 @given(moments)
 def test_a_recut_hour_is_the_sum_of_its_minutes(moment: int) -> None:
     minutes, cut = market("BTC-USD", 60), recut(market("BTC-USD", 60), moment)
@@ -88,7 +86,6 @@ def test_a_recut_hour_is_the_sum_of_its_minutes(moment: int) -> None:
     assert hour["volume"] == pytest.approx(own["volume"].sum(), rel=1e-12)
 
 
-@effort(max_examples=20, deadline=None)
 @given(st.integers(2 * 24, (END - START) // HOUR).map(lambda hour: START + HOUR * hour))
 def test_on_the_hour_recut_hours_are_the_whole_hours(moment: int) -> None:
     hours = market("BTC-USD", HOUR)
@@ -159,7 +156,6 @@ def test_a_reference_with_a_hole_is_left_out_for_a_day() -> None:
 # --- forecasts ---
 
 
-@effort(max_examples=25, deadline=None)
 @given(st.integers(10 * 24, 13 * 24).map(lambda hour: START + HOUR * hour))
 def test_on_the_hour_it_is_the_hourly_forecast(toy: Bundle, moment: int) -> None:
     rolling, hourly = roll(toy, moment), make_forecast(market("BTC-USD", HOUR), moment, toy, "BTC-USD", "sim", market("ETH-USD", HOUR))
@@ -179,7 +175,7 @@ def test_on_the_hour_it_is_the_hourly_forecast_of_real_candles(toy: Bundle) -> N
         np.testing.assert_allclose(rolling.quantiles, hourly.quantiles, rtol=0, atol=1e-9)
 
 
-@effort(max_examples=40, deadline=None)
+@settings(max_examples=40)  # Each makes three forecasts
 @given(moments, st.integers(0, 2**32 - 1))
 def test_nothing_after_the_last_minute_is_used(toy: Bundle, moment: int, seed: int) -> None:
     "Neither cutting the future off nor replacing it by nonsense changes anything; the hour that is forming counts as future."
@@ -198,7 +194,7 @@ def test_nothing_after_the_last_minute_is_used(toy: Bundle, moment: int, seed: i
         assert given_now == answer
 
 
-@effort(max_examples=25, deadline=None)
+@settings(max_examples=25)  # Each makes two forecasts
 @given(moments)
 def test_only_the_last_day_of_minutes_matters(toy: Bundle, moment: int) -> None:
     minutes = market("BTC-USD", 60)

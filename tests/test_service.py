@@ -17,10 +17,10 @@ import jsonschema
 import numpy as np
 import pytest
 from harness import NOW, UNTIL, bench
-from hypothesis import HealthCheck, given
-from hypothesis import settings as effort
+from hypothesis import given
 from hypothesis import strategies as st
 from toys import SPREAD, export_toy
+from waiting import wait_for
 
 from crypto_rti import settings
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
@@ -288,7 +288,6 @@ def test_raw_bytes_do_no_harm(calm, line):
 VALUES = st.one_of(st.text(max_size=30), st.sampled_from(["BTC-USD", "now", "5", "champion", "2024-01-30"]))
 
 
-@effort(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["coin", "time_from", "model_name", "x"]), VALUES, max_size=4))
 def test_no_query_breaks_it(calm, query):
     response = calm.http.get("/api/predict?" + "&".join(f"{name}={quote(value, errors='replace')}" for name, value in query.items()))
@@ -327,10 +326,7 @@ def test_a_corrupted_bundle_is_kept_out(tmp_path):
         up.answer()
         folder = export_toy(up.bundles, version="2", shift=0.3)
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-3])
-        end = time.monotonic() + 10
-        while not (model := up.http.get("/api/models").json()["models"][0])["faults"]:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        model = wait_for(lambda: (listed := up.http.get("/api/models").json()["models"][0])["faults"] and listed, 60, "a fault of the bundle")
         assert "hash" in model["faults"]["2"] and str(tmp_path) not in json.dumps(model)
         assert model["aliases"]["champion"] == "2" and model["serving"]["champion"] == "1"
         assert up.answer()["model_version"] == "1"

@@ -297,7 +297,7 @@ spans = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda pair: (pair
 saves = st.tuples(spans, st.sets(st.integers(0, 52), max_size=20), spans, st.sampled_from([NO_TRADES, UNKNOWN]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)  # Each saves up to six Parquet files
 @given(st.lists(saves, min_size=1, max_size=6))
 def test_the_store_is_a_dictionary_of_hours(tmp_path_factory, steps):
     store, known, asked, verdicts = CandleStore(tmp_path_factory.mktemp("store")), {}, set(), {}

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, to_unix
 from crypto_rti.data.simulation import sim_candles
@@ -92,6 +92,11 @@ def backtest_command(folder: Path, home: Path, scores: str = "scores.json", *kin
     return subprocess.Popen([*map(str, command), *models, *map(str, span)], env={**os.environ, "CRYPTO_RTI_HOME": str(home)}, stdout=subprocess.DEVNULL)
 
 
+def parts_in(home: Path) -> list[Path]:
+    "The finished parts of the backtests in progress."
+    return list(home.glob("backtests/*/*/*.json"))
+
+
 def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "market"
     folder.mkdir()
@@ -99,16 +104,15 @@ def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
         sim_candles(product, START, END).to_parquet(folder / f"{product}.parquet")
     home = tmp_path / "killed"
     running = backtest_command(folder, home)
-    deadline = time.monotonic() + 120
-    while len(parts := list(home.glob("backtests/*/*/*.json"))) < 4 and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    assert len(parts) >= 4 and not (home / "scores.json").exists()
-    made = {path: path.stat().st_mtime_ns for path in home.glob("backtests/*/*/*.json")}
+    try:
+        wait_for(lambda: len(parts_in(home)) >= 4, 150, "four parts", running)
+    finally:
+        running.kill()
+        running.wait()
+    assert not (home / "scores.json").exists()
+    made = {path: path.stat().st_mtime_ns for path in parts_in(home)}
     again = backtest_command(folder, home)
-    while len(list(home.glob("backtests/*/*/*.json"))) <= len(made) and again.poll() is None:
-        time.sleep(0.005)
+    wait_for(lambda: len(parts_in(home)) > len(made), 150, "another part", again, pause=0.005)
     kept = {path: path.stat().st_mtime_ns for path in made}  # At the end of a run its parts are deleted
     assert again.wait(300) == 0 and kept == made
     whole = tmp_path / "whole"
@@ -127,11 +131,9 @@ def test_the_same_backtest_twice_at_once(tmp_path: Path) -> None:
         sim_candles(product, START, END).to_parquet(folder / f"{product}.parquet")
     first = backtest_command(folder, home, "first.json", "lasso")
     try:
-        deadline = time.monotonic() + 120
-        while len(list(home.glob("backtests/*/*/*.json"))) < 3 and time.monotonic() < deadline and first.poll() is None:
-            time.sleep(0.02)
+        wait_for(lambda: len(parts_in(home)) >= 3, 150, "three parts", first)
         first.send_signal(signal.SIGSTOP)
-        made = {path: path.stat().st_mtime_ns for path in home.glob("backtests/*/*/*.json")}
+        made = {path: path.stat().st_mtime_ns for path in parts_in(home)}
         assert len(made) >= 3
         second = backtest_command(folder, home, "second.json", "lasso")
         assert second.wait(300) == 0

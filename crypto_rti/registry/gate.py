@@ -125,6 +125,7 @@ class Decision:
     decided: str = ""
     best: str = ""  # Version that was the best of the chain; empty where that was the champion
     leads: bool = False  # Whether the challenger is the best of the chain now
+    champion: str = ""  # Version that was champion before
 
 # %% ../../nbs/550_registry.gate.ipynb #2b2975b6
 def decide(

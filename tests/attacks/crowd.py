@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.replay.server import running_exchange
 
@@ -57,18 +58,17 @@ class Crowded:
         head, _, body = heard.partition(b"\r\n\r\n")
         return int(head[9:12]), body
 
-    def until(self, wanted, seconds=120.0):
+    def until(self, wanted, what, seconds=120.0):
         """Wait until something holds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def found():
             with contextlib.suppress(OSError, ValueError):
-                if found := wanted():
-                    return found
-            time.sleep(0.05)
-        raise AssertionError(f"not within {seconds:g} s; the log ends with {self.log.read_text()[-1500:]}")
+                return wanted()
+
+        return wait_for(found, seconds, lambda: f"{what}; the log ends with {self.log.read_text()[-1500:]}", pause=0.05)
 
     def ready(self):
-        self.until(lambda: self.get("/health/ready")[0] == 200)
+        self.until(lambda: self.get("/health/ready")[0] == 200, "readiness")
         return self
 
     def time_of(self, path):
@@ -128,8 +128,7 @@ class Watched:
 
     def wait(self):
         """Go on until there are enough."""
-        while not self.enough:
-            time.sleep(0.05)
+        wait_for(lambda: self.enough, 90, "enough answers", pause=0.05)
 
     @property
     def p99(self):

@@ -160,7 +160,7 @@ def test_varied_days(service, attack):
             with service.open() as line:
                 line.sendall(f"GET {ask}{3000 - number} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         begun = time.perf_counter()
-        service.until(lambda: service.get(f"{ask}77", patience=60)[0] == 200)
+        service.until(lambda: service.get(f"{ask}77", patience=60)[0] == 200, "an answer")
         waited = 1e3 * (time.perf_counter() - begun)
     assert waited < 2000 + 20 * alone, (waited, alone)
     assert set(statuses) <= {200, 503} and statuses.count(200) >= 4, statuses
@@ -230,11 +230,11 @@ def test_a_hung_worker_is_replaced(attack, tmp_path):
     """The other worker answers meanwhile."""
     where = "in Python"
     with crowded(program=hanging(tmp_path, where, SEVERAL), watchdog_seconds=6, service_workers=2) as up:
-        before = up.until(lambda: len(found := listeners(up.pid)) == 2 and found)
+        before = up.until(lambda: len(found := listeners(up.pid)) == 2 and found, "two workers")
         (up.home / "hang").touch()
         begun = time.monotonic()
-        after = up.until(lambda: len(found := listeners(up.pid)) == 2 and found != before and found)
-        up.until(lambda: "in hang" in up.log.read_text())
+        after = up.until(lambda: len(found := listeners(up.pid)) == 2 and found != before and found, "another worker")
+        up.until(lambda: "in hang" in up.log.read_text(), "the stacks")
         up.ready()
         ended = time.monotonic() - begun
     assert len({*before} & {*after}) == 1 and ended < 60

@@ -8,6 +8,7 @@ import time
 import pytest
 from harness import bench
 from test_live import Reader
+from waiting import wait_for
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso, to_unix
 from crypto_rti.data.connection import ClockDoubtedError
@@ -28,15 +29,6 @@ ROWS = 2000
 @pytest.fixture(autouse=True)
 def _quiet():
     logging.getLogger("crypto_rti.service").setLevel(logging.CRITICAL)
-
-
-def eventually(wanted, seconds=90):
-    "Wait until something is true."
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
-    return found
 
 
 def fill(home, until, source="sim"):
@@ -87,11 +79,11 @@ def test_a_wrong_time_deletes_nothing_and_stops_no_score(tmp_path, attack, wrong
         up.hour(0)
         kept, settled = held(tmp_path), up.hourly.settled
         fault = up.exchange.faults.add("time", path="/time", now=wrong, times=10)
-        told = eventually(lambda: "clock is in doubt" in (text := ready(up)) and text)
+        told = wait_for(lambda: "clock is in doubt" in (text := ready(up)) and text, 90, "a clock in doubt")
         assert metric(up, "clock_doubted") == 1 and wrong[:10] in told
-        eventually(lambda: fault not in up.exchange.faults.active())
+        wait_for(lambda: fault not in up.exchange.faults.active(), 90, "the end of the fault")
         assert held(tmp_path) == kept >= ROWS and up.hourly.settled == settled and up.answer()["data_until"] == to_iso(settled)
-        eventually(lambda: metric(up, "clock_doubted") == 0)
+        wait_for(lambda: metric(up, "clock_doubted") == 0, 90, "a clock that is trusted again")
         up.hour()
         assert up.accuracy()["n"] >= 1 and held(tmp_path) > kept and metric(up, "upstream_times_doubted_total") >= 10
         after = f"{kept - min(held(tmp_path), kept)} of {kept} rows gone, the next hour is scored"
@@ -106,10 +98,10 @@ def test_a_wrong_time_that_is_believed_deletes_nothing_either(tmp_path, attack):
         up.hour(0)
         kept = held(tmp_path)
         up.exchange.faults.add("time", path="/time", now="2109-01-01T00:30:00Z", times=None)
-        eventually(lambda: up.service.feed.clock.now() > 4e9)
+        wait_for(lambda: up.service.feed.clock.now() > 4e9, 90, "the wrong time")
         time.sleep(1.5)  # Long enough for the hourly work to look at it
         up.exchange.faults.clear()
-        eventually(lambda: up.service.feed.clock.now() < start + HOUR)
+        wait_for(lambda: up.service.feed.clock.now() < start + HOUR, 90, "the true time")
         assert held(tmp_path) >= kept >= ROWS
         up.hour()
         assert up.accuracy()["n"] >= 1 and up.answer()["data_until"] == to_iso(to_unix("2024-01-31T16:00:00Z"))
@@ -125,7 +117,7 @@ def test_a_replay_of_a_later_year_leaves_the_rows_of_others(tmp_path, attack):
     with running_exchange("sim", start="2029-03-01T12:20:00Z", speed=0, products=["BTC-USD"], rate_limit=False) as exchange:
         given = {"home": tmp_path, "source": f"replay={exchange.url}", "products": "BTC-USD", "requests_per_second": 10, "live_feed": False}
         with running_service(load_settings(**given)) as running:
-            eventually(lambda: running.hourly.settled == to_unix("2029-03-01T12:00:00Z"))
+            wait_for(lambda: running.hourly.settled == to_unix("2029-03-01T12:00:00Z"), 90, "the settled hour")
             assert running.hourly.removed == 0
     found = {source: held(tmp_path, source) for source in ("sim", "replay")}
     assert found == {"sim": ROWS, "replay": ROWS}
@@ -165,7 +157,7 @@ def test_a_trade_of_2120_and_a_price_of_1e300_silence_nothing(tmp_path, attack, 
         for wrong in wrongs:
             refused, seen = sum(up.service.feed.trades_refused.values()), len(reader.of("price"))
             up.exchange.faults.add("trade", path=path, times=2, **wrong)
-            eventually(lambda refused=refused: sum(up.service.feed.trades_refused.values()) > refused)
+            wait_for(lambda refused=refused: sum(up.service.feed.trades_refused.values()) > refused, 90, "a refused trade")
             reader.wait(lambda it, seen=seen: len(it.of("price")) >= seen + 2, 90)
         assert "BTC-USD: prices are in doubt" in ready(up) and metric(up, "upstream_trades_refused_total") >= len(wrongs)
         told = prices(reader)

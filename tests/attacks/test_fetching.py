@@ -157,21 +157,18 @@ def test_the_exchange_sends_nobody_elsewhere(server):
     assert isinstance(error, ExchangeError) and "302" in str(error)
 
 
-def test_a_large_message_of_the_feed_is_refused(attack):
+@pytest.mark.anyio
+async def test_a_large_message_of_the_feed_is_refused(attack):
     from websockets.asyncio.server import serve
 
     async def flood(socket):
         await socket.recv()
         await socket.send(json.dumps({"type": "ticker", "filler": "x" * 900_000}))
 
-    async def listen():
-        async with serve(flood, "127.0.0.1", 0) as feed:
-            port = feed.sockets[0].getsockname()[1]
-            with pytest.raises(ExchangeUnavailableError, match="1009|too big|PayloadTooBig"):
-                async for _ in stream_messages(f"ws://127.0.0.1:{port}", ["BTC-USD"], timeout_seconds=20):
-                    pass
-
-    asyncio.run(listen())
+    async with serve(flood, "127.0.0.1", 0) as feed:
+        port = feed.sockets[0].getsockname()[1]
+        with pytest.raises(ExchangeUnavailableError, match="1009|too big|PayloadTooBig"):
+            await anext(stream_messages(f"ws://127.0.0.1:{port}", ["BTC-USD"], timeout_seconds=20))
     attack("a message of 900 kB on the feed", "parsed", "the connection is closed")
 
 

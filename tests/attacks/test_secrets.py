@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,6 +14,7 @@ import pytest
 from demanding import FORMS, CommandLines, demanding, leaks
 from harness import NOW
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti import cli
 from crypto_rti.replay.server import running_exchange
@@ -70,11 +70,12 @@ def serving(home, **values):
     with log.open("w") as file:
         process = subprocess.Popen([*COMMAND, "serve"], stdout=file, stderr=file, env=environment(home, **values), cwd=home)
     try:
-        end = time.monotonic() + 150
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())) or not is_up(found[0]):
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
-        yield found[0], said
+
+        def address():
+            found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
+            return found and is_up(found[0]) and found[0]
+
+        yield wait_for(address, 150, lambda: f"a service; {log.read_text()}", process, pause=0.1), said
     finally:
         process.terminate()
         process.wait(30)
@@ -92,9 +93,7 @@ def test_a_service_uses_the_password_of_its_source_and_shows_it_nowhere(exchange
     before = exchange.admitted
     with CommandLines() as lines, serving(tmp_path, source=f"sim={exchange.url}", log_level="debug") as (url, said):
         with httpx.Client(base_url=url, timeout=60) as client:
-            end = time.monotonic() + 60
-            while client.get("/health/ready").status_code != 200 and time.monotonic() < end:
-                time.sleep(0.2)
+            wait_for(lambda: client.get("/health/ready").status_code == 200, 60, lambda: f"readiness; {client.get('/health/ready').text}", pause=0.2)
             paths = [
                 "/api/predict?coin=BTC-USD",
                 "/api/predict?coin=NO-USD",
