@@ -8,7 +8,7 @@ __all__ = ['promote', 'rollback', 'submit_challenger', 'ensure_champions', 'ensu
 # %% ../../nbs/560_registry.promotion.ipynb #b4db28a0
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from .blobs import Blobs
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
 from .connection import RegistryError, TooFewHoursError
-from .exports import change_champion, export_aliases, export_version, models_locked, record_event
+from .exports import change_champion, export_aliases, export_read, export_version, models_locked, record_event
 from .gate import GATE, LEAST_HOURS, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
 from .manifest import BundleError
+from .sessions import sessions_kept
 from .tracking import register_bundles
-from .versions import RegisteredModel, Version, check_registered, read_model, read_registered, to_tag
+from .versions import RegisteredModel, Version, check_registered, read_registered, to_tag
 from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
 
@@ -40,11 +41,10 @@ def promote(
 ) -> str:  # The version that is champion now
     "Make a version champion and export it, without a comparison; `submit_challenger` makes one."
     check_registered(settings, name)
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
-        chosen = model.find(version)
+    with models_locked(settings, name) as (client, models):
+        chosen = models[name].find(version)
         retry_bundle(bundle_folder(settings.bundles_dir, name, chosen.version))
-        _promote(client, settings, model, chosen, reasons, chosen.version)
+        _promote(client, settings, models[name], chosen, reasons, chosen.version)
     return chosen.version
 
 
@@ -76,8 +76,8 @@ def rollback(
 ) -> str:  # The version that is champion now
     "Make the previous champion the champion again, and export it."
     check_registered(settings, name)
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
+    with models_locked(settings, name) as (client, models):
+        model = models[name]
         left, past = model.find("champion"), model.past_champions()
         if len(past) < 2:
             raise RegistryError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
@@ -94,12 +94,24 @@ def _record_decision(
     client: "MlflowClient",
     name: str,
     decision: Decision,
-) -> None:
-    "Keep a decision with the version, and a refusal with the model as well; a promotion is kept with its change of champion."
+) -> str:  # As it was written
+    "Keep a decision with the version; a promotion is also kept with its change of champion."
     text = to_tag(asdict(decision))
     client.set_model_version_tag(name, decision.version, "decision", text)
-    if not decision.promoted:
-        client.set_registered_model_tag(name, "last_decision", text)
+    return text
+
+
+def _refuse(
+    client: "MlflowClient",
+    settings: Settings,
+    model: RegisteredModel,
+    decision: Decision,
+    text: str,  # From `_record_decision`
+) -> None:
+    "Record a refusal with the model, and export it; nothing else of the model has changed since it was read."
+    client.set_registered_model_tag(model.name, "last_decision", text)
+    event = record_event(client, model.name, "refused", model.find(decision.version), decision.champion, decision.reasons)
+    export_read(client, settings, replace(model, tags={**model.tags, "last_decision": text, **event}))
 
 
 def _evaluate(
@@ -156,20 +168,19 @@ def submit_challenger(
     unbounded: RowBuilder | None = None,  # For bundles from before returns were bounded; called only if one takes part
 ) -> Decision:
     "Compare a challenger with persistence, the champion and the best of the chain; promote it unless a rule objects, and record the decision."
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
+    with models_locked(settings, name) as (client, models):
+        model = models[name]
         challenger, champion = model.find(version), model.find("champion")
         ours, theirs = (load_bundle(export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, model, challenger)
         decision = _evaluate(ours, theirs, rival, dataset, rules, unbounded)
-        _record_decision(client, name, decision)
+        text = _record_decision(client, name, decision)
         if decision.promoted:
             if challenger.version == champion.version:
-                client.set_registered_model_tag(name, "last_decision", to_tag(asdict(decision)))
+                client.set_registered_model_tag(name, "last_decision", text)
             _promote(client, settings, model, challenger, decision.reasons, challenger.version if decision.leads or not best else best, True)
         else:
-            record_event(client, name, "refused", challenger, champion.version, decision.reasons)
-            export_aliases(client, settings, name)
+            _refuse(client, settings, model, decision, text)
     return decision
 
 # %% ../../nbs/560_registry.promotion.ipynb #9368a81c
@@ -180,8 +191,8 @@ def ensure_champions(
 ) -> dict[str, str]:  # The new version by name, for coins that had no champion that this code can load
     "Register and promote these bundles where a model has no champion that can be loaded. They become one run."
     names = [manifest["name"] for manifest in manifests]
-    with models_locked(settings, *names) as client:
-        models, blobs = read_registered(client, names), Blobs(settings.bundles_dir)
+    with models_locked(settings, *names) as (client, models), sessions_kept():
+        blobs = Blobs(settings.bundles_dir)
         reasons = {name: _why_replace(client, settings, model, blobs) for name, model in models.items()}
         needed = [manifest for manifest in manifests if reasons[manifest["name"]]]
         made = register_bundles(settings, needed, files) if needed else {}
@@ -217,8 +228,8 @@ def _adopt_new(
     version: str,  # A number
 ) -> Decision:
     "Let the model of the pool answer for a new coin if it beats persistence on the coins that were judged, and the model that answers now."
-    with models_locked(settings, name) as client:
-        model = read_model(client, name)
+    with models_locked(settings, name) as (client, models):
+        model = models[name]
         challenger, champion = model.find(version), model.find("champion")
         mean, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coins", "n"))
         rival = champion.metrics.get("pool_mase") if is_unjudged(champion) and champion.kind != challenger.kind else None
@@ -226,12 +237,11 @@ def _adopt_new(
         reasons = [f"the coin is new, with {hours} held-out hours of the {LEAST_HOURS} that a comparison needs: the model of the pool stands in, and {judged}"]
         promoted = mean is not None and mean < (1.0 if rival is None else rival)
         decision = Decision(promoted, challenger.kind, version, reasons, decided=to_iso(int(time.time())), champion=champion.version)
-        _record_decision(client, name, decision)
+        text = _record_decision(client, name, decision)
         if promoted:
             _promote(client, settings, model, challenger, reasons, version, True)
         else:
-            record_event(client, name, "refused", challenger, champion.version, reasons)
-            export_aliases(client, settings, name)
+            _refuse(client, settings, model, decision, text)
     return decision
 
 
@@ -250,18 +260,19 @@ def submit_versions(
 ) -> dict[str, Decision]:  # By registered name
     "Submit a version of each coin; a coin that fails is named in its decision and stops no other."
     decisions = dict[str, Decision]()
-    with models_locked(settings, *versions) as client:
-        models = read_registered(client, list(versions))
-    for name, version in versions.items():
-        challenger, champion = models[name].find(version), models[name].find("champion")
-        rows = None if unbounded is None else partial(unbounded, name.partition(".")[2])
-        try:
-            if challenger.metrics.get("new"):
-                decisions[name] = _adopt_new(settings, name, version)
-                continue
-            if is_unjudged(champion):
-                promote(settings, name, "persistence", ["the coin has enough hours to be judged now; persistence answers until a model is no worse"])
-            decisions[name] = submit_challenger(settings, name, version, datasets[name], unbounded=rows)
-        except CryptoRTIError as error:
-            decisions[name] = Decision(False, challenger.kind, version, [str(error)], decided=to_iso(int(time.time())), champion=champion.version)
+    with models_locked(settings, *versions) as (_, models):
+        pass  # Every version is found before the first is submitted
+    with sessions_kept():
+        for name, version in versions.items():
+            challenger, champion = models[name].find(version), models[name].find("champion")
+            rows = None if unbounded is None else partial(unbounded, name.partition(".")[2])
+            try:
+                if challenger.metrics.get("new"):
+                    decisions[name] = _adopt_new(settings, name, version)
+                    continue
+                if is_unjudged(champion):
+                    promote(settings, name, "persistence", ["the coin has enough hours to be judged now; persistence answers until a model is no worse"])
+                decisions[name] = submit_challenger(settings, name, version, datasets[name], unbounded=rows)
+            except CryptoRTIError as error:
+                decisions[name] = Decision(False, challenger.kind, version, [str(error)], decided=to_iso(int(time.time())), champion=champion.version)
     return decisions

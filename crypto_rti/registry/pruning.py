@@ -193,8 +193,8 @@ def prune_models(
     "Remove versions of models that are not needed, with their runs, files and exports."
     database = sqlite_path(registry_address(settings))
     local = settings.tracking_uri.startswith("sqlite:")
-    with models_locked(settings, *names) as client:
-        models = [model for model in read_registered(client, names).values() if model.versions]
+    with models_locked(settings, *names) as (client, found):
+        models = [model for model in found.values() if model.versions]
         called = names[0] if len(names) == 1 else f"{len(models)} models"
         if not models:
             return Pruned(called)

@@ -25,6 +25,7 @@ from .bundle import load_bundle, read_manifest, replacing_folder
 from .graphs import MOST_BYTES
 from .index import bundle_folder, parse_index, parse_names, write_index
 from .manifest import FORMAT, MOST_TEXT, BundleCorruptError, BundleError, BundleMissingError, Manifest, parse_manifest
+from .sessions import sessions_kept
 from ..settings import login_options, split_address
 
 # %% ../../nbs/530_registry.pull.ipynb #65b1ea3d
@@ -192,7 +193,7 @@ def pull_bundles(
     copied: dict[str, list[str]] = {}
     check_folder(Path(bundles_dir), "the folder of bundles in CRYPTO_RTI_HOME,")
     shown = split_address(str(origin))[0]
-    with named_errors(BundleError, f"{shown} cannot be pulled"), _reader(origin, timeout) as read:
+    with named_errors(BundleError, f"{shown} cannot be pulled"), _reader(origin, timeout) as read, sessions_kept():
         pull = _Pull(read, Path(bundles_dir))
         there = parse_names(read("index.json"))
         if unknown := sorted(set(names or ()) - set(there)):

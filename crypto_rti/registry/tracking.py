@@ -22,6 +22,7 @@ from .bundle import check_features, make_manifest, open_bundle, write_bundle
 from .connection import RegistryError, connect, import_mlflow, registry_lock
 from .manifest import Manifest
 from .packing import describe_code, seal_version
+from .sessions import sessions_kept
 from .storage import artifacts_folder, experiment_name
 from .versions import get_version, read_tags, to_tag
 from ..settings import Settings
@@ -114,9 +115,10 @@ def _check_fit(
         raise RegistryError(f"{', '.join(twice[:5])} would be registered twice from one fit; give each coin once")
     if len(kinds := sorted({(bundle.source, bundle.kind) for bundle in bundles})) > 1:
         raise RegistryError(f"one fit has one source and one kind, not {kinds[:5]}; register them one by one")
-    for bundle in bundles:
-        check_features(bundle, bundle.name)
-        open_bundle(folder, bundle, files, bundle.name)
+    with sessions_kept():
+        for bundle in bundles:
+            check_features(bundle, bundle.name)
+            open_bundle(folder, bundle, files, bundle.name)
 
 
 def _write_artifacts(
