@@ -24,7 +24,7 @@ from ..parsing import ParseError
 from ..registry.manifest import BundleError
 from ..settings import CryptoRTIError
 from .answers import Service, served
-from .feed import log
+from .exchange_requests import log
 from .ledger import LedgerError
 from .models import ModelFailedError, ParameterError, UnknownCoinError, UnknownModelError
 from .page import missing_page

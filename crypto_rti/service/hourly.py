@@ -28,7 +28,8 @@ from ..settings import CryptoRTIError
 from ..targets import to_prices
 from .answers import STATES_KEPT, Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served
 from .answers import state_for
-from .feed import FASTEST_CHECK, candles_for, exchange_now, log, next_look
+from .exchange_requests import log
+from .feed import FASTEST_CHECK, candles_for, exchange_now, next_look
 from .forecasts import candles_until
 from .ledger import LedgerError, Series, open_ledger
 from .minutes import minutes_for

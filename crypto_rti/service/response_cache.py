@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import Service
 from .errors import BUG
-from .feed import log
+from .exchange_requests import log
 from .security import HEADERS, problem
 
 # %% ../../nbs/692_service.response_cache.ipynb #1d21cb1a

@@ -20,7 +20,7 @@ from ..parsing import quote_input
 from .answers import Service, predict_at, served
 from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer
 from .errors import Problem, TooManyReadersError, get_service
-from .feed import ANY, CLOCK
+from .exchange_requests import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
 from .metrics import Snapshot, render_metrics

@@ -43,7 +43,8 @@ from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
-from .feed import keep_fresh, log
+from .exchange_requests import log
+from .feed import keep_fresh
 from .forecasts import ROLLING, last_closed_hour
 from .hourly import HourlyState, keep_working, start_recording, stop_recording
 from .ledger import ledger_address
