@@ -8,6 +8,7 @@ __all__ = ['current_ticket', 'Priority', 'at_priority', 'current_priority', 'Wit
 # %% ../../nbs/112_data.request_queue.ipynb #b48744e3
 import asyncio
 import itertools
+import math
 from collections.abc import Iterator
 from collections import Counter
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class Ticket:
     deadline: asyncio.Timeout | None = None  # Stands still while a request waits
     number: int = 0  # Order of arrival of its last request
     turn: "asyncio.Future[None] | None" = None  # Set while a request waits
+    sent_at: float = -math.inf  # When its last request left the queue, on the event loop's clock
 
     @property
     def waiting(self) -> bool:
@@ -114,6 +116,7 @@ class RequestQueue:
         try:
             with ticket.stopped():
                 await ticket.turn
+            ticket.sent_at = loop.time()
         finally:
             ticket.turn = None
             self._leave(ticket)

@@ -195,7 +195,8 @@ async def latest(
     asked = current_priority() == Priority.ASKED
     if asked and feed.client.queue.waiting and _only_unconfirmed(feed, old):
         return old  # Nothing newer is expected, and the confirmation can wait for its turn
-    await feed.wait(("live", product), _start_refresh(feed, product), feed.refresh_timeout if asked else None)
+    patient = not asked and ANY not in feed.failures
+    await feed.wait(("live", product), _start_refresh(feed, product), None if patient else feed.refresh_timeout)
     return feed.live[product]
 
 
@@ -287,8 +288,8 @@ async def keep_fresh(
             # Failures are remembered and logged where they happen; the next check tries again.
             with contextlib.suppress(ExchangeError):
                 await exchange_now(feed)
-                due = [] if feed.recent_failure(ANY) else [product for product in products() if _outdated(feed, feed.live.get(product))]
-                waiting = {*(_start_refresh(feed, product) for product in due), *([start_clock_request(feed)] if feed.clock.due else [])}
+                requests = [_start_refresh(feed, product) for product in products() if _outdated(feed, feed.live.get(product))]
+                waiting = {*requests, *([start_clock_request(feed)] if feed.clock.due else [])}
                 if waiting:
                     await asyncio.wait(waiting, timeout=pause)
             await asyncio.sleep(next_look(feed.clock, pause))

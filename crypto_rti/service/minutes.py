@@ -14,6 +14,7 @@ from ..data.coinbase import Answer
 from ..data.connection import WINDOW
 from ..data.plausibility import sift_doubtful
 from ..data.request_queue import Priority, current_priority
+from .exchange_requests import ANY
 from .feed import Feed, Window, exchange_now, note_refused_rows
 
 # %% ../../nbs/622_service.minutes.ipynb #918bf63b
@@ -96,5 +97,5 @@ async def minutes_for(
         window: Window = await feed.result(key, lambda: _refresh_minutes(feed, product), times)
         return window
     request = feed.start(key, lambda: _refresh_minutes(feed, product), times)
-    await feed.wait(key, request, feed.refresh_timeout if current_priority() == Priority.ASKED else None)
+    await feed.wait(key, request, None if current_priority() != Priority.ASKED and ANY not in feed.failures else feed.refresh_timeout)
     return feed.minutes[product]
