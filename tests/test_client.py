@@ -454,10 +454,10 @@ def test_the_record(ask, service):
 
 def test_the_history(ask, service):
     client = ask(service.url)
-    history = client.history("BTC-USD", hours=30)
+    history = wait_for(lambda: (found := client.history("BTC-USD", hours=30)).forecasts and found, 60, "a forecast in the history")
     assert (history.coin, history.model, history.model_version, history.stale, len(history.prices)) == ("BTC-USD", "lasso", "1", False, 30)
     assert history.prices[-24:] == client.predict("BTC-USD").past_24_hour_prices and history.prices[-1].time == history.until
-    assert history.forecasts and all(one.interval.low < one.predicted_price < one.interval.high for one in history.forecasts)
+    assert all(one.interval.low < one.predicted_price < one.interval.high for one in history.forecasts)
     for wrong in ({"hours": 0}, {"hours": 721}):
         with pytest.raises(BadQuestionError):
             client.history("BTC-USD", **wrong)
