@@ -193,6 +193,11 @@ def test_papermill_folders_are_left_out_of_nbdev_test(folder: str) -> None:
     assert (NBS / folder / ".notest").exists()
 
 
+@pytest.mark.parametrize("path", PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
+def test_reports_are_stored_as_executed(path: Path) -> None:
+    assert any("image/png" in output.get("data", {}) for cell in cells(path) for output in cell.get("outputs", [])), f"{path.name} shows no figure; execute it"
+
+
 @every_notebook
 def test_outputs_hold_no_trace_of_the_machine(path: Path) -> None:
     for number, text in outputs(path):
