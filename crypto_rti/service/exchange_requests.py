@@ -89,7 +89,9 @@ async def _attempt(requests: RequestState, key: Hashable, ask: Callable[[], Awai
     if current_priority() == Priority.ASKED and (error := requests.recent_failure(ANY)):
         raise error
     async with requests.probe:  # First come, first served, so that a coin which always fails does not probe again and again
-        while error := requests.recent_failure(ANY):  # noqa: ASYNC110
+        while error := requests.recent_failure(ANY):
+            if current_priority() == Priority.ASKED:
+                raise error
             await asyncio.sleep(getattr(error, "retry_after", FAILURE_PAUSE))
         if ANY in requests.failures:
             return await _ask_in_time(requests, key, ask, seconds)
