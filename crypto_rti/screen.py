@@ -102,16 +102,22 @@ def rows_to_screen(
     return np.flatnonzero(np.isin(rows, found[which] + WEEK - 1 - before))
 
 # %% ../nbs/200_screen.ipynb #8470f355
+def _ordered(
+    size: np.ndarray,  # Absolute returns, shape (hours, rows)
+) -> np.ndarray:  # Shape (rows, hours), each row rising
+    "Sort the returns of every window; each has to be contiguous for that."
+    ordered = size.T.copy()
+    ordered.sort(axis=1)
+    return ordered
+
+
 def _typical_move(
     size: np.ndarray,  # Absolute returns, shape (hours, rows), 0 where unknown
 ) -> np.ndarray:  # Shape (rows,); the floor where there are fewer than `FEW_MOVES`
     "Find the median size of the returns that are not 0, or their smallest where they are few."
-    ordered = size.T.copy()
-    ordered.sort(axis=1)
-    rows, hours = ordered.shape
-    moves = np.count_nonzero(size, axis=0)
+    moves, (hours, rows) = np.count_nonzero(size, axis=0), size.shape
     place = hours - np.where(moves >= MANY_MOVES, 1 + moves // 2, np.maximum(moves, 1))
-    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(ordered[np.arange(rows), place], FLOOR), FLOOR))
+    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(_ordered(size)[np.arange(rows), place], FLOOR), FLOOR))
 
 # %% ../nbs/200_screen.ipynb #46a4a6de
 def _recent_sum(
@@ -129,7 +135,8 @@ def _warm_up(
     typical: np.ndarray,  # Median move of the windows
 ) -> np.ndarray:  # Weighted sum of squares, shape (rows,)
     "Sum squares for the first volatility; values that may be prints themselves are clipped."
-    return _recent_sum(np.minimum(size, UNUSUAL * np.maximum(2 * np.median(size, axis=0), typical)) ** 2)
+    middle = _ordered(size)[:, WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(axis=1)  # Twice the median
+    return _recent_sum(np.minimum(size, UNUSUAL * np.maximum(middle, typical)) ** 2)
 
 # %% ../nbs/200_screen.ipynb #c748ab86
 def _scales(

@@ -58,7 +58,7 @@ def volatility_at(
     if len(rows):
         places = grid_positions(arrays.time)
         squares = grid_returns(places, arrays.close)[None] ** 2
-        for part, first, end, where in row_blocks(places[rows]):
+        for part, first, end, where in row_blocks(places[rows], most_gaps=0):
             out[part] = deviation(weekly_means(squares[:, first - VOLATILITY_HOURS + 1 : end], (half_life,)))[0, where]
     return out
 
@@ -133,10 +133,10 @@ def context_columns(
     if len(rows):
         places = grid_positions(arrays.time)
         returns, volume = grid_returns(places, arrays.close), on_grid(places, arrays.volume)
-        for part, first, end, where in row_blocks(places[rows]):
+        for part, first, end, where in row_blocks(places[rows], most_gaps=0):
             week = slice(first - VOLATILITY_HOURS + 1, end)
             out[WEEKLY, part] = weekly_context(returns[week], volume[week])[:, where]
-        for part, first, end, where in row_blocks(rows):
+        for part, first, end, where in row_blocks(rows, most_gaps=0):
             out[DAILY, part] = daily_context(arrays.take(slice(first - LAGS, end)))[:, where]
     return out
 

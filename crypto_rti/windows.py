@@ -8,6 +8,7 @@ __all__ = ['Steps', 'DAY', 'WEEK', 'DAY_AND_NOW', 'sliding_windows', 'windows_at
 # %% ../nbs/195_windows.ipynb #a19500a4
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -82,15 +83,20 @@ def decayed_sums(
     return values
 
 # %% ../nbs/195_windows.ipynb #a19500b3
-_BLOCK = 4096  # Rows; what is computed for one block stays below two megabytes
+_BLOCK = 4096  # Rows, of which all values together are about two megabytes
 
 
 def row_blocks(
     rows: np.ndarray,  # Positions, rising
+    most_gaps: int = 8,  # Number of gaps up to which a block is split at them, which saves the selection of many columns
 ) -> Iterator[tuple[slice, int, int, slice | np.ndarray]]:  # Which rows; their first position and the one after their last; where they are between these
     "Split rows into blocks of neighbouring positions."
     for start in range(int(rows[0]), int(rows[-1]) + 1, _BLOCK) if len(rows) else ():
         begin, end = rows.searchsorted((start, start + _BLOCK)).tolist()
-        if begin < end:
-            first, last = int(rows[begin]), int(rows[end - 1])
-            yield slice(begin, end), first, last + 1, slice(None) if last - first == end - begin - 1 else rows[begin:end] - first
+        first, last = (int(rows[begin]), int(rows[end - 1])) if begin < end else (0, -1)
+        cuts = [] if last - first == end - begin - 1 else (begin + 1 + np.flatnonzero(np.diff(rows[begin:end]) > 1)).tolist()
+        if len(cuts) > most_gaps:
+            yield slice(begin, end), first, last + 1, rows[begin:end] - first
+        elif begin < end:
+            for one, other in pairwise([begin, *cuts, end]):
+                yield slice(one, other), int(rows[one]), int(rows[other - 1]) + 1, slice(None)

@@ -27,7 +27,7 @@ NBS = ROOT / "nbs"
 MODULES = sorted(NBS.glob("[0-9]*.ipynb"))  # Those that export
 PIPELINES = sorted((NBS / "pipelines").glob("*.ipynb"))
 EXPERIMENTS = sorted((NBS / "experiments").glob("*.ipynb"))
-LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node")
+LOCKS, TOOLS = ("runtime", "train", "dev"), ("uv", "node", "bench")
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 every_notebook = pytest.mark.parametrize("path", MODULES + PIPELINES + EXPERIMENTS, ids=lambda path: path.stem)
