@@ -18,7 +18,7 @@ from crypto_rti.pipeline import EXIT_FAILED, EXIT_OK, retrain
 from crypto_rti.pipeline_plan import check_request, find_pipeline, make_plan
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.registry.index import bundle_folder, read_index
-from crypto_rti.registry.tracking import get_version, list_versions
+from crypto_rti.registry.versions import get_version, list_versions
 from crypto_rti.settings import Settings, SettingsError, load_settings
 
 END = to_unix("2024-06-01")
