@@ -21,7 +21,8 @@ from ..errors import check_folder, explain_os, named_errors, suggest
 from ..files import write_atomic, write_json
 from ..processes import hold_lock
 from .blobs import BLOBS, Blobs, has_content
-from .bundle import load_bundle, read_manifest, replacing_folder
+from .bundle import load_bundle, read_manifest
+from .folders import replacing_folder
 from .graphs import MOST_BYTES
 from .index import bundle_folder, parse_index, parse_names, write_index
 from .manifest import FORMAT, MOST_TEXT, BundleCorruptError, BundleError, BundleMissingError, Manifest, parse_manifest

@@ -128,7 +128,7 @@ def _load_version(root: Path, name: str, version: str) -> Model:
     bundle = load_bundle(bundle_folder(root, name, version))
     if (bundle.name, bundle.version) != (name, version):
         raise BundleCorruptError(f"{name}/{version} holds {bundle.name} version {bundle.version or 'none'}; promote it again")
-    return bundle
+    return bundle.for_service()
 
 
 def _load_versions(
@@ -330,5 +330,5 @@ def disable_model(
         coin.faults[model.version] = str(error)
         coin.mark = (0, 0, 0)  # The index is read again: it may name an earlier champion
     cache.generation += 1
-    note_failure(bundle_folder(cache.root, model.name, model.version), model, str(error))
+    note_failure(model, str(error))
     log.error("model %s version %s is disabled: %s", model.name, model.version, error)

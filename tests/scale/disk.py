@@ -40,7 +40,7 @@ folders = sorted(Path(sys.argv[1]).glob("sim.*/[0-9]*/"))
 held = [load_bundle(folder) for folder in folders[:1]]
 before = resident()
 for folder in folders:
-    held.append(load_bundle(folder))
+    held.append(load_bundle(folder).for_service())
     held[-1].predict(np.zeros((1, len(INPUTS))))
 print(resident() - before, len({id(session) for bundle in held for session in bundle.sessions}))
 """
@@ -115,7 +115,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 def row(what: str, value: float, unit: str, bar: float | None = None) -> dict[str, Any]:
     "One measurement; the bar is the most it may be."
-    return {"what": what, "value": value, "unit": unit, "bar": bar, "ok": None if bar is None else value <= bar}
+    return {"what": what, "value": value, "unit": unit, "bar": "" if bar is None else f"at most {bar:g}", "ok": None if bar is None else value <= bar}
 
 
 if __name__ == "__main__":
@@ -123,6 +123,6 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true")
     found = run(parser.parse_args().quick)
     for each in found:
-        bar = "" if each["bar"] is None else f"   bar {each['bar']:.3g}{'' if each['ok'] else '   MISSED'}"
-        print(f"{each['what']:90} {each['value']:10.4g} {each['unit']:6}{bar}", flush=True)
+        verdict = {None: "", True: "kept", False: "MISSED"}[each["ok"]]
+        print(f"{each['what']:90} {each['value']:10.4g} {each['unit']:6} {each['bar']} {verdict}", flush=True)
     sys.exit(any(each["ok"] is False for each in found))

@@ -292,7 +292,7 @@ def test_a_pull_of_a_spoilt_blob_is_named_and_shows_nothing(shop, tmp_path, spoi
 PULLER = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_pools import *
+from test_sharing import *
 print("ready", flush=True)
 pull_bundles({there!r}, Path({here!r}))
 """
@@ -375,7 +375,7 @@ def test_what_is_no_fit_is_refused_before_anything_is_registered(home):
 REGISTRAR = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_pools import *
+from test_sharing import *
 settings = load_settings(home=Path({home!r}), registry_uri="", keep_versions=1)
 print("ready", flush=True)
 while True:
