@@ -172,9 +172,11 @@ def _plain_columns(
     out: np.ndarray,  # Shape (71, rows), to write to
 ) -> np.ndarray:  # Volatility, shape (rows,)
     "Compute the inputs from the candles as they are."
-    context = context_columns(arrays, rows)
+    context, work = context_columns(arrays, rows), np.empty((len(FEATURES), 0))
     for part, first, end, where in row_blocks(rows):
-        raw = day_features(arrays.take(slice(first - LAGS, end)))[:, where]
+        if work.shape[1] < end - first:  # One array for all blocks: fresh memory costs as much as what is computed in it
+            work = np.empty((len(FEATURES), end - first))
+        raw = day_features(arrays.take(slice(first - LAGS, end)), work[:, : end - first])[:, where]
         normalise_columns(raw, context[:, part], out[:, part])
     return context[VOLATILITY]
 
