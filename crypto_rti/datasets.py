@@ -8,7 +8,8 @@ __all__ = ['log', 'has_reference', 'load_dataset', 'fetch_reference', 'load_data
 # %% ../nbs/240_datasets.ipynb #8ffdb0da
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
+from copy import copy
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from .data.candles import CandleError
@@ -91,6 +92,13 @@ def _each(products: Sequence[str], read: Callable[[str], _T], skip: Skip | None)
     return done
 
 
+def _keep_tables(store: CandleStore) -> CandleStore:
+    "The same store with the last few tables in memory: a reference coin is read for every coin."
+    reader = copy(store)
+    reader.load = lru_cache(maxsize=4)(store.load)  # type: ignore[method-assign]
+    return reader
+
+
 def load_datasets(
     store: CandleStore,
     *wanted: tuple[Source | str, Sequence[str]],  # Sources and their products, for example of the test and of the training
@@ -99,6 +107,7 @@ def load_datasets(
     skip: Skip | None = None,  # Called with a product that cannot be read; without it, its error is raised
 ) -> list[dict[str, Dataset]]:  # For each of `wanted`, rows by product
     "Build rows of several products; reference coins are read only where every product has one."
+    store = _keep_tables(store)
     if skip is None:
         for source, products in wanted:
             require_candles(store, source, products)
