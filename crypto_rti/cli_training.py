@@ -48,7 +48,7 @@ def print_report(
         typer.echo(f"reports: {report.folder}")
     return int(report.exit_code)
 
-# %% ../nbs/805_cli_training.ipynb #8be9e585
+# %% ../nbs/805_cli_training.ipynb #4b3c7888
 ReportCoins = Annotated[list[str] | None, typer.Option("--report-coin", help="Product with figures of its own in every report; repeat for several")]
 
 
@@ -72,7 +72,8 @@ def retrain(
     """
     from crypto_rti import pipeline
 
-    report = pipeline.retrain(read_settings(source, product, model), start, every_hours=every_hours, force=force, progress=not quiet, report_coins=report_coin or ())
+    settings = read_settings(source, product, model)
+    report = pipeline.retrain(settings, start, every_hours=every_hours, force=force, progress=not quiet, report_coins=report_coin or ())
     raise typer.Exit(print_report(report))
 
 # %% ../nbs/805_cli_training.ipynb #cb1a02ab

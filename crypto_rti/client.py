@@ -21,10 +21,10 @@ from tenacity import AsyncRetrying, Retrying
 
 from .client_protocol import Address, ApiRequest, BadAnswerError, BadQuestionError, ClientError, NotEnoughHistoryError, TooManyRequestsError
 from .client_protocol import UnauthorizedError, UnavailableError, UnknownNameError, accuracy_request, coins_request, health_request
-from .client_protocol import history_request, models_request, prediction_request, read_answer, retry_policy
+from .client_protocol import history_request, models_request, overview_request, prediction_request, read_answer, retry_policy
 from .client_stream import ERROR_CHUNKS, ForecastEvent, PriceEvent, ScoredEvent, StreamEvent, Subscription
 from .downloads import Fetcher, fetch
-from .service.contract import Accuracy, CoinInfo, Health, History, ModelInfo, PredictionResult
+from .service.contract import Accuracy, CoinInfo, Health, History, ModelInfo, Overview, PredictionResult
 
 # %% ../nbs/814_client.ipynb #649c050e
 _all_ = [
@@ -109,6 +109,10 @@ class Client(Connection):
     def coins(self) -> list[CoinInfo]:
         "The coins that are served."
         return self.ask(coins_request())
+
+    def overview(self) -> Overview:
+        "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy, champion."
+        return self.ask(overview_request())
 
     def models(self) -> list[ModelInfo]:
         "The models of every coin."
@@ -203,6 +207,10 @@ class AsyncClient(AsyncConnection):
     async def coins(self) -> list[CoinInfo]:
         "The coins that are served."
         return await self.ask(coins_request())
+
+    async def overview(self) -> Overview:
+        "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy, champion."
+        return await self.ask(overview_request())
 
     async def models(self) -> list[ModelInfo]:
         "The models of every coin."

@@ -6,7 +6,8 @@
 __all__ = ['ERRORS', 'MAX_WAIT', 'ClientError', 'BadQuestionError', 'UnauthorizedError', 'UnknownNameError',
            'NotEnoughHistoryError', 'TooManyRequestsError', 'UnavailableError', 'BadAnswerError', 'retry_after_seconds',
            'to_error', 'read_json', 'ApiRequest', 'prediction_request', 'accuracy_request', 'history_request',
-           'coins_request', 'models_request', 'health_request', 'read_answer', 'retry_policy', 'Address']
+           'coins_request', 'models_request', 'overview_request', 'health_request', 'read_answer', 'retry_policy',
+           'Address']
 
 # %% ../nbs/810_client_protocol.ipynb #e4b3fc06
 import re
@@ -21,7 +22,7 @@ from tenacity import RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from .downloads import DownloadError, Limits, TooSlowError
 from .parsing import ParseError, check_finite, parse_json, parse_wait, shorten
-from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models, PredictionAnswer
+from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models, Overview, PredictionAnswer
 from .service.contract import PredictionResult
 from .settings import CryptoRTIError, mask_credentials
 
@@ -181,6 +182,11 @@ def coins_request() -> ApiRequest[list[CoinInfo]]:
 def models_request() -> ApiRequest[list[ModelInfo]]:
     "Request the models of every coin."
     return ApiRequest("/api/models", {}, lambda body: read_json(Models, body, "/api/models").models)
+
+
+def overview_request() -> ApiRequest[Overview]:
+    "Request every coin at a glance."
+    return ApiRequest("/api/overview", {}, lambda body: read_json(Overview, body, "/api/overview"))
 
 # %% ../nbs/810_client_protocol.ipynb #ac228cf2
 def health_request(

@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOLUMES', 'RETURNS', 'FEATURES', 'FeatureError',
-           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'find_rows', 'trailing_windows', 'relative_strength',
-           'feature_matrix', 'to_frame', 'build_features']
+           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'find_rows', 'relative_strength', 'day_features',
+           'feature_columns', 'window_features', 'to_frame', 'build_features']
 
 # %% ../nbs/210_features.ipynb #4e1d0644
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import as_strided
 
 from .data.candles import COLUMNS, HOUR
 from .screen import CandleArrays
 from .settings import CryptoRTIError
+from .windows import DAY, Steps, reduce_windows, row_blocks
 
 # %% ../nbs/210_features.ipynb #72510076
 class FeatureError(CryptoRTIError, ValueError):
@@ -76,69 +78,117 @@ def find_rows(
     known = np.append(time[complete], -1)[place] == wanted
     return known, complete[place[known]]
 
-
-def trailing_windows(
-    values: np.ndarray,  # One value per candle
-    rows: np.ndarray,  # Positions from `complete_rows`
-) -> np.ndarray:  # Shape (rows, 25), the row's own value last
-    "Return the 25 values that end at each row."
-    return values[rows[:, None] + np.arange(-LAGS, 1)]
-
 # %% ../nbs/210_features.ipynb #2df03b28
+def _waves(
+    hours: np.ndarray,  # Since Unix time began
+) -> np.ndarray:  # `sin_day`, `cos_day`, `sin_week`
+    "Encode the hour of the day and of the week as sines and cosines (UTC)."
+    day, week = 2 * np.pi * (hours % 24) / 24, 2 * np.pi * ((hours + 72) % 168) / 168  # Unix time began on a Thursday; weeks begin on Monday
+    return np.stack([np.sin(day), np.cos(day), np.sin(week)])
+
+
+_WEEK_OF_WAVES = _waves(np.arange(168))
+
+
 def _cycles(
     time: np.ndarray,  # Unix seconds
-) -> list[np.ndarray]:  # `sin_day`, `cos_day`, `sin_week`
-    "Encode the hour of the day and of the week as sines and cosines (UTC)."
-    hour_of_day = time / HOUR % 24  # Fractional for an hour that does not start on the hour
-    hour_of_week = (time / HOUR + 72) % 168  # Unix time began on a Thursday; weeks begin on Monday
-    day, week = 2 * np.pi * hour_of_day / 24, 2 * np.pi * hour_of_week / 168
-    return [np.sin(day), np.cos(day), np.sin(week)]
+) -> np.ndarray:  # Shape (3, times)
+    "Look up whole hours in a week of them, which is faster than a sine; compute hours that do not start on the hour."
+    hours = time // HOUR  # numpy divides by a constant faster than it takes a remainder
+    return _waves(time / HOUR) if (hours * HOUR != time).any() else _WEEK_OF_WAVES.take(hours - hours // 168 * 168, axis=1)
 
 # %% ../nbs/210_features.ipynb #d0eb50bc
+_PERIOD = 14
+_FORTNIGHT: Steps = ((1, 2), (2, 7))  # 14 values
+
+
 def relative_strength(
-    closes: np.ndarray,  # Shape (rows, n), n > `period`, oldest first
-    period: int = 14,  # Wilder's smoothing period
-) -> np.ndarray:  # Shape (rows,), between 0 and 100
+    close: np.ndarray,  # Closes of unbroken hours, more than `LAGS`
+    stride: int = 1,  # Distance of two hours in `close`
+) -> np.ndarray:  # For every window of 25 closes, between 0 and 100
     "Wilder's relative strength index (New Concepts in Technical Trading Systems, 1978)."
-    change = np.diff(closes, axis=1)
-    gain, loss = np.maximum(change, 0), np.maximum(-change, 0)
-    up, down = gain[:, :period].sum(axis=1) / period, loss[:, :period].sum(axis=1) / period
-    for step in range(period, change.shape[1]):
-        up = (up * (period - 1) + gain[:, step]) / period
-        down = (down * (period - 1) + loss[:, step]) / period
+    change, length = close[stride:] - close[:-stride], len(close) - LAGS * stride
+    moves = np.empty((2, len(change)))
+    np.maximum(change, 0.0, out=moves[0])
+    np.subtract(moves[0], change, out=moves[1])
+    smooth = reduce_windows(moves[:, : length + (_PERIOD - 1) * stride], _FORTNIGHT, stride)
+    for start in range(_PERIOD * stride, LAGS * stride, stride):
+        smooth *= 1 - 1 / _PERIOD
+        smooth += moves[:, start : start + length]
+    up, down = smooth
     moved = up + down
     return np.where(moved > 0, 100 * up / np.where(moved > 0, moved, 1), 50.0)
 
+# %% ../nbs/210_features.ipynb #c19e0001
+def _mean_and_deviation(
+    values: np.ndarray,  # Close and volume, shape (2, hours)
+    lagged: np.ndarray,  # The 24 of them before each row, shape (2, 24, rows)
+    stride: int,  # Distance of two hours in `values`
+) -> np.ndarray:  # Shape (4, rows): mean and standard deviation of the close, then of the volume
+    "Compute the mean, and the deviation from it in a second pass: one pass over squares would lose digits where a price hardly moves."
+    mean = reduce_windows(values, DAY, stride) / LAGS
+    away = lagged - mean[:, None]
+    away *= away
+    total = away[:, :8] + away[:, 8:16]  # In the order of `DAY`
+    total += away[:, 16:]
+    for _ in range(3):
+        total = total[:, ::2] + total[:, 1::2]
+    return np.stack([mean, np.sqrt(total[:, 0] / (LAGS - 1))], axis=1).reshape(4, -1)
+
 # %% ../nbs/210_features.ipynb #c19e0e64
-def feature_matrix(
+_BEFORE = [LAGS - hours for hours in RETURN_HOURS]  # Columns of the prices that the percentage returns are taken from
+
+
+def day_features(
+    candles: CandleArrays,  # Of unbroken hours, `LAGS` more than rows
+    out: np.ndarray | None = None,  # Shape (68, rows), to write to
+    stride: int = 1,  # Distance of two hours in the arrays
+) -> np.ndarray:  # Shape (68, rows)
+    "Compute the features of all hours but the first 24, in the order of `FEATURES`."
+    ours = slice(LAGS * stride, None)
+    time, low, high, open_, close, volume = candles.take(ours)
+    out = np.empty((len(FEATURES), len(close))) if out is None else out
+    values = np.stack([candles.close, candles.volume])
+    lagged = as_strided(values, (2, LAGS, len(close)), (values.strides[0], stride * values.itemsize, values.itemsize))
+    out[:LAGS], out[LAGS : 2 * LAGS] = lagged
+    rest, last = out[2 * LAGS :], out[LAGS - 1]
+    rest[:5], rest[5:8] = (low, high, open_, close, volume), _cycles(time)
+    rest[8], rest[9] = high - np.maximum(open_, close), np.minimum(open_, close) - low
+    rest[10:14] = _mean_and_deviation(values[:, : -stride], lagged, stride)
+    before = out[_BEFORE]
+    rest[14:19], rest[19] = (last - before) / before, relative_strength(candles.close, stride)
+    return out
+
+# %% ../nbs/210_features.ipynb #c19e0002
+def feature_columns(
     arrays: CandleArrays,  # From `to_arrays`
     rows: np.ndarray,  # Positions from `complete_rows`
-) -> np.ndarray:  # Shape (rows, 68)
-    "Compute the features of the given rows, in the order of `FEATURES`."
-    closes, volumes = trailing_windows(arrays.close, rows), trailing_windows(arrays.volume, rows)
-    lagged, traded = np.ascontiguousarray(closes[:, :-1]), np.ascontiguousarray(volumes[:, :-1])
-    time, low, high, open_, close, volume = (values[rows] for values in arrays)
-    last = lagged[:, -1]
-    matrix = np.empty((len(rows), len(FEATURES)))
-    matrix[:, :LAGS], matrix[:, LAGS : 2 * LAGS] = lagged, traded
-    rest = [
-        low, high, open_, close, volume, *_cycles(time),
-        high - np.maximum(open_, close), np.minimum(open_, close) - low,
-        lagged.mean(axis=1), lagged.std(axis=1, ddof=1), traded.mean(axis=1), traded.std(axis=1, ddof=1),
-        *((last - lagged[:, LAGS - hours]) / lagged[:, LAGS - hours] for hours in RETURN_HOURS), relative_strength(closes),
-    ]  # fmt: skip
-    for column, values in enumerate(rest, start=2 * LAGS):
-        matrix[:, column] = values
-    return matrix
+) -> np.ndarray:  # Shape (68, rows)
+    "Compute the features of the given rows."
+    out = np.empty((len(FEATURES), len(rows)))
+    for part, first, end, where in row_blocks(rows):
+        candles = arrays.take(slice(first - LAGS, end))
+        if isinstance(where, slice):
+            day_features(candles, out[:, part])
+        else:
+            out[:, part] = day_features(candles)[:, where]
+    return out
+
+
+def window_features(
+    day: CandleArrays,  # 25 hours of several rows, shape (25, rows)
+) -> np.ndarray:  # Shape (68, rows)
+    "Compute the features of windows that are not part of one table."
+    return day_features(CandleArrays(*(values.ravel() for values in day)), stride=day.close.shape[1])
 
 # %% ../nbs/210_features.ipynb #1a0b356b
 def to_frame(
-    values: np.ndarray,  # Shape (rows, columns)
+    columns: np.ndarray,  # Shape (columns, rows); the table keeps this memory
     time: np.ndarray,  # Start of each row's candle, Unix seconds
-    columns: pd.Index,  # Built once by the caller: building one costs more than a row
+    names: pd.Index,  # Built once by the caller: building one costs more than a row
 ) -> pd.DataFrame:  # Indexed by UTC start
-    "Convert a matrix to a table with a time index."
-    return pd.DataFrame(values, index=pd.DatetimeIndex(time.astype("datetime64[s]")).tz_localize("UTC"), columns=columns)
+    "Convert columns to a table with a time index."
+    return pd.DataFrame(columns.T, index=pd.DatetimeIndex(time.astype("datetime64[s]")).tz_localize("UTC"), columns=names, copy=False)
 
 
 _FEATURE_COLUMNS = pd.Index(FEATURES)
@@ -151,4 +201,4 @@ def build_features(
     "Compute the 68 features of every candle that has a full day behind it."
     arrays = to_arrays(candles)
     rows = complete_rows(arrays.time, last)
-    return to_frame(feature_matrix(arrays, rows), arrays.time[rows], _FEATURE_COLUMNS)
+    return to_frame(feature_columns(arrays, rows), arrays.time[rows], _FEATURE_COLUMNS)

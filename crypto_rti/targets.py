@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from .data.candles import HOUR
-from .inputs import INPUTS, model_inputs
+from .features import complete_rows, to_arrays
+from .inputs import INPUTS, model_columns
 
 # %% ../nbs/230_targets.ipynb #305f5937
 @dataclass(frozen=True)
@@ -69,13 +70,12 @@ def make_dataset(
     bounded: bool = True,  # Whether unusual returns are bounded
 ) -> Dataset:  # Rows whose features and target exist
     "Build inputs and targets from candles."
-    inputs = model_inputs(candles, reference, bounded=bounded)
-    following = next_closes(candles, pd.DatetimeIndex(inputs.index))
-    known = ~np.isnan(following)
-    inputs, following = inputs[known], following[known]
-    close, volatility = inputs["close"].to_numpy(), inputs["volatility"].to_numpy()
-    X, y = np.ascontiguousarray(inputs[INPUTS].to_numpy()), np.log(following / close) / volatility
-    return Dataset(pd.DatetimeIndex(inputs.index).as_unit("s").asi8, np.full(len(y), product), X, y, close, following, volatility)
+    arrays = to_arrays(candles)
+    rows = complete_rows(arrays.time)
+    rows = rows[np.append(np.diff(arrays.time) == HOUR, False)[rows]]
+    columns, following = model_columns(arrays, rows, reference, bounded), arrays.close[rows + 1]
+    X, (close, volatility) = np.ascontiguousarray(columns[: len(INPUTS)].T), columns[len(INPUTS) :].copy()
+    return Dataset(arrays.time[rows], np.full(len(rows), product), X, np.log(following / close) / volatility, close, following, volatility)
 
 # %% ../nbs/230_targets.ipynb #99f34154
 def concat_datasets(

@@ -454,7 +454,7 @@ def test_the_record(ask, service):
 
 def test_the_history(ask, service):
     client = ask(service.url)
-    history = client.history("BTC-USD", hours=30)
+    history = wait_for(lambda: (found := client.history("BTC-USD", hours=30)).forecasts and found, 60, "a forecast in the history")
     assert (history.coin, history.model, history.model_version, history.stale, len(history.prices)) == ("BTC-USD", "lasso", "1", False, 30)
     assert history.prices[-24:] == client.predict("BTC-USD").past_24_hour_prices and history.prices[-1].time == history.until
     assert all(one.interval.low < one.predicted_price < one.interval.high for one in history.forecasts)

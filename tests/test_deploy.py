@@ -98,7 +98,9 @@ def test_workflows_are_safe() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, **by_name)
 def test_actions_are_pinned_by_commit_and_called_by_their_version(path: Path) -> None:
-    for line in re.findall(r"^.*\buses: .*$", path.read_text(encoding="utf-8"), re.MULTILINE):
+    lines = re.findall(r"^.*\buses: .*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert lines
+    for line in lines:
         ours, theirs = r"uses: \./\.github/workflows/\w+\.yml( # .*)?$", r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$"
         assert re.search(f"{ours}|{theirs}", line), f"{path.name}: {line.strip()}"
 

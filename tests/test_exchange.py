@@ -236,7 +236,7 @@ def test_the_clock_runs_faster_than_life_and_takes_orders(replay):
     assert client.get("/time").json()["iso"] == "2030-01-01T00:00:00.000Z"
     for order in ({"now": "never"}, {"speed": -1}, {"pace": 2}, []):
         assert client.post("/_clock", json=order).status_code == 422
-    with pytest.raises(CryptoRTIError):
+    with pytest.raises(ReplayError, match="cannot run at speed -1"):
         running.clock.set(speed=-1)
 
 
@@ -283,8 +283,14 @@ def test_a_broken_folder_is_refused_before_the_first_request(tmp_path):
     with pytest.raises(ReplayError, match="has no ETH-USD"):
         make_exchange(write(tmp_path / "whole", BTC_USD=hourly()), products=["ETH-USD"])
     (tmp_path / "empty").mkdir()
-    for source in (tmp_path / "empty", tmp_path / "absent", "coinbase", "http://localhost:1"):
-        with pytest.raises(CryptoRTIError):
+    refused = {
+        tmp_path / "empty": "has no products",
+        tmp_path / "absent": "is not a source",
+        "coinbase": "is an exchange already",
+        "http://localhost:1": "is an exchange already",
+    }
+    for source, says in refused.items():
+        with pytest.raises(CryptoRTIError, match=says):
             make_exchange(source)
 
 

@@ -19,7 +19,6 @@ from crypto_rti.data.plausibility import ExchangeClock
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.replay import channels
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service import feed as feeds
 from crypto_rti.service import live_prices, minutes
 from crypto_rti.service.candle_builder import Trade, new_builder
 from crypto_rti.service.feed import Feed, candles_for, exchange_now, keep_fresh, latest, set_clock
@@ -390,7 +389,7 @@ async def test_a_clock_ten_minutes_off(minutes):
 async def test_our_clock_is_used_only_until_the_exchange_clock_is_known(monkeypatch):
     "At 16:10:30 by ours it is 16:00:30 there, and the hour is not over."
     async with replay_feed(start="2024-01-31T16:00:30Z") as up:
-        monkeypatch.setattr(feeds.time, "time", lambda: to_unix("2024-01-31T16:10:30Z"))
+        monkeypatch.setattr(time, "time", lambda: to_unix("2024-01-31T16:10:30Z"))
         assert final_until(up.feed.clock.now()) == to_unix("2024-01-31T16:00Z")
         assert (await latest(up.feed, BTC)).end == to_unix("2024-01-31T15:00Z")
 

@@ -375,7 +375,9 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path):
         while rounds < 3:
             fetcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             assert fetcher.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.3, 1.2))
+            seen, more = len(asked(exchange)), rng.randint(2, 7)
+            wait_for(lambda seen=seen, more=more: len(asked(exchange)) >= seen + more, 60, f"{more} requests", fetcher)
+            time.sleep(rng.uniform(0, 0.2))  # Somewhere between two requests
             os.kill(fetcher.pid, signal.SIGKILL)
             fetcher.communicate()
             rounds += 1

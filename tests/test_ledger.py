@@ -489,7 +489,7 @@ def test_a_step_that_fails_changes_nothing(url, ledger, monkeypatch):
         connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN mood TEXT")
 
     monkeypatch.setattr(ledger_module, "STEPS", {2: broken})
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerError, match="nowhere|upgrade"):
         open_ledger(url).check()
     monkeypatch.setattr(ledger_module, "VERSION", 1)
     assert ledger.check() == 1

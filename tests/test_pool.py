@@ -17,6 +17,7 @@ from crypto_rti.errors import NoSuchNameError
 from crypto_rti.pipeline import EXIT_FAILED, EXIT_OK, retrain
 from crypto_rti.pipeline_plan import check_request, find_pipeline, make_plan
 from crypto_rti.registry.bundle import load_bundle
+from crypto_rti.registry.gate import COVERAGE_TOLERANCE
 from crypto_rti.registry.index import bundle_folder, read_index
 from crypto_rti.registry.versions import get_version, list_versions
 from crypto_rti.settings import Settings, SettingsError, load_settings
@@ -75,7 +76,8 @@ def test_a_new_coin_is_answered_by_the_pool_or_by_persistence_and_is_marked(pool
     (decision,) = [each for each in report.decisions if each["product"] == "NEW-USD"]
     item, judged = (get_version(settings, f"market.{product}", "lasso") for product in ("NEW-USD", "BTC-USD"))
     assert item.metrics["new"] is True and "mase" not in item.metrics and judged.metrics["mase"] > 0 and "new" not in judged.metrics
-    assert decision["promoted"] == (item.metrics["pool_mase"] < 1) and "is new: " in decision["reasons"][0]
+    good = item.metrics["pool_mase"] < 1 and abs(item.metrics["pool_coverage_90"] - 0.9) <= COVERAGE_TOLERANCE
+    assert decision["promoted"] == good and "is new, with " in decision["reasons"][0]
     champion = read_index(settings.bundles_dir, "market.NEW-USD").aliases["champion"]
     assert (champion == item.version) == decision["promoted"]
     assert report.outcomes[2].result["new"] == ["NEW-USD"]

@@ -105,8 +105,7 @@ def test_a_retraining_that_is_stopped_stops_whole(tmp_path, number, moment, ever
         if number != signal.SIGKILL:
             assert process.stderr.readline().startswith("stopping; ")
             assert time.monotonic() - sent < 3, "a signal is acknowledged at once"
-        while locked(home) or process.poll() is None:
-            assert time.monotonic() - sent < IN_TIME, alive(home)
+        wait_for(lambda: process.poll() is not None and not locked(home), IN_TIME, lambda: f"the end of all processes; {alive(home)}")
         assert alive(home) == {}, "the lock is free and somebody works"
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
         assert not marks.exists() or marks.read_text() == "ran ", "an interrupt is never retried"
@@ -141,12 +140,9 @@ with stopping_on_signals() as stop:
 def test_the_workers_of_a_backtest_end_with_it(tmp_path, number, code):
     with started(tmp_path, sys.executable, "-c", BACKTEST, stderr=subprocess.PIPE) as process:
         wait_for(lambda: len(list(tmp_path.glob("*.at_work"))) == 2, 150, "two workers at work")
-        sent = time.monotonic()
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        while alive(tmp_path):
-            assert time.monotonic() - sent < IN_TIME, alive(tmp_path)
-            process.poll()
-        assert process.wait() == code
+        wait_for(lambda: process.poll() is not None and not alive(tmp_path), IN_TIME, lambda: f"the end of all processes; {alive(tmp_path)}")
+        assert process.returncode == code
 
 
 def test_the_workers_of_a_service_end_with_their_supervisor(tmp_path):
@@ -155,9 +151,7 @@ def test_the_workers_of_a_service_end_with_their_supervisor(tmp_path):
         port = int(process.stdout.readline().rsplit(":", 1)[1])
         wait_for(lambda: answers(port) and len(alive(tmp_path)) >= 3, 150, "an answer")
         process.kill()
-        sent = time.monotonic()
-        while set(alive(tmp_path)) - {process.pid}:
-            assert time.monotonic() - sent < IN_TIME + 1, alive(tmp_path)
+        wait_for(lambda: not set(alive(tmp_path)) - {process.pid}, IN_TIME + 1, lambda: f"the end of the workers; {alive(tmp_path)}")
 
 
 def answers(port: int) -> bool:
@@ -176,7 +170,5 @@ def test_executing_notebooks_leaves_no_kernel_behind(tmp_path):
     with started(tmp_path, sys.executable, ROOT / ".ci" / "notebooks.py", tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(marks.exists, 150, "the cell")
         process.kill()
-        sent = time.monotonic()
-        while set(alive(tmp_path)) - {process.pid}:
-            assert time.monotonic() - sent < IN_TIME, alive(tmp_path)
+        wait_for(lambda: not set(alive(tmp_path)) - {process.pid}, IN_TIME, lambda: f"the end of the kernel; {alive(tmp_path)}")
     assert notebook.read_text() == before and json.loads(before)

@@ -215,20 +215,20 @@ def test_a_damaged_or_hostile_server_changes_nothing(shop, tmp_path):
     honest = json.loads(manifest.read_text())
     outside = tmp_path / "outside.onnx"
     lies = [
-        {**honest, "files": {"../../../outside.onnx": "0" * 64}},
-        {**honest, "files": {str(outside): "0" * 64}},
-        {**honest, "files": {"a.onnx": "0" * 64}},
-        {**honest, "version": "7"},
-        {**honest, "version": "../../x"},
-        {**honest, "name": "sim.ETH-USD", "product": "ETH-USD"},
-        {**honest, "files": {}},
-        {**honest, "inputs": ["close"]},
-        {**honest, "shrink": 7},
-        [],
+        ({**honest, "files": {"../../../outside.onnx": "0" * 64}}, "outside.onnx': String should match pattern"),
+        ({**honest, "files": {str(outside): "0" * 64}}, "outside.onnx': String should match pattern"),
+        ({**honest, "files": {"a.onnx": "0" * 64}}, "a.onnx has hash [0-9a-f]{12}…, not 000000000000…"),
+        ({**honest, "version": "7"}, "holds sim.BTC-USD version 7"),
+        ({**honest, "version": "../../x"}, "version = '../../x': String should match pattern"),
+        ({**honest, "name": "sim.ETH-USD", "product": "ETH-USD"}, "holds sim.ETH-USD version 2"),
+        ({**honest, "files": {}}, "files = '{}': Dictionary should have at least 1 item"),
+        ({**honest, "inputs": ["close"]}, r"reads \['close'\] and lacks"),
+        ({**honest, "shrink": 7}, "shrink = '7': Input should be less than or equal to 1"),
+        ([], "manifest.json cannot be read"),
     ]
-    for lie in lies:
+    for lie, says in lies:
         manifest.write_text(json.dumps(lie))
-        with pytest.raises(BundleError):
+        with pytest.raises(BundleError, match=says):
             pull_bundles(url, here)
         visible = {path: path.read_bytes() for path in here.rglob("*") if path.is_file() and ".2.partial" not in str(path)}
         assert visible == before and not outside.exists()
@@ -353,7 +353,7 @@ def test_unknown_names_end_with_2_and_list_what_there_is(home, monkeypatch, caps
 
 
 def test_what_fails_to_register_is_no_version(home):
-    with pytest.raises(BundleCorruptError):
+    with pytest.raises(BundleCorruptError, match="cut off or not an ONNX file"):
         register_bundle(home, facts("lasso", "HALF-USD"), {"a.onnx": b"not a model"})
     with pytest.raises(RegistryError, match="there is no model 'sim.HALF-USD'"):
         get_version(home, "sim.HALF-USD", "lasso")
@@ -539,7 +539,7 @@ def test_a_champion_that_mlflow_deleted_is_no_way_back(own):
 
 def test_a_deleted_model_begins_again(own):
     connect(own).delete_registered_model("sim.OWN-USD")
-    with pytest.raises(RegistryError):
+    with pytest.raises(RegistryError, match="there is no model 'sim.OWN-USD'"):
         rollback(own, "sim.OWN-USD")
     assert ensure_champion(own, facts("persistence", "OWN-USD"), {"a.onnx": fan_onnx()}) == "1"
 
@@ -636,7 +636,7 @@ def test_what_is_in_use_stays_and_a_forgotten_run_goes(own):
     assert pruned.versions == (f"{hurt[1]} (lasso)", f"{hurt[2]} (lasso)") and pruned.runs == 3 and pruned.freed > 0
     assert [item.version for item in list_versions(own, name)] == [hurt[3], hurt[0], "2", "1"]
     assert client.get_run(young) and client.get_run(theirs)
-    with pytest.raises(RegistryError):
+    with pytest.raises(RegistryError, match=old):
         client.get_run(old)
     assert prune_registry(settings, name).versions == () and str(prune_registry(settings, name)) == f"{name}: nothing to remove"
     assert register_bundle(own, facts("lasso", "OWN-USD"), {"a.onnx": fan_onnx()}) == str(int(hurt[3]) + 1), "numbers are not used again"

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError
-from crypto_rti.data.sources import Source
+from crypto_rti.data.sources import Source, SourceError
 from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_candles, read_series
 from crypto_rti.settings import CryptoRTIError
 
@@ -90,7 +90,7 @@ def test_no_cut_of_a_file_is_ever_read(tmp_path):
     cut = tmp_path / "cut.parquet"
     for length in range(0, len(whole), 37):
         cut.write_bytes(whole[:length])
-        with pytest.raises(CryptoRTIError):
+        with pytest.raises(StoreError, match="perhaps cut off" if length else "is empty"):
             read_candles(cut)
 
 
@@ -150,7 +150,7 @@ def test_a_foreign_file_in_the_store_is_left_alone(tmp_path):
 
 def test_names_cannot_leave_the_store(tmp_path):
     for product in ("../BTC-USD", "BTC/USD", "", "btc-usd", "A-B.parquet"):
-        with pytest.raises(CryptoRTIError):
+        with pytest.raises(SourceError, match=f"'{product}' is not a product name"):
             CandleStore(tmp_path).path(SIM, product)
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'MAX_RATE', 'MAX_WAIT', 'GRANULARITIES', 'MOST_BYTES', 'ExchangeError', 'UnknownProductError',
-           'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'ClockDoubtedError', 'read_answer',
-           'ExchangeConnection']
+           'BadRangeError', 'BadAnswerError', 'ExchangeUnavailableError', 'ClockDoubtedError', 'QueuedError',
+           'read_answer', 'ExchangeConnection']
 
 # %% ../../nbs/115_data.connection.ipynb #03d0a410
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from collections import Counter
 from typing import Any, Self
 
 import httpx
-from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from ..downloads import DownloadError, Limits, TooSlowError, fetch
 from ..parsing import ParseError, parse_json, parse_wait, shorten
+from .request_queue import RequestQueue
 from ..settings import CryptoRTIError, SettingsError, login_options, mask, mask_credentials, secrets_in, split_address
 from .candles import TimeError
 
@@ -60,6 +60,10 @@ class ExchangeUnavailableError(ExchangeError):
 # %% ../../nbs/115_data.connection.ipynb #bbd06930
 class ClockDoubtedError(ExchangeUnavailableError):
     "The exchange answers `/time` with a time that is not confirmed."
+
+
+class QueuedError(ExchangeUnavailableError):
+    "No answer yet, because the request waits for our own rate limit; says nothing about the exchange."
 
 # %% ../../nbs/115_data.connection.ipynb #7af78258
 def _error_text(response: httpx.Response) -> str:
@@ -150,7 +154,7 @@ class ExchangeConnection:
         self,
         base_url: str,  # For example `https://api.exchange.coinbase.com`; may hold credentials, which are sent and never shown
         requests_per_second: float = 5.0,  # Above 0, at most `MAX_RATE`
-        timeout_seconds: float = 10.0,  # For one whole request, from connecting to the last byte
+        timeout_seconds: float = 10.0,  # For one whole request, from connecting to the last byte; it does not run while the request waits for the rate limit
         retries: int = 5,  # Further attempts after a temporary failure
         backoff_seconds: float = 1.0,  # First delay; each further one doubles
     ) -> None:
@@ -163,7 +167,7 @@ class ExchangeConnection:
         self.timeout_seconds = timeout_seconds
         self.sent: Counter[str] = Counter()  # Requests by path, retries included
         self.source_name = ""  # Name of the server's candles, known after its first answer
-        self._limiter = AsyncLimiter(1, 1 / requests_per_second)
+        self.queue = RequestQueue(requests_per_second)
         self._retry = _retry_policy(retries, backoff_seconds)
         self._http = httpx.AsyncClient(timeout=timeout_seconds, headers={"user-agent": "crypto-rti", "accept": "application/json"}, **login_options(base_url))
 
@@ -189,7 +193,7 @@ class ExchangeConnection:
             raise ExchangeUnavailableError(text, error.retry_after) from error.__cause__
 
     async def _send(self, path: str, params: dict[str, str | int]) -> Any:
-        await self._limiter.acquire()
+        await self.queue.enter()
         self.sent[path] += 1
         try:
             response = await fetch(self._http, _join(self.base_url, path), Limits(_most_bytes(path), self.timeout_seconds), params)

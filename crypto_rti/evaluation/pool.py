@@ -84,12 +84,14 @@ def score_coin(
     _, interval = follow(adapted.interval, forecaster.predict(held_out.X), held_out.y, known_at(held_out.time))
     return CoinScore(rows, score_forecasts(rows), interval)
 
-# %% ../../nbs/418_evaluation.pool.ipynb #6d763b0b
+# %% ../../nbs/418_evaluation.pool.ipynb #4764a9b0
 def coin_metrics(
     split: PoolSplit,
     scores: Mapping[str, CoinScore],  # By product
 ) -> dict[str, dict[str, Any]]:  # What a bundle says about each coin
-    "The metrics of every coin: its scores, or the mark `new`; and the mean MASE of the coins that were judged."
-    known = [mase for product in split.judged if (mase := scores[product].scores["mase"]) is not None]
-    pool = {"pool_mase": float(np.mean(known)) if known else None, "pool_coins": len(known)}
-    return {product: {**({"n": len(rows), "new": True} if product in split.new else scores[product].scores), **pool} for product, rows in split.held_out.items()}
+    "The metrics of every coin: its scores, or the mark `new`; and the mean MASE and coverage of the coins that were judged."
+    known = [scores[product].scores for product in split.judged if scores[product].scores["mase"] is not None]
+    mean = {f"pool_{name}": float(np.mean([each[name] for each in known])) if known else None for name in ("mase", "coverage_90")}
+    pool = {**mean, "pool_coins": len(known)}
+    own = {product: {"n": len(rows), "new": True} if product in split.new else scores[product].scores for product, rows in split.held_out.items()}
+    return {product: {**numbers, **pool} for product, numbers in own.items()}

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..data.candles import to_unix
 from ..processes import hold_lock
@@ -109,6 +111,15 @@ def search(
     )
     return study
 
+# %% ../../nbs/440_evaluation.search.ipynb #c4f1a7d2
+def _scale_by_factors(ax: Axes, span: float) -> None:
+    "Make the horizontal axis logarithmic; the wider the span, the fewer labels, so that they never touch."
+    digits = (1.0, 2.0, 5.0) if span <= 12 else (1.0, 3.0) if span <= 120 else (1.0,)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=digits))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
 # %% ../../nbs/440_evaluation.search.ipynb #1ddd5ecd
 def plot_study(
     study: "Study",  # From `search`
@@ -125,7 +136,9 @@ def plot_study(
         drawn = np.array([trial.params[name] for trial in done], dtype=float)
         ax.plot(drawn, values, ".", color="#7a8b99")
         ax.plot(drawn[values.argmin()], values.min(), "o", color=SHADES[2], ms=5)
-        ax.set(xlabel=name, xscale="log" if drawn.min() > 0 and drawn.max() / drawn.min() > 8 else "linear")
+        ax.set(xlabel=name)
+        if drawn.min() > 0 and drawn.max() / drawn.min() > 8:
+            _scale_by_factors(ax, drawn.max() / drawn.min())
     spread = np.quantile(values, 0.9) - values.min()
     axes[0, 0].set_ylim(values.min() - 0.1 * spread, np.quantile(values, 0.9) + 0.2 * spread)
     figure.tight_layout()

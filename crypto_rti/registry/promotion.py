@@ -19,7 +19,7 @@ from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
 from .connection import RegistryError, TooFewHoursError
 from .exports import change_champion, export_aliases, export_read, export_version, models_locked, record_event
-from .gate import GATE, LEAST_HOURS, Decision, Rule, decide, is_new_best
+from .gate import COVERAGE_TOLERANCE, GATE, LEAST_HOURS, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
 from .manifest import BundleError
 from .sessions import sessions_kept
@@ -227,15 +227,17 @@ def _adopt_new(
     name: str,  # Registered name of a coin with too few hours for a comparison
     version: str,  # A number
 ) -> Decision:
-    "Let the model of the pool answer for a new coin if it beats persistence on the coins that were judged, and the model that answers now."
+    "Let the model of the pool answer for a new coin if it would pass the gate on the mean of the coins that were judged."
     with models_locked(settings, name) as (client, models):
         model = models[name]
         challenger, champion = model.find(version), model.find("champion")
-        mean, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coins", "n"))
+        mean, covered, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coverage_90", "pool_coins", "n"))
         rival = champion.metrics.get("pool_mase") if is_unjudged(champion) and champion.kind != challenger.kind else None
-        judged = f"on the {coins} coins that were judged its error is {mean:.4f} of persistence's" if mean is not None else "no coin could be judged"
-        reasons = [f"the coin is new, with {hours} held-out hours of the {LEAST_HOURS} that a comparison needs: the model of the pool stands in, and {judged}"]
-        promoted = mean is not None and mean < (1.0 if rival is None else rival)
+        judged, promoted = "no coin could be judged", False
+        if mean is not None and covered is not None:
+            judged = f"on the {coins} coins that were judged its error is {mean:.4f} of persistence's and its 90 % interval held {100 * covered:.1f} %"
+            promoted = mean < (1.0 if rival is None else rival) and abs(covered - 0.9) <= COVERAGE_TOLERANCE
+        reasons = [f"the coin is new, with {hours} held-out hours of the {LEAST_HOURS} that a comparison needs; {judged}"]
         decision = Decision(promoted, challenger.kind, version, reasons, decided=to_iso(int(time.time())), champion=champion.version)
         text = _record_decision(client, name, decision)
         if promoted:

@@ -53,6 +53,8 @@ class Service:
     recorder: Recorder | None = None  # Writes them, while the service runs
     states: dict[Key, OrderedDict[int, ConformalState]] = field(default_factory=dict)  # Conformal states by hour
     forecasts: OrderedDict[tuple[str, str, str, str, int, int], Forecast] = field(default_factory=OrderedDict)  # By key, mode, moment and generation
+    newest: dict[tuple[str, str], Forecast] = field(default_factory=dict)  # By coin and kind, the last one made for a whole hour
+    changes: int = 0  # How often one of these was replaced
     computing: SingleFlight = field(default_factory=SingleFlight)  # Forecasts in progress
     answers: AnswerCache = field(default_factory=AnswerCache)
     disk: DiskWatch = field(default_factory=lambda: DiskWatch(Path(".")))  # That of the home folder
@@ -106,9 +108,9 @@ def models_of(
 def followed(
     service: Service,
 ) -> list[str]:  # Products
-    "List the products whose candles are kept current: the coins served and those that their models read."
+    "List the products whose candles are kept current: those that models of other coins read, which are needed first, and the coins served."
     models = [model for coin in service.models.coins.values() for model in coin.aliases.values()]
-    return list(dict.fromkeys([*served(service), *(model.reference for model in models if model is not None and model.reference)]))
+    return list(dict.fromkeys([*(model.reference for model in models if model is not None and model.reference), *served(service)]))
 
 # %% ../../nbs/645_service.answers.ipynb #8f5ee6c7
 STATES_KEPT = 96
@@ -140,7 +142,7 @@ def keep_state(
 
 # %% ../../nbs/645_service.answers.ipynb #cb46c47b
 FORECASTS_KEPT = 1024
-"Forecasts in memory; the least recently used one is evicted."
+"Forecasts in memory, or three hours of all models where that is more; the least recently used one is evicted."
 
 
 def cached_forecast(
@@ -163,9 +165,12 @@ def store_forecast(
     generation: int,  # Of the model cache when its model was chosen
 ) -> None:
     "Cache a forecast, and record it if its hour is not over."
-    if len(service.forecasts) >= FORECASTS_KEPT:
+    while len(service.forecasts) >= max(FORECASTS_KEPT, 3 * len(service.newest)):
         service.forecasts.popitem(last=False)
     service.forecasts[forecast.coin, forecast.model, forecast.version, forecast.mode, forecast.data_until, generation] = forecast
+    before = service.newest.get((forecast.coin, forecast.model))
+    if forecast.mode == "hour" and (before is None or before.data_until <= forecast.data_until):
+        service.newest[forecast.coin, forecast.model], service.changes = forecast, service.changes + 1
     now = service.feed.clock.now()
     if service.recorder is not None and now < forecast.data_until + HOUR:
         service.recorder.record(to_entry(forecast, now, forecast.mode))

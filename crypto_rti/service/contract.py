@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Time', 'Interval', 'PastPrice', 'BacktestSummary', 'PredictionResult', 'PredictionAnswer', 'Score', 'DayScore',
            'Luck', 'Accuracy', 'AccuracyAnswer', 'RecordedForecast', 'History', 'HistoryAnswer', 'RunningHour',
-           'PriceTick', 'ScoredForecast', 'CoinInfo', 'Coins', 'ModelInfo', 'Models', 'Health']
+           'PriceTick', 'ScoredForecast', 'CoinInfo', 'Coins', 'ModelInfo', 'Models', 'CoinOverview', 'Overview',
+           'CoinCount', 'Health']
 
 # %% ../../nbs/600_service.contract.ipynb #f6caf7c5
 from typing import Annotated, Any, Literal
@@ -238,9 +239,44 @@ class Models(BaseModel):
 
     models: list[ModelInfo]
 
+# %% ../../nbs/600_service.contract.ipynb #9a297c2f
+class CoinOverview(BaseModel):
+    "The price of a coin, the forecast of its champion, and how good that has been."
+
+    coin: str
+    ready: bool = Field(description="Whether its candles have been received, so that a forecast can be answered")
+    new: bool = Field(description="True while the coin has too little history of its own: its intervals are calibrated on other coins")
+    price: float | None = Field(description="Close at data_until")
+    move_24h: float | None = Field(description="Move of the price over the 24 hours before data_until, as a fraction; null where no price of that hour is known")
+    data_until: Time | None = Field(description="End of the last closed hour that has been received")
+    stale: bool = Field(description="True when newer hours are final and have not been received yet")
+    champion: str = Field(description="Kind of the model that answers by default")
+    champion_version: str
+    predicted_for: Time | None = Field(description="Time of the predicted price; null until the champion has made a forecast")
+    predicted_price: float | None = Field(description="Median of the champion's last forecast, as it was made")
+    difference_bps: float | None = Field(description="Predicted move, in basis points (hundredths of a percent) of the price from which the forecast was made")
+    interval_width_bps: float | None = Field(description="Width of the 90 % interval, in basis points of the same price")
+    live_mase: float | None = Field(description="mase of the champion's recorded forecasts of the last 30 days, null where none is scored")
+    live_forecasts: int = Field(description="Number of these forecasts")
+
+# %% ../../nbs/600_service.contract.ipynb #9f4133dd
+class Overview(BaseModel):
+    "Response of GET /api/overview."
+
+    source: str = Field(description="Source of the candles")
+    coins: list[CoinOverview] = Field(description="Every coin that is served, those of the settings first")
+
 # %% ../../nbs/600_service.contract.ipynb #c6e70c69
+class CoinCount(BaseModel):
+    "How many coins can be answered."
+
+    ready: int = Field(description="Coins whose candles have been received")
+    of: int = Field(description="Coins that are served")
+
+
 class Health(BaseModel):
     "State of the service."
 
     status: str = Field(examples=["live", "ready"])
     problems: list[str] = Field(description="Problems that do not keep the service from answering")
+    coins: CoinCount | None = Field(default=None, description="How many coins can be answered already; only in /health/ready")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from ..data.candles import TimeError
-from ..data.connection import BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError
+from ..data.connection import BadRangeError, ExchangeError, ExchangeUnavailableError, QueuedError, UnknownProductError
 from ..downloads import DownloadError
 from ..evaluation.intervals import IntervalError
 from ..features import FeatureError
@@ -24,7 +24,7 @@ from ..parsing import ParseError
 from ..registry.manifest import BundleError
 from ..settings import CryptoRTIError
 from .answers import Service, served
-from .feed import log
+from .exchange_requests import log
 from .ledger import LedgerError
 from .models import ModelFailedError, ParameterError, UnknownCoinError, UnknownModelError
 from .page import missing_page
@@ -57,6 +57,7 @@ ERROR_TABLE = (
     ErrorRule(FeatureError, 409, "Not enough history"),
     ErrorRule(BadRangeError, 422, "Time out of range", "The exchange has no candles for that time; request a later one."),
     ErrorRule(TimeError, 422, "Parameter not allowed"),
+    ErrorRule(QueuedError, 503, "Waiting for the rate limit"),
     ErrorRule(ExchangeUnavailableError, 503, "Candles not available", "The exchange is unavailable and no candles are cached; try again later."),
     ErrorRule(ExchangeError, 503, "Candles not available", "The exchange returned an invalid answer; try again later."),
     ErrorRule(DownloadError, 503, "Candles not available", "The exchange returned an invalid answer; try again later."),

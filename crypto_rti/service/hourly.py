@@ -21,6 +21,7 @@ import pandas as pd
 
 from ..data.candles import HOUR, final_until, floor_time, to_iso
 from ..data.connection import ExchangeError, ExchangeUnavailableError
+from ..data.request_queue import Priority, at_priority
 from ..evaluation.intervals import FOLLOWED, ConformalState, follow, update
 from ..features import FeatureError
 from ..inputs import INPUTS, model_inputs
@@ -28,13 +29,14 @@ from ..settings import CryptoRTIError
 from ..targets import to_prices
 from .answers import STATES_KEPT, Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served
 from .answers import state_for
-from .feed import FASTEST_CHECK, candles_for, exchange_now, log, next_look
+from .exchange_requests import log
+from .feed import FASTEST_CHECK, candles_for, exchange_now, next_look
 from .forecasts import candles_until
 from .ledger import LedgerError, Series, open_ledger
 from .minutes import minutes_for
 from .models import FAILED, MachineBusyError, Model, disable_model, run_model
 from .recorded import Outcomes, prune_expired, read_outcomes
-from .scores import Scorer, back_fill, read_accuracy
+from .scores import Scorer, back_fill, read_recent
 from .writer import Entry, Recorder, write_entries
 
 # %% ../../nbs/650_service.hourly.ipynb #8982e8ae
@@ -78,11 +80,18 @@ async def forecast_all(
     state: HourlyState,
     hour: int,  # The last final hour, Unix seconds
 ) -> bool:  # Whether that is done; if not, it should be tried again soon
-    "Make every forecast that is due from `hour`."
-    done = True
+    "Make every forecast that is due from `hour`, those of each coin as soon as its candles are there."
+    due: dict[str, list[tuple[Model, Key]]] = {}
     for coin, model, key in all_models(service):
-        if hour in (state.made.get(key), state.failed.get(key)):
-            continue
+        if hour not in (state.made.get(key), state.failed.get(key)):
+            due.setdefault(coin, []).append((model, key))
+    return all(await asyncio.gather(*(_forecast_coin(service, state, hour, coin, models) for coin, models in due.items())))
+
+
+async def _forecast_coin(service: Service, state: HourlyState, hour: int, coin: str, models: list[tuple[Model, Key]]) -> bool:
+    "Make the forecasts of one coin; return whether that is done."
+    done = True
+    for model, key in models:
         try:
             window = await candles_for(service.feed, coin, hour)
             if window.end < hour:
@@ -216,8 +225,10 @@ async def settle_hour(
     state.kept.update({key: hour for key, made in state.made.items() if made == hour})
     await learn_intervals(service, hour)
     now = clock.now()
-    kinds = {(coin, model.kind) for coin, model, _ in all_models(service)}
-    state.recent = {(coin, kind): await asyncio.to_thread(read_accuracy, ledger, Series(source, coin, kind), 30, now) for coin, kind in sorted(kinds)}
+    kinds: dict[str, set[str]] = {}
+    for coin, model, _ in all_models(service):
+        kinds.setdefault(coin, set()).add(model.kind)
+    state.recent = await asyncio.to_thread(read_recent, ledger, source, kinds, 30, now)
     if hour - state.pruned >= 24 * HOUR:
         state.removed += await asyncio.to_thread(prune_expired, ledger, source, hour, service.settings.ledger_days)
         state.pruned = hour
@@ -237,6 +248,7 @@ def rewind_if_ahead(
     for states in service.states.values():
         for moment in [moment for moment in states if moment > hour]:
             del states[moment]
+    service.newest = {key: forecast for key, forecast in service.newest.items() if forecast.data_until <= hour}
     service.models.generation += 1
     return True
 
@@ -284,10 +296,11 @@ async def keep_working(
     service: Service,
     state: HourlyState,
 ) -> None:  # Runs until it is cancelled
-    "Do the work of each hour."
-    while True:
-        await work_once(service, state)
-        await asyncio.sleep(next_look(service.feed.clock, 1.0))
+    "Do the work of each hour, in the background: whoever asks for a coin goes first."
+    with at_priority(Priority.BACKGROUND):
+        while True:
+            await work_once(service, state)
+            await asyncio.sleep(next_look(service.feed.clock, 1.0))
 
 # %% ../../nbs/650_service.hourly.ipynb #83ac8f13
 RECALL_SECONDS = 2.0
@@ -306,6 +319,8 @@ async def start_recording(
     try:
         await asyncio.wait_for(learn_intervals(service, final_until(service.feed.clock.now())), RECALL_SECONDS)
     except (LedgerError, TimeoutError) as error:
+        if isinstance(error, TimeoutError) and service.states:  # It answers, and there is much to learn: the first settled hour does the rest
+            return
         state.fault = str(error) or "the ledger is slow"
         log.error("the service starts without its ledger: %s", state.fault)
 

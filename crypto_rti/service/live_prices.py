@@ -24,10 +24,12 @@ from ..data.candles import FINAL_AFTER, HOUR, floor_time, from_rows
 from ..data.coinbase import Answer
 from ..data.connection import BadAnswerError, BadRangeError, ExchangeError, ExchangeUnavailableError, UnknownProductError
 from ..data.plausibility import HASTE
+from ..data.request_queue import Priority, at_priority
 from ..data.sources import SourceError, check_product
 from ..data.websocket import stream_messages
 from .candle_builder import TRADE_PAGES, CandleBuilder, Trade, build_hour, new_builder, parse_time, read_trade
-from .feed import AHEAD, Feed, exchange_now, log, start_clock_request
+from .exchange_requests import log
+from .feed import AHEAD, Feed, exchange_now, start_clock_request
 from .minutes import check_minutes, reference_price
 from .price_checks import is_plausible, is_timely, plausible_trades, refuse
 
@@ -339,7 +341,8 @@ async def follow_prices(
     pause: float = 1.0,  # Seconds; the unit of all waiting here
 ) -> None:  # Runs until it is cancelled
     "Keep the running price and hour of all products current."
-    async with asyncio.TaskGroup() as tasks:
-        if url is not None:
-            tasks.create_task(keep_connected(PriceSocket(feed, url, products, pause)))
-        tasks.create_task(_maintain(feed, products, pause))
+    with at_priority(Priority.BACKGROUND):
+        async with asyncio.TaskGroup() as tasks:
+            if url is not None:
+                tasks.create_task(keep_connected(PriceSocket(feed, url, products, pause)))
+            tasks.create_task(_maintain(feed, products, pause))

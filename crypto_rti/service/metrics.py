@@ -61,6 +61,8 @@ class Snapshot:
     recorder: Recorder | None = None  # Writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, from `read_accuracy`
     models: ModelCache | None = None
+    coins_ready: int = 0  # Coins whose candles are there
+    waiting: Mapping[str, int] = field(default_factory=dict)  # Requests that wait for the rate limit of the exchange, by priority
     disk_free: float = math.inf  # Bytes on the disk of the home folder
 
 # %% ../../nbs/670_service.metrics.ipynb #91d1f5c8
@@ -86,6 +88,8 @@ LEVELS = {
     "stream_readers": ("Connected stream readers", (), "livesum"),
     "connections": ("Open connections", (), "livesum"),
     "upstream_away": ("1 while the exchange is unreachable", (), "livemax"),
+    "upstream_waiting": ("Requests to the exchange that wait for our rate limit, by priority: clock, asked or background", ("priority",), "livesum"),
+    "coins_ready": ("Coins whose candles have been received, so that a forecast can be answered", (), "livemin"),
     "clock_doubted": ("1 while the exchange's clock is implausible", (), "livemax"),
     "clock_offset_seconds": ("Seconds by which the exchange's clock is ahead of this machine's", (), "livemax"),
     "prices_doubted": ("1 while trades of the last minute are implausible", ("coin",), "livemax"),
@@ -147,6 +151,9 @@ def read_levels(
     yield "stream_readers", (), snapshot.readers
     yield "connections", (), snapshot.connections
     yield "upstream_away", (), snapshot.away
+    for priority in ("clock", "asked", "background"):
+        yield "upstream_waiting", (priority,), snapshot.waiting.get(priority, 0)
+    yield "coins_ready", (), snapshot.coins_ready
     yield "clock_doubted", (), snapshot.clock_doubted
     yield "clock_offset_seconds", (), snapshot.clock_offset
     yield "disk_free_bytes", (), snapshot.disk_free

@@ -7,14 +7,14 @@ __all__ = ['MINUTES', 'MINUTE_AFTER', 'MINUTES_AGAIN', 'minutes_until', 'last_cl
            'minutes_for']
 
 # %% ../../nbs/622_service.minutes.ipynb #f8dbec42
-import asyncio
-
 import pandas as pd
 
 from ..data.candles import floor_time
 from ..data.coinbase import Answer
 from ..data.connection import WINDOW
 from ..data.plausibility import sift_doubtful
+from ..data.request_queue import Priority, current_priority
+from .exchange_requests import ANY
 from .feed import Feed, Window, exchange_now, note_refused_rows
 
 # %% ../../nbs/622_service.minutes.ipynb #918bf63b
@@ -92,8 +92,10 @@ async def minutes_for(
     old = feed.minutes.get(product)
     if old is not None and old.end == minutes_until(feed):
         return old
-    request = feed.start(("minutes", product), lambda: _refresh_minutes(feed, product), times=-(-MINUTES // WINDOW))
+    key, times = ("minutes", product), -(-MINUTES // WINDOW)
     if old is None:
-        return await asyncio.shield(request)
-    await asyncio.wait({request}, timeout=feed.refresh_timeout)
+        window: Window = await feed.result(key, lambda: _refresh_minutes(feed, product), times)
+        return window
+    request = feed.start(key, lambda: _refresh_minutes(feed, product), times)
+    await feed.wait(key, request, None if current_priority() != Priority.ASKED and ANY not in feed.failures else feed.refresh_timeout)
     return feed.minutes[product]

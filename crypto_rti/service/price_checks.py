@@ -15,7 +15,8 @@ import numpy as np
 from ..data.candles import HOUR
 from ..data.plausibility import HASTE, PriceCheck, agreeing, near, possible
 from .candle_builder import Trade
-from .feed import AHEAD, Feed, format_moment, log
+from .exchange_requests import log
+from .feed import AHEAD, Feed, format_moment
 from .minutes import last_close, reference_price
 
 # %% ../../nbs/624_service.price_checks.ipynb #3c88c37d

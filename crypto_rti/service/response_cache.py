@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import Service
 from .errors import BUG
-from .feed import log
+from .exchange_requests import log
+from .overview import OverviewCache, RenderedOverview
 from .security import HEADERS, problem
 
 # %% ../../nbs/692_service.response_cache.ipynb #1d21cb1a
@@ -21,8 +22,8 @@ _JSON = [*_SECURITY, (b"content-type", b"application/json")]
 class ResponseCacheMiddleware:
     "ASGI middleware: cached answers first, security headers on every response."
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self.app, self.service = app, service
+    def __init__(self, app: ASGIApp, service: Service, overview: OverviewCache | None = None) -> None:
+        self.app, self.service, self.overview = app, service, overview
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -30,6 +31,10 @@ class ResponseCacheMiddleware:
         elif scope["path"] == "/api/predict" and scope["method"] == "GET" and (hit := self.find(scope["query_string"])):
             await send({"type": "http.response.start", "status": 200, "headers": [*_JSON, (b"content-length", hit[0])]})
             await send({"type": "http.response.body", "body": hit[1]})
+        elif scope["path"] == "/api/overview" and scope["method"] == "GET" and (found := self.find_overview(scope["query_string"])):
+            status, headers, body = found.answer(scope["headers"])
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         else:
             await call_app(self.app, scope, receive, send)
 
@@ -37,6 +42,10 @@ class ResponseCacheMiddleware:
         "Find a cached answer: its length in decimal, and the body."
         service = self.service
         return service.answers.get(query, service.feed.clock.now(), service.models.generation)
+
+    def find_overview(self, query: bytes) -> RenderedOverview | None:
+        "Find the overview, unless it has to be rendered again or the query is not empty."
+        return self.overview.find() if self.overview is not None and not query else None
 
 # %% ../../nbs/692_service.response_cache.ipynb #1d4f713f
 async def call_app(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

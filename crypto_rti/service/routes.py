@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 'ModelName', 'Days', 'Mode', 'Hours', 'StreamFrom', 'LastEventId',
-           'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText', 'check_readers', 'get_stream',
-           'get_coins', 'get_models', 'describe_models', 'live', 'ready', 'find_problems', 'take_snapshot',
-           'get_metrics']
+           'NAMED', 'check_query', 'predict', 'get_accuracy', 'get_history', 'EventText', 'check_readers', 'get_stream',
+           'get_coins', 'get_overview', 'get_models', 'describe_models', 'live', 'ready', 'about_coins', 'count_coins',
+           'find_problems', 'take_snapshot', 'get_metrics']
 
 # %% ../../nbs/694_service.routes.ipynb #eaca7ce5
 import time
@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 from ..data.candles import HOUR, final_until, to_iso
 from ..parsing import quote_input
 from .answers import Service, predict_at, served
-from .contract import AccuracyAnswer, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, PredictionAnswer
+from .contract import AccuracyAnswer, CoinCount, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, Overview, PredictionAnswer
 from .errors import Problem, TooManyReadersError, get_service
-from .feed import ANY, CLOCK
+from .exchange_requests import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
 from .metrics import Snapshot, render_metrics
@@ -154,6 +154,15 @@ async def get_coins(request: Request) -> Response:
         ))  # fmt: skip
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
 
+# %% ../../nbs/694_service.routes.ipynb #b2a3f0b1
+@router.get("/api/overview", response_model=Overview, responses={**_guarded, 304: {"description": "Nothing has changed since the answer whose ETag was sent"}}, tags=["forecasts"])
+async def get_overview(request: Request) -> Response:
+    "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy of the last 30 days, champion."
+    status, headers, body = (await request.app.state.overview.get()).answer(request.scope["headers"])
+    response = Response(body, status)
+    response.raw_headers = headers
+    return response
+
 # %% ../../nbs/694_service.routes.ipynb #2ff241da
 @router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
 async def get_models(request: Request) -> Response:
@@ -179,7 +188,7 @@ def describe_models(
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #8801e5c0
-_LIVE = Health(status="live", problems=[]).model_dump_json().encode()
+_LIVE = Health(status="live", problems=[]).model_dump_json(exclude_none=True).encode()
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
@@ -190,14 +199,36 @@ async def live() -> Response:
 # %% ../../nbs/694_service.routes.ipynb #dce986cc
 @router.get("/health/ready", response_model=Health, responses={503: _problems[503]}, tags=["health"])
 async def ready(request: Request) -> Response:
-    "Report whether forecasts can be answered, and any problems."
+    "Report whether forecasts can be answered, for how many coins, and any problems. The service is ready as soon as one coin's candles are there."
     service = get_service(request)
     problems = find_problems(service, request.app.state.hourly)
     if not service.feed.live:
         return problem(503, "; ".join(problems) or "starting: no candles yet", "Not ready", {"retry-after": "1"})
-    return Response(Health(status="ready", problems=problems).model_dump_json(), media_type="application/json")
+    return Response(Health(status="ready", problems=problems, coins=count_coins(service)).model_dump_json(), media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #34a19bf6
+NAMED = 10
+"Coins with the same problem that are named one by one; of more, the first ones."
+
+
+def about_coins(
+    coins: list[str],  # Products with the same problem
+    what: str,
+) -> list[str]:
+    "Write a sentence for each coin, or one for many of them."
+    if len(coins) <= NAMED:
+        return [f"{coin}: {what}" for coin in coins]
+    return [f"{len(coins)} coins: {what}: {', '.join(coins[:NAMED])} and {len(coins) - NAMED} more"]
+
+
+def count_coins(
+    service: Service,
+) -> CoinCount:
+    "Count the coins that can be answered."
+    coins = served(service)
+    return CoinCount(ready=sum(coin in service.feed.live for coin in coins), of=len(coins))
+
+
 def find_problems(
     service: Service,
     hourly: HourlyState,
@@ -213,18 +244,20 @@ def find_problems(
         found.append("the ledger is unavailable: forecasts wait to be recorded, nothing is scored")
     if service.disk.note:
         found.append("the disk is nearly full")
-    final = final_until(feed.clock.now())
-    for coin in served(service):
-        window, models = feed.live.get(coin), service.models.coins.get(coin)
-        if window is None:
-            found.append(f"{coin}: no candles yet")
-        elif window.end < final:
+    return found + _coin_problems(service, final_until(feed.clock.now()))
+
+
+def _coin_problems(service: Service, final: int) -> list[str]:
+    "The problems of single coins."
+    coins, live = served(service), service.feed.live
+    found = about_coins([coin for coin in coins if coin not in live], "no candles yet")
+    for coin in coins:
+        window, models = live.get(coin), service.models.coins.get(coin)
+        if window is not None and window.end < final:
             found.append(f"{coin}: candles end at {to_iso(window.end)}, {(final - window.end) // HOUR} h late")
-        if models is None:
-            found.append(f"{coin}: no model was exported; persistence answers")
-        elif models.faults:
+        if models is not None and models.faults:
             found.append(f"{coin}: unusable: version {', '.join(sorted(models.faults))}; see /api/models")
-    return found
+    return found + about_coins([coin for coin in coins if coin not in service.models.coins], "no model was exported; persistence answers")
 
 # %% ../../nbs/694_service.routes.ipynb #506ab0c3
 def take_snapshot(
@@ -233,11 +266,13 @@ def take_snapshot(
     "Collect the state of the service for its metrics."
     service, hourly, hub = app.state.service, app.state.hourly, app.state.hub
     feed, coins = service.feed, served(service)
-    newest = {coin: max((hour for key, hour in hourly.made.items() if key[0] == coin), default=0) for coin in coins}
+    newest = dict.fromkeys(coins, 0)
+    for (coin, _, _), hour in hourly.made.items():
+        newest[coin] = max(newest.get(coin, 0), hour)
     return Snapshot(
         now=feed.clock.now(), source=service.source.name, coins=coins,
         candles_until={coin: feed.live[coin].end for coin in coins if coin in feed.live},
-        forecast_until={coin: hour for coin, hour in newest.items() if hour},
+        forecast_until={coin: newest[coin] for coin in coins if newest[coin]},
         price_at={coin: feed.running[coin].time for coin in coins if coin in feed.running},
         away=ANY in feed.failures or CLOCK in feed.failures, upstream_errors=feed.requests_failed, refused=feed.rows_refused, reconnects=feed.reconnects,
         trades_refused=feed.trades_refused, times_doubted=feed.clock.doubted, clock_doubted=bool(feed.clock.odd),
@@ -246,7 +281,8 @@ def take_snapshot(
         readers=hub.readers, slow_readers=hub.cut_off,
         connections=len(app.state.connections.open), connections_refused=app.state.connections.refused,
         recorder=service.recorder, scores=hourly.recent, models=service.models,
-        disk_free=service.disk.free,
+        disk_free=service.disk.free, coins_ready=count_coins(service).ready,
+        waiting={priority.name.lower(): count for priority, count in feed.client.queue.lengths().items()},
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #735dc181

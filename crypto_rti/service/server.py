@@ -43,7 +43,8 @@ from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
-from .feed import keep_fresh, log
+from .exchange_requests import log
+from .feed import keep_fresh
 from .forecasts import ROLLING, last_closed_hour
 from .hourly import HourlyState, keep_working, start_recording, stop_recording
 from .ledger import ledger_address
@@ -53,6 +54,7 @@ from .logs import configure_logging
 from .metrics import keep_refreshing, make_metrics
 from .middleware import install_middleware
 from .models import ModelCache
+from .overview import OverviewCache
 from .page import Page, find_page, read_page
 from .response_cache import ResponseCacheMiddleware
 from .routes import router, take_snapshot
@@ -82,7 +84,8 @@ def make_app(
     app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
     app.include_router(documentation)
-    app.add_middleware(ResponseCacheMiddleware, service=service)
+    app.state.overview = OverviewCache(service, app.state.hourly)
+    app.add_middleware(ResponseCacheMiddleware, service=service, overview=app.state.overview)
     app.state.page = read_page(find_page(settings.page))
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)

@@ -23,7 +23,8 @@ from ..settings import CryptoRTIError
 from .answers import Service, cached_forecast, find_model, predict_at
 from .candle_builder import RunningCandle
 from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
-from .feed import log, next_look
+from .exchange_requests import log
+from .feed import next_look
 from .forecasts import ROLLING, Forecast, actual_after
 from .hourly import HourlyState
 from .minutes import minutes_until

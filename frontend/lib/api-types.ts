@@ -101,6 +101,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Overview
+         * @description Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy of the last 30 days, champion.
+         */
+        get: operations["get_overview_api_overview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/models": {
         parameters: {
             query?: never;
@@ -150,7 +170,7 @@ export interface paths {
         };
         /**
          * Ready
-         * @description Report whether forecasts can be answered, and any problems.
+         * @description Report whether forecasts can be answered, for how many coins, and any problems. The service is ready as soon as one coin's candles are there.
          */
         get: operations["ready_health_ready_get"];
         put?: never;
@@ -290,6 +310,22 @@ export interface components {
             coverage_90: number | null;
         };
         /**
+         * CoinCount
+         * @description How many coins can be answered.
+         */
+        CoinCount: {
+            /**
+             * Ready
+             * @description Coins whose candles have been received
+             */
+            ready: number;
+            /**
+             * Of
+             * @description Coins that are served
+             */
+            of: number;
+        };
+        /**
          * CoinInfo
          * @description A coin that the service forecasts.
          */
@@ -318,6 +354,81 @@ export interface components {
              * @description End of the last closed hour, null until candles have been received
              */
             data_until: string | null;
+        };
+        /**
+         * CoinOverview
+         * @description The price of a coin, the forecast of its champion, and how good that has been.
+         */
+        CoinOverview: {
+            /** Coin */
+            coin: string;
+            /**
+             * Ready
+             * @description Whether its candles have been received, so that a forecast can be answered
+             */
+            ready: boolean;
+            /**
+             * New
+             * @description True while the coin has too little history of its own: its intervals are calibrated on other coins
+             */
+            new: boolean;
+            /**
+             * Price
+             * @description Close at data_until
+             */
+            price: number | null;
+            /**
+             * Move 24H
+             * @description Move of the price over the 24 hours before data_until, as a fraction; null where no price of that hour is known
+             */
+            move_24h: number | null;
+            /**
+             * Data Until
+             * @description End of the last closed hour that has been received
+             */
+            data_until: string | null;
+            /**
+             * Stale
+             * @description True when newer hours are final and have not been received yet
+             */
+            stale: boolean;
+            /**
+             * Champion
+             * @description Kind of the model that answers by default
+             */
+            champion: string;
+            /** Champion Version */
+            champion_version: string;
+            /**
+             * Predicted For
+             * @description Time of the predicted price; null until the champion has made a forecast
+             */
+            predicted_for: string | null;
+            /**
+             * Predicted Price
+             * @description Median of the champion's last forecast, as it was made
+             */
+            predicted_price: number | null;
+            /**
+             * Difference Bps
+             * @description Predicted move, in basis points (hundredths of a percent) of the price from which the forecast was made
+             */
+            difference_bps: number | null;
+            /**
+             * Interval Width Bps
+             * @description Width of the 90 % interval, in basis points of the same price
+             */
+            interval_width_bps: number | null;
+            /**
+             * Live Mase
+             * @description mase of the champion's recorded forecasts of the last 30 days, null where none is scored
+             */
+            live_mase: number | null;
+            /**
+             * Live Forecasts
+             * @description Number of these forecasts
+             */
+            live_forecasts: number;
         };
         /**
          * Coins
@@ -400,6 +511,8 @@ export interface components {
              * @description Problems that do not keep the service from answering
              */
             problems: string[];
+            /** @description How many coins can be answered already; only in /health/ready */
+            coins?: components["schemas"]["CoinCount"] | null;
         };
         /**
          * History
@@ -565,6 +678,22 @@ export interface components {
         Models: {
             /** Models */
             models: components["schemas"]["ModelInfo"][];
+        };
+        /**
+         * Overview
+         * @description Response of GET /api/overview.
+         */
+        Overview: {
+            /**
+             * Source
+             * @description Source of the candles
+             */
+            source: string;
+            /**
+             * Coins
+             * @description Every coin that is served, those of the settings first
+             */
+            coins: components["schemas"]["CoinOverview"][];
         };
         /**
          * PastPrice
@@ -1269,6 +1398,53 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Coins"];
                 };
+            };
+            /** @description The API key is missing or unknown, where the service requires one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Rate limit of this client exceeded; see Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_overview_api_overview_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description Nothing has changed since the answer whose ETag was sent */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The API key is missing or unknown, where the service requires one */
             401: {

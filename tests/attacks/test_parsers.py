@@ -20,7 +20,6 @@ from types import SimpleNamespace
 
 import httpx
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -549,6 +548,5 @@ def test_wide_and_deep_documents_are_read_in_milliseconds():
         json.loads(wide)
     ours, theirs = plain - start, time.process_time() - plain
     assert ours < 3 * theirs + 0.01, (ours, theirs)
-    with pytest.raises(ParseError):
+    with pytest.raises(ParseError, match="nested too deeply"):
         parse_json(b"[" * 10**6)
-    assert pd.notna(ours)
