@@ -30,7 +30,7 @@ from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import MODELS, split_validation, train_forecaster
 from crypto_rti.registry.bundle import load_bundle, read_files, read_manifest, write_bundle
 from crypto_rti.registry.connection import RegistryError, connect
-from crypto_rti.registry.exports import export_model
+from crypto_rti.registry.exports import export_model, export_models
 from crypto_rti.registry.gate import GATE
 from crypto_rti.registry.index import Index, bundle_folder, list_models, read_index, resolve_alias, write_index
 from crypto_rti.registry.manifest import BundleCorruptError, BundleError, BundleMismatchError, BundleMissingError
@@ -38,7 +38,7 @@ from crypto_rti.registry.packing import pack_forecaster
 from crypto_rti.registry.promotion import ensure_champion, promote, rollback, submit_challenger
 from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.registry.pull import pull_bundles
-from crypto_rti.registry.tracking import attach_report, register_bundle
+from crypto_rti.registry.tracking import attach_report, register_bundle, register_bundles
 from crypto_rti.registry.versions import get_version, list_versions
 from crypto_rti.scaling import fit_scaler
 from crypto_rti.settings import load_settings
@@ -682,6 +682,13 @@ def test_a_server_by_url_serves_as_well(server, tmp_path):
         register_bundle(settings, facts("lasso"), {"a.onnx": fan_onnx(shift)})
     run, stored = get_version(settings, NAME, "3").run_id, tmp_path / "artifacts"
     assert len(list(stored.rglob("manifest.json"))) == 4
+    made = register_bundles(settings, [facts("lightgbm", product) for product in ("SOL-USD", "XRP-USD")], {"a.onnx": fan_onnx(0.4)})
+    for name, index in export_models(settings, list(made)).items():
+        assert load_bundle(bundle_folder(settings.bundles_dir, name, index.aliases["lightgbm"])).kind == "lightgbm"
+    shutil.rmtree(stored / next(stored.rglob("coins")).relative_to(stored))
+    shutil.rmtree(settings.bundles_dir / "sim.XRP-USD")
+    with pytest.raises(BundleMissingError, match="are gone from the registry"):
+        promote(settings, "sim.XRP-USD", "1")
     pruned = prune_registry(settings.model_copy(update={"keep_versions": 1}), NAME)
     assert pruned.versions == ("2 (lasso)", "3 (lasso)") and "mlflow gc" in pruned.note
     assert len(list(stored.rglob("manifest.json"))) == 2 and connect(settings).get_run(run).info.lifecycle_stage == "deleted"

@@ -120,9 +120,12 @@ def _download(read: Callable[[str], bytes], manifest: Manifest, file: str) -> by
     if not manifest.shares_files:
         return read(own)
     blob = f"{BLOBS}/{manifest.files[file]}.onnx"
-    content = read(blob)
+    try:
+        content = read(blob)
+    except BundleMissingError:
+        raise BundleCorruptError(f"{own}: {blob} is missing at the origin; promote or pull there again") from None
     if (found := hashlib.sha256(content).hexdigest()) != manifest.files[file]:
-        raise BundleCorruptError(f"{own}: {blob} has hash {found[:12]}…; promote or pull there again")
+        raise BundleCorruptError(f"{own}: {blob} has hash {found[:12]}… at the origin; promote or pull there again")
     return content
 
 # %% ../../nbs/530_registry.pull.ipynb #e478a240

@@ -9,6 +9,7 @@ __all__ = ['MOST_DETAILED', 'manifest_path', 'register_bundles', 'register_bundl
 import csv
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,8 +111,8 @@ def _check_fit(
     "Raise unless bundles are of one fit and can be loaded. Those with the same scaler need one trial."
     if not bundles:
         raise RegistryError("there is no bundle to register; every coin of the pool has failed")
-    names = [bundle.name for bundle in bundles]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(bundle.name for bundle in bundles)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise RegistryError(f"{', '.join(twice[:5])} would be registered twice from one fit; give each coin once")
     if len(kinds := sorted({(bundle.source, bundle.kind) for bundle in bundles})) > 1:
         raise RegistryError(f"one fit has one source and one kind, not {kinds[:5]}; register them one by one")
