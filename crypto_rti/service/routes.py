@@ -9,6 +9,7 @@ __all__ = ['router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 'ModelName', 'Days', '
            'find_problems', 'take_snapshot', 'get_metrics']
 
 # %% ../../nbs/694_service.routes.ipynb #eaca7ce5
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from .errors import Problem, TooManyReadersError, get_service
 from .exchange_requests import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
-from .metrics import Snapshot, render_metrics
+from .metrics import Metrics, Snapshot, encode_metrics
 from .models import ParameterError
 from .price_checks import doubted_products, doubts
 from .security import problem
@@ -289,5 +290,7 @@ def take_snapshot(
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
     "All metrics, in the format of Prometheus."
-    content, kind = render_metrics(request.app.state.metrics, request.headers.get("accept", ""))
+    metrics: Metrics = request.app.state.metrics
+    metrics.refresh()
+    content, kind = await asyncio.to_thread(encode_metrics, metrics, request.headers.get("accept", ""))
     return Response(content, headers={"content-type": kind})
