@@ -214,7 +214,7 @@ def test_readiness_counts_the_coins(tmp_path):
         assert counts == sorted(counts) and len({*counts}) > 5 and metric(up, "coins_ready") == 12
         with Client(up.url) as client:
             assert client.ready().coins.ready == 12 and client.live().coins is None
-        assert up.http.get("/health/live").json() == {"status": "live", "problems": []}
+        assert up.http.get("/health/live").json() == {"status": "live", "problems": [], "coins": None}
 
 
 # --- the overview ---

@@ -156,7 +156,10 @@ async def get_coins(request: Request) -> Response:
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #b2a3f0b1
-@router.get("/api/overview", response_model=Overview, responses={**_guarded, 304: {"description": "Nothing has changed since the answer whose ETag was sent"}}, tags=["forecasts"])
+_unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed since the answer whose ETag was sent"}}
+
+
+@router.get("/api/overview", response_model=Overview, responses={**_guarded, **_unchanged}, tags=["forecasts"])
 async def get_overview(request: Request) -> Response:
     "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy of the last 30 days, champion."
     status, headers, body = (await request.app.state.overview.get()).answer(request.scope["headers"])
@@ -189,7 +192,7 @@ def describe_models(
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #8801e5c0
-_LIVE = Health(status="live", problems=[]).model_dump_json(exclude_none=True).encode()
+_LIVE = Health(status="live", problems=[]).model_dump_json().encode()
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
