@@ -107,7 +107,7 @@ class RequestQueue:
         self._serving: asyncio.Task[None] | None = None
 
     async def enter(self, ticket: Ticket | None = None) -> None:
-        "Wait until a request may be sent, by default with the ticket of the current work; raise `WithdrawnError` when it has left the queue."
+        "Wait until a request may be sent, by default with the ticket of the current work; raise `WithdrawnError` if it is withdrawn."
         ticket = ticket or current_ticket.get() or Ticket(current_priority())
         loop = asyncio.get_running_loop()
         ticket.number, ticket.turn = next(self._numbers), loop.create_future()
@@ -148,10 +148,6 @@ class RequestQueue:
     def before(self, ticket: Ticket) -> int:
         "Count the requests that pass before a waiting one."
         return sum(other.rank < ticket.rank for other in self.waiting)
-
-    def seconds(self, requests: int) -> float:
-        "Compute how long it takes until so many requests have passed."
-        return requests / self.rate
 
     def lengths(self) -> Counter[Priority]:
         "Count the waiting requests by priority."

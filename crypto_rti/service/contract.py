@@ -247,15 +247,15 @@ class CoinOverview(BaseModel):
     ready: bool = Field(description="Whether its candles have been received, so that a forecast can be answered")
     new: bool = Field(description="True while the coin has too little history of its own: its intervals are calibrated on other coins")
     price: float | None = Field(description="Close at data_until")
-    move_24h: float | None = Field(description="Move of the price over the 24 hours before data_until, as a fraction; null where no price of that hour is known")
+    move_24h: float | None = Field(description="Move of the price over the 24 hours before data_until, as a fraction; null where the first price is unknown")
     data_until: Time | None = Field(description="End of the last closed hour that has been received")
     stale: bool = Field(description="True when newer hours are final and have not been received yet")
     champion: str = Field(description="Kind of the model that answers by default")
     champion_version: str
     predicted_for: Time | None = Field(description="Time of the predicted price; null until the champion has made a forecast")
     predicted_price: float | None = Field(description="Median of the champion's last forecast, as it was made")
-    difference_bps: float | None = Field(description="Predicted move, in basis points (hundredths of a percent) of the price from which the forecast was made")
-    interval_width_bps: float | None = Field(description="Width of the 90 % interval, in basis points of the same price")
+    difference_bps: float | None = Field(description="Predicted move, in basis points (hundredths of a percent) of the price at its start")
+    interval_width_bps: float | None = Field(description="Width of the 90 % interval, in basis points of that price")
     live_mase: float | None = Field(description="mase of the champion's recorded forecasts of the last 30 days, null where none is scored")
     live_forecasts: int = Field(description="Number of these forecasts")
 
@@ -274,9 +274,9 @@ class CoinCount(BaseModel):
     of: int = Field(description="Coins that are served")
 
 
-class Health(BaseModel):
+class Health(BaseModel, json_schema_serialization_defaults_required=True):
     "State of the service."
 
     status: str = Field(examples=["live", "ready"])
     problems: list[str] = Field(description="Problems that do not keep the service from answering")
-    coins: CoinCount | None = Field(default=None, description="How many coins can be answered already; only in /health/ready")
+    coins: CoinCount | None = Field(default=None, description="How many coins can be answered already; null in /health/live, and where none can")

@@ -128,6 +128,16 @@ async def _ask_in_time(requests: RequestState, key: Hashable, ask: Callable[[], 
         log.info("the exchange answers again")
     return answer
 
+# %% ../../nbs/618_service.exchange_requests.ipynb #6901ab0c
+def _unanswered(requests: RequestState, ticket: SharedTicket) -> ExchangeError:
+    "Why a caller has waited for so long."
+    if ANY in requests.failures:
+        return requests.recent_failure(ANY) or ExchangeUnavailableError(str(requests.failures[ANY][1]), 1.0)
+    queue = requests.client.queue
+    ahead = queue.before(ticket) if ticket.waiting else 0
+    seconds = math.ceil((ahead + 1) / queue.rate)
+    return QueuedError(f"waiting for the rate limit: {ahead} requests before it; try again in {seconds} s", float(seconds))
+
 # %% ../../nbs/618_service.exchange_requests.ipynb #4f28ce79
 @dataclass
 class ExchangeRequests(RequestState):
@@ -182,13 +192,4 @@ class ExchangeRequests(RequestState):
         patient = current_priority() != Priority.ASKED and ANY not in self.failures
         if await self.wait(key, request, None if patient else times * self.request_timeout + 1.0):
             return request.result()
-        raise self._unanswered(self.tickets.get(key) or SharedTicket())
-
-    def _unanswered(self, ticket: SharedTicket) -> ExchangeError:
-        "Why a caller has waited for so long."
-        if ANY in self.failures:
-            return self.recent_failure(ANY) or ExchangeUnavailableError(str(self.failures[ANY][1]), 1.0)
-        queue = self.client.queue
-        ahead = queue.before(ticket) if ticket.waiting else 0
-        seconds = math.ceil(queue.seconds(ahead + 1))
-        return QueuedError(f"waiting for the rate limit: {ahead} requests before it; try again in {seconds} s", float(seconds))
+        raise _unanswered(self, self.tickets.get(key) or SharedTicket())

@@ -237,8 +237,8 @@ async def _block(feed: Feed, product: str, data_until: int) -> Window:
     feed.misses += 1
     pending = feed.pending.shared
     if key not in pending and sum(isinstance(other, tuple) and other[0] == "block" for other in pending) >= BLOCKS_ASKED:
-        seconds = max(1.0, feed.client.queue.seconds(len(feed.client.queue.waiting)))
-        raise QueuedError("too many different hours are being requested; try again in a moment", seconds)
+        queue = feed.client.queue
+        raise QueuedError("too many different hours are being requested; try again in a moment", max(1.0, len(queue.waiting) / queue.rate))
     window: Window = await feed.result(key, lambda: _fetch_block(feed, key, product, number * BLOCK * HOUR))
     return window
 

@@ -9,6 +9,7 @@ __all__ = ['router', 'LONGEST_QUERY', 'Coin', 'TimeFrom', 'ModelName', 'Days', '
            'find_problems', 'take_snapshot', 'get_metrics']
 
 # %% ../../nbs/694_service.routes.ipynb #eaca7ce5
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from .errors import Problem, TooManyReadersError, get_service
 from .exchange_requests import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
-from .metrics import Snapshot, render_metrics
+from .metrics import Metrics, Snapshot, encode_metrics
 from .models import ParameterError
 from .price_checks import doubted_products, doubts
 from .security import problem
@@ -155,7 +156,10 @@ async def get_coins(request: Request) -> Response:
     return Response(Coins(coins=infos).model_dump_json(), media_type="application/json")
 
 # %% ../../nbs/694_service.routes.ipynb #b2a3f0b1
-@router.get("/api/overview", response_model=Overview, responses={**_guarded, 304: {"description": "Nothing has changed since the answer whose ETag was sent"}}, tags=["forecasts"])
+_unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed since the answer whose ETag was sent"}}
+
+
+@router.get("/api/overview", response_model=Overview, responses={**_guarded, **_unchanged}, tags=["forecasts"])
 async def get_overview(request: Request) -> Response:
     "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy of the last 30 days, champion."
     status, headers, body = (await request.app.state.overview.get()).answer(request.scope["headers"])
@@ -188,7 +192,7 @@ def describe_models(
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #8801e5c0
-_LIVE = Health(status="live", problems=[]).model_dump_json(exclude_none=True).encode()
+_LIVE = Health(status="live", problems=[]).model_dump_json().encode()
 
 
 @router.get("/health/live", response_model=Health, tags=["health"])
@@ -289,5 +293,7 @@ def take_snapshot(
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
     "All metrics, in the format of Prometheus."
-    content, kind = render_metrics(request.app.state.metrics, request.headers.get("accept", ""))
+    metrics: Metrics = request.app.state.metrics
+    metrics.refresh()
+    content, kind = await asyncio.to_thread(encode_metrics, metrics, request.headers.get("accept", ""))
     return Response(content, headers={"content-type": kind})

@@ -379,7 +379,7 @@ export interface components {
             price: number | null;
             /**
              * Move 24H
-             * @description Move of the price over the 24 hours before data_until, as a fraction; null where no price of that hour is known
+             * @description Move of the price over the 24 hours before data_until, as a fraction; null where the first price is unknown
              */
             move_24h: number | null;
             /**
@@ -411,12 +411,12 @@ export interface components {
             predicted_price: number | null;
             /**
              * Difference Bps
-             * @description Predicted move, in basis points (hundredths of a percent) of the price from which the forecast was made
+             * @description Predicted move, in basis points (hundredths of a percent) of the price at its start
              */
             difference_bps: number | null;
             /**
              * Interval Width Bps
-             * @description Width of the 90 % interval, in basis points of the same price
+             * @description Width of the 90 % interval, in basis points of that price
              */
             interval_width_bps: number | null;
             /**
@@ -511,8 +511,8 @@ export interface components {
              * @description Problems that do not keep the service from answering
              */
             problems: string[];
-            /** @description How many coins can be answered already; only in /health/ready */
-            coins?: components["schemas"]["CoinCount"] | null;
+            /** @description How many coins can be answered already; null in /health/live, and where none can */
+            coins: components["schemas"]["CoinCount"] | null;
         };
         /**
          * History
