@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from harness import UNTIL, bench
 from toys import export_toy
+from waiting import wait_for
 
 from crypto_rti.client import AsyncClient, Client
 from crypto_rti.data.candles import HOUR, to_iso
@@ -33,11 +34,7 @@ def names(count):
 
 def eventually(wanted, seconds=30.0):
     "Wait until something is true."
-    end = time.monotonic() + seconds
-    while not (found := wanted()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-    return found
+    return wait_for(wanted, seconds, "the state that the test waits for")
 
 
 def metric(up, name):
@@ -241,6 +238,16 @@ def test_the_overview_says_what_the_other_answers_say(tmp_path):
             score = up.accuracy(coin=coin, days=30)
             assert (found["live_mase"], found["live_forecasts"]) == (score["mase"], score["n"]) and score["n"] == 2
             assert found["ready"] and not found["new"]
+
+
+def test_a_new_coin_is_marked_and_has_no_scores(tmp_path):
+    with bench(tmp_path, products="BTC-USD ETH-USD") as up:
+        export_toy(up.bundles, "ETH-USD", metrics={"n": 71, "new": True, "pool_mase": 0.99, "pool_coverage_90": 0.9, "pool_coins": 5})
+        up.hour(0)
+        eventually(lambda: up.answer(coin="ETH-USD")["model"] == "lasso")
+        new, old = up.answer(coin="ETH-USD"), up.answer(coin="BTC-USD")
+        assert (new["new"], new["backtest"]) == (True, {"mase": None, "coverage_90": None}) and not old["new"] and old["backtest"]["mase"] == 0.992
+        assert {coin["coin"]: coin["new"] for coin in up.http.get("/api/overview").json()["coins"]} == {"BTC-USD": False, "ETH-USD": True}
 
 
 def test_the_overview_follows_a_new_champion_and_missing_candles(tmp_path):

@@ -31,6 +31,7 @@ def export_toy(
     source: str = "sim",
     interval: dict[str, Any] | None = None,
     reference: str | None = None,
+    metrics: dict[str, Any] | None = None,
     **model: float,
 ) -> Path:
     "Export a toy and make it champion; aliases that are there stay."
@@ -39,7 +40,7 @@ def export_toy(
         "name": name, "kind": kind, "version": version, "source": source, "product": product, "shrink": 1.0,
         "scaler": {"low": [-9.0] * width, "high": [9.0] * width, "mean": [0.0] * width, "std": [1.0] * width},
         "train_span": ["2022-01-01T00:00:00Z", "2023-12-01T00:00:00Z"], "created": "2023-12-02T00:00:00Z",
-        "metrics": {"mase": 0.992, "coverage_90": 0.904}, "interval": interval, "reference": reference,
+        "metrics": metrics or {"mase": 0.992, "coverage_90": 0.904}, "interval": interval, "reference": reference,
     }  # fmt: skip
     folder = write_bundle(bundle_folder(bundles, name, version), manifest, {"model.onnx": toy_onnx(**model)})
     made = read_manifest(folder)

@@ -64,6 +64,7 @@ class PredictionResult(BaseModel):
         description="Ends of the hours of the last week whose return exceeds 12 volatilities: a wrong price, a redenomination, or news"
     )
     backtest: BacktestSummary
+    new: bool = Field(default=False, description="True while the coin has too few hours to judge the model: it is that of the other coins, or persistence")
 
 # %% ../../nbs/600_service.contract.ipynb #0ab37bd9
 class PredictionAnswer(BaseModel):
@@ -245,7 +246,7 @@ class CoinOverview(BaseModel):
 
     coin: str
     ready: bool = Field(description="Whether its candles have been received, so that a forecast can be answered")
-    new: bool = Field(description="True while the coin has too little history of its own: its intervals are calibrated on other coins")
+    new: bool = Field(description="True while the coin has too few hours to judge its model: it is that of the other coins, or persistence")
     price: float | None = Field(description="Close at data_until")
     move_24h: float | None = Field(description="Move of the price over the 24 hours before data_until, as a fraction; null where the first price is unknown")
     data_until: Time | None = Field(description="End of the last closed hour that has been received")

@@ -24,7 +24,7 @@ from ..screen import unusual_hours
 from ..settings import CryptoRTIError
 from ..targets import QUANTILES, to_prices
 from .contract import BacktestSummary, Interval, PastPrice, PredictionAnswer, PredictionResult
-from .models import Model, ModelFailedError, ParameterError, held_out_scores
+from .models import Model, ModelFailedError, ParameterError, held_out_scores, is_new
 
 # %% ../../nbs/610_service.forecasts.ipynb #c342cd94
 HOURS_BACK = 72
@@ -74,6 +74,7 @@ class Forecast:
     quantiles: tuple[float, ...]  # The model's own, in units of volatility, before the intervals were adjusted
     mode: str = "hour"  # Or `ROLLING`: `data_until` is then any minute
     unusual: tuple[int, ...] = ()  # Ends of the hours in its history whose return is unusual
+    new: bool = False  # Whether the coin had too few hours to judge the model
 
 # %% ../../nbs/610_service.forecasts.ipynb #e5406b2b
 SPAN = HISTORY + FOLLOWED
@@ -176,7 +177,7 @@ def make_forecast(
     own, quantiles, close, volatility = _quantiles(known, data_until, model, state or model.interval, reference)
     return Forecast(
         coin, source, model.kind, model.version, data_until, close, _rising_prices(close, volatility, quantiles, model, coin),
-        _past(known), *held_out_scores(model), volatility, tuple(own[0].tolist()), unusual=_unusual(known),
+        _past(known), *held_out_scores(model), volatility, tuple(own[0].tolist()), unusual=_unusual(known), new=is_new(model),
     )  # fmt: skip
 
 # %% ../../nbs/610_service.forecasts.ipynb #86485a5b
@@ -254,7 +255,7 @@ def to_result(
         interval=Interval(level=0.9, low=lowest, high=highest), interval_50=Interval(level=0.5, low=low, high=high),
         past_24_hour_prices=[PastPrice(time=to_iso(end), close=close) for end, close in forecast.past],
         actual_price=actual_price, stale=stale, unusual_hours=[to_iso(end) for end in forecast.unusual],
-        backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90),
+        backtest=BacktestSummary(mase=forecast.mase, coverage_90=forecast.coverage_90), new=forecast.new,
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Model', 'log', 'BEFORE', 'INFERENCE_SECONDS', 'BUSY_FACTOR', 'MOST_RUNNING', 'FAILED', 'ParameterError',
            'UnknownCoinError', 'UnknownModelError', 'ModelFailedError', 'ModelLateError', 'MachineBusyError',
-           'Persistence', 'held_out_scores', 'CoinModels', 'read_models', 'ModelCache', 'run_model', 'disable_model']
+           'Persistence', 'held_out_scores', 'is_new', 'CoinModels', 'read_models', 'ModelCache', 'run_model',
+           'disable_model']
 
 # %% ../../nbs/605_service.models.ipynb #9290a907
 import asyncio
@@ -86,11 +87,18 @@ Model = Bundle | Persistence
 def held_out_scores(
     model: Model,  # A bundle, or `Persistence()`
 ) -> tuple[float | None, float | None]:  # MASE and coverage of the 90 % interval, `None` where not measured
-    "Get a model's scores on hours it had not seen."
+    "Get a model's scores on hours it had not seen; a coin that is new has none."
     metrics = model.metrics if isinstance(model, Persistence) else model.manifest.metrics
     numbers = [metrics.get(name) for name in ("mase", "coverage_90")]
     mase, coverage = (float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None for value in numbers)
     return mase, coverage
+
+
+def is_new(
+    model: Model,  # A bundle, or `Persistence()`
+) -> bool:  # False for the built-in persistence
+    "Whether a model answers for a coin that had too few held-out hours to be judged."
+    return not isinstance(model, Persistence) and model.manifest.metrics.get("new") is True
 
 # %% ../../nbs/605_service.models.ipynb #1128b773
 log = logging.getLogger("crypto_rti.service")

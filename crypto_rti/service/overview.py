@@ -25,7 +25,7 @@ from .contract import CoinOverview, Overview
 from .feed import Window
 from .forecasts import Forecast
 from .hourly import HourlyState
-from .models import Model
+from .models import Model, is_new
 from .security import HEADERS
 from .sharing import SingleFlight
 from ..settings import CryptoRTIError
@@ -78,7 +78,7 @@ def describe_coin(
     price, move = price_and_move(window)
     score = hourly.recent.get((coin, champion.kind), {})
     return CoinOverview(
-        coin=coin, ready=window is not None, new=bool(getattr(getattr(champion, "manifest", None), "new", False)), price=price, move_24h=move,
+        coin=coin, ready=window is not None, new=is_new(champion), price=price, move_24h=move,
         data_until=to_iso(window.end) if window else None, stale=window is not None and window.end < final_until(service.feed.clock.now()),
         champion=champion.kind, champion_version=champion.version, **describe_forecast(champion_forecast(service, coin, champion)),
         live_mase=score.get("mase"), live_forecasts=score.get("n", 0),
