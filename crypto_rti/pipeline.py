@@ -52,7 +52,7 @@ class Stage:
         report = self.folder / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, kind])), tuple(after), tuple(needs))
 
-# %% ../nbs/710_pipeline.ipynb #94ec8ce6
+# %% ../nbs/710_pipeline.ipynb #8363258b
 COMPOSITE = ("ensemble",)
 "Kinds that are made of other kinds; they are fitted after them."
 
@@ -73,7 +73,8 @@ def _model_jobs(
             report = stage.plan.submit.get(kind) or str(stage.folder / kind / "3_train.ipynb")
             jobs.append(stage.job("4_promote", ready, kind, submitted[-1:], [f"3_train {kind}"], REPORT=report))
             submitted.append(f"4_promote {kind}")
-    return [*jobs, stage.job("2_features", ready)] if train else jobs  # The fits first: others wait for them
+    fits = [f"3_train {kind}" for kind in train]  # First: promotions wait for them, and nothing waits for the figures of the features
+    return [*jobs, stage.job("2_features", ready, after=fits)] if train else jobs
 
 # %% ../nbs/710_pipeline.ipynb #b54acee1
 def _note(
