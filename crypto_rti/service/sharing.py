@@ -48,11 +48,6 @@ class ByteCache:
         while self.size > self.most:
             self.size -= len(self.kept.popitem(last=False)[1]) + ENTRY_BYTES
 
-    def clear(self) -> None:
-        "Remove all entries."
-        self.kept.clear()
-        self.size = 0
-
     def __len__(self) -> int:
         return len(self.kept)
 
