@@ -141,5 +141,7 @@ def plot_study(
             _scale_by_factors(ax, drawn.max() / drawn.min())
     spread = np.quantile(values, 0.9) - values.min()
     axes[0, 0].set_ylim(values.min() - 0.1 * spread, np.quantile(values, 0.9) + 0.2 * spread)
+    for ax in axes[0]:
+        ax.tick_params(labelsize=8)  # Whatever the font size in force, so that labels do not touch
     figure.tight_layout()
     return figure

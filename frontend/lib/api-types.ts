@@ -369,7 +369,7 @@ export interface components {
             ready: boolean;
             /**
              * New
-             * @description True while the coin has too little history of its own: its intervals are calibrated on other coins
+             * @description True while the coin has too few hours to judge its model: it is that of the other coins, or persistence
              */
             new: boolean;
             /**
@@ -808,6 +808,12 @@ export interface components {
              */
             unusual_hours: string[];
             backtest: components["schemas"]["BacktestSummary"];
+            /**
+             * New
+             * @description True while the coin has too few hours to judge the model: it is that of the other coins, or persistence
+             * @default false
+             */
+            new: boolean;
         };
         /**
          * Problem
