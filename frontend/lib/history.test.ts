@@ -11,7 +11,7 @@ function made(hour: number, actual: boolean, version = "1"): Prediction {
   const price = (time: number) => time / HOUR;
   return {
     coin: "BTC-USD", model: "lasso", model_version: version, source: "sim", mode: "hour", request_time: iso(NOON + 20 * HOUR / 60), data_until: iso(hour), predicted_for: iso(hour + HOUR),
-    current_price: price(hour), predicted_price: price(hour), difference: 0, difference_bps: 0, stale: false, unusual_hours: [], backtest: { mase: null, coverage_90: null },
+    current_price: price(hour), predicted_price: price(hour), difference: 0, difference_bps: 0, stale: false, unusual_hours: [], backtest: { mase: null, coverage_90: null }, new: false,
     interval: { level: 0.9, low: price(hour) - 2, high: price(hour) + 2 }, interval_50: { level: 0.5, low: price(hour) - 0.5, high: price(hour) + 0.5 },
     past_24_hour_prices: Array.from({ length: 24 }, (_, index) => hour - (23 - index) * HOUR).map((time) => ({ time: iso(time), close: price(time) })),
     actual_price: actual ? price(hour + HOUR) : null,
