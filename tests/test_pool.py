@@ -136,8 +136,6 @@ def kill_when(settings: Settings, pattern: str) -> None:
 def test_a_run_that_is_killed_continues_where_it_was(tmp_path):
     folder = write_candles(tmp_path / "market", **{"BTC-USD": (60, 0), "ETH-USD": (60, 0)})
     settings = settings_for(tmp_path / "home", folder, "BTC-USD ETH-USD")
-    kill_when(settings, "runs/*/1_fetch.json")
-    assert make_plan(settings, find_pipeline()).train == ("lasso",) and not settings.bundles_dir.exists()
     kill_when(settings, "training/market/lasso/fit.json")
     assert [item for item in list_versions(settings) if item.kind == "lasso"] == [], "nothing is half-registered"
     kill_when(settings, "runs/*/lasso/3_train.json")

@@ -37,7 +37,7 @@ from crypto_rti.targets import QUANTILES, to_prices
 
 KEYS = (
     "coin model model_version source mode request_time data_until predicted_for current_price predicted_price difference difference_bps "
-    "interval interval_50 past_24_hour_prices actual_price stale unusual_hours backtest"
+    "interval interval_50 past_24_hour_prices actual_price stale unusual_hours backtest new"
 )
 
 

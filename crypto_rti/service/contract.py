@@ -64,7 +64,7 @@ class PredictionResult(BaseModel):
         description="Ends of the hours of the last week whose return exceeds 12 volatilities: a wrong price, a redenomination, or news"
     )
     backtest: BacktestSummary
-    new: bool = Field(default=False, description="True while the coin has too few hours to judge the model: it is that of the other coins, or persistence")
+    new: bool = Field(description="True while the coin has too few hours to judge the model: it is that of the other coins, or persistence")
 
 # %% ../../nbs/600_service.contract.ipynb #0ab37bd9
 class PredictionAnswer(BaseModel):

@@ -811,7 +811,6 @@ export interface components {
             /**
              * New
              * @description True while the coin has too few hours to judge the model: it is that of the other coins, or persistence
-             * @default false
              */
             new: boolean;
         };
