@@ -143,7 +143,7 @@ def mark_submitted(
         state.get(f"{plan.source.name}.{product}", {}).get(kind, {}).pop("report", None)
     write_json(_state_path(settings), state)
 
-# %% ../nbs/705_pipeline_plan.ipynb #81fc0ae6
+# %% ../nbs/705_pipeline_plan.ipynb #15907c37
 FRESH, FITTED, STALE = "up to date", "fitted", "out of date"
 
 
@@ -164,7 +164,8 @@ def _condition(
     if entry.get("marks") != marks or not isinstance(entry.get("until"), int) or until - entry["until"] >= every_hours * HOUR:
         return STALE
     if "report" in entry:
-        return FITTED if Path(entry["report"]).with_suffix(".json").exists() else STALE
+        report = entry["report"]
+        return FITTED if isinstance(report, str) and Path(report).name and Path(report).with_suffix(".json").exists() else STALE
     if not entry.get("version"):
         return FRESH
     try:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OnnxModel', 'digest_fit', 'store_forecaster', 'stored_forecaster', 'fit_or_load']
 
-# %% ../../nbs/360_models.fits.ipynb #37992a40
+# %% ../../nbs/360_models.fits.ipynb #9a1d9bd4
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 
 from ..files import write_atomic, write_json
+from ..parsing import parse_json
 from ..scaling import Scaler
 from ..targets import Dataset
 from .base import MODELS, Composite, Forecaster, ModelError, load_fit, make_model, save_fit, train_forecaster
@@ -55,7 +56,7 @@ def digest_fit(
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
-# %% ../../nbs/360_models.fits.ipynb #ff55ae99
+# %% ../../nbs/360_models.fits.ipynb #4fd77b2d
 def store_forecaster(
     folder: Path,  # Of one source and kind; an earlier fit in it is replaced
     forecaster: Forecaster,  # As trained
@@ -78,7 +79,7 @@ def stored_forecaster(
 ) -> Forecaster | None:  # `None` where there is no such fit, or where it is damaged
     "Load a forecaster that was stored with this hash."
     try:
-        facts = json.loads((folder / "fit.json").read_bytes())
+        facts = parse_json((folder / "fit.json").read_bytes())
         if facts["digest"] != digest:
             return None
         files = {name: (folder / name).read_bytes() for name in facts["files"]}
@@ -86,7 +87,7 @@ def stored_forecaster(
             return None
         scaler, span, products = Scaler.from_dict(facts["scaler"]), tuple(facts["train_span"]), tuple(facts["products"])
         return Forecaster(facts["kind"], OnnxModel(files), scaler, float(facts["shrink"]), (span[0], span[1]), products, facts["params"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 # %% ../../nbs/360_models.fits.ipynb #a18fe97b

@@ -277,7 +277,9 @@ def run_result(content, folder):
     (folder / "n.ipynb").write_bytes(content)
     settings = load_settings(home=folder, source="sim", registry_uri="")
     state = pipeline_plan._read_state(settings)
-    pipeline_plan._is_fresh(settings, "sim.BTC-USD", "lasso", state, {}, 0, 1)
+    for kind, entry in [(kind, entry) for kinds in state.values() for kind, entry in kinds.items()]:
+        odd = {**entry, "marks": "m", "until": 0, "report": next(iter(entry.values()), None)}
+        pipeline_plan._condition(settings, "sim.BTC-USD", kind, odd, "m", 0, 1)
     origin.read_origins(settings)
     for read in (runner.read_parameters, runner._has_run, lambda path: runner._failed_cell(path, path)):
         with contextlib.suppress(CryptoRTIError):
@@ -291,6 +293,7 @@ def answers(content, _):
         client_protocol.accuracy_request("BTC-USD"),
         client_protocol.history_request("BTC-USD"),
         client_protocol.coins_request(),
+        client_protocol.overview_request(),
         client_protocol.models_request(),
         client_protocol.health_request("ready"),
     ):
@@ -470,6 +473,7 @@ OWN = {
     "client_protocol.prediction_request": "calls `client_protocol.read_json`",
     "client_protocol.accuracy_request": "calls `client_protocol.read_json`",
     "client_protocol.history_request": "calls `client_protocol.read_json`",
+    "client_protocol.overview_request": "calls `client_protocol.read_json`",
     "client_protocol.coins_request": "calls `client_protocol.read_json`",
     "client_protocol.models_request": "calls `client_protocol.read_json`",
 }
