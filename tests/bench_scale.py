@@ -29,7 +29,8 @@ def main() -> int:
             value = "" if line["value"] is None else format_number(line["value"])
             verdict = {None: "", True: "kept", False: "MISSED"}[line.get("ok")]
             missed += line.get("ok") is False
-            table.add_row(line["what"], value, line["unit"], line.get("bar", ""), verdict)
+            bar = line.get("bar", "")
+            table.add_row(line["what"], value, line["unit"], bar if isinstance(bar, str) else "" if bar is None else f"{bar:g}", verdict)
     Console(width=160).print(table)
     return int(missed > 0 and not given.quick)
 
