@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['best_of', 'Line', 'bench_candles', 'copy_windows', 'bench_features', 'bench_market', 'bench_rows', 'bench_lightgbm',
-           'bench_network', 'bench_backtest', 'run_benchmarks']
+           'bench_network', 'bench_backtest', 'bench_coins', 'RetrainCost', 'measure_retrain', 'run_benchmarks']
 
 # %% ../nbs/720_bench.ipynb #99de3609
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
@@ -26,6 +29,8 @@ from .features import HISTORY, LAGS, build_features
 from .inputs import live_inputs, model_inputs, reference_product
 from .models.base import make_model, split_validation, train_forecaster
 from .models.boosting import LightGBMModel
+from .parsing import parse_json
+from .runner import PipelineError
 from .scaling import fit_scaler
 from .settings import Settings
 from .targets import QUANTILES, Dataset, concat_datasets, make_dataset
@@ -160,6 +165,54 @@ def bench_backtest(
     span = end - days * 86400, end
     spent = best_of(lambda: run_backtest(tests, models, *span, jobs=os.cpu_count() or 1), 1)
     return [_line(f"backtest of {days} days, quarterly, two coins", spent, bar="300,000 ms")]
+
+# %% ../nbs/720_bench.ipynb #72000002
+def bench_coins(
+    count: int,
+) -> list[str]:  # Products of the simulated market; the reference coins come first
+    "Name that many coins."
+    return [f"{name}-USD" for name in ["BTC", "ETH", *(f"C{number}" for number in range(count))][:count]]
+
+
+@dataclass(frozen=True)
+class RetrainCost:
+    "What one retraining took."
+
+    notebooks: int
+    seconds: float  # Wall time
+    cpu: float  # Processor seconds of all its processes
+    peak: float  # Megabytes of the largest of them
+
+# %% ../nbs/720_bench.ipynb #72000004
+_RETRAIN = """
+import sys
+from crypto_rti.data.candles import final_until, to_iso
+from crypto_rti.pipeline import retrain
+from crypto_rti.settings import load_settings
+home, products, models, days = sys.argv[1:]
+settings = load_settings(home=home, registry_uri="", source="sim", products=products, models=models)
+sys.exit(retrain(settings, to_iso(final_until() - int(days) * 86400), progress=False).exit_code)
+"""
+
+
+def measure_retrain(
+    home: Path,  # An empty folder; everything that the retraining writes stays in it
+    count: int,  # Coins of the simulated market
+    kinds: Sequence[str],  # Kinds of model
+    days: int,  # Length of the history
+    tree: Path | None = None,  # Checkout whose code is run; by default this one
+) -> RetrainCost:
+    "Retrain in a process of its own; raise `PipelineError` if that fails."
+    began, arguments = time.monotonic(), [str(home), " ".join(bench_coins(count)), " ".join(kinds), str(days)]
+    environment = {**os.environ, **({"PYTHONPATH": str(tree)} if tree else {})}
+    process = subprocess.Popen([sys.executable, "-c", _RETRAIN, *arguments], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise PipelineError(f"the retraining of {count} coins ended with exit status {process.returncode}; what it said is above")
+    (run,) = home.glob("runs/*/run.json")
+    notebooks = len(parse_json(run.read_bytes()))
+    return RetrainCost(notebooks, time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 # %% ../nbs/720_bench.ipynb #fc908372
 def run_benchmarks(

@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..data.candles import HOUR, to_iso
 from ..files import write_atomic, write_json
-from ..models.base import PURGE, Forecaster, Model, ModelError, Predictor, StoredWeights, make_model
+from ..models.base import COMPOSITES, PURGE, Forecaster, Model, ModelError, Predictor, StoredWeights, make_model
 from ..settings import CryptoRTIError
 from ..targets import HIGH_90, LOW_90, QUANTILES, Dataset, to_prices
 from .adaptation import adapt_forecaster
@@ -85,7 +85,7 @@ def make_jobs(
     refit_days: float,  # Length of a block
 ) -> list[Job]:  # The longest first, so that the last to finish is short
     "Cut a backtest into independent jobs; persistence is always included because its interval is the baseline."
-    quick = sorted({"persistence", *kinds} - set(NETWORKS), key=lambda kind: (kind != "persistence", kind == "ensemble", kind))
+    quick = sorted({"persistence", *kinds} - set(NETWORKS), key=lambda kind: (kind != "persistence", kind in COMPOSITES, kind))
     yearly = tuple(make_blocks(start, end, max(refit_days, NETWORK_REFIT_DAYS)))
     networks = [Job((kind,), yearly) for kind in reversed(NETWORKS) if kind in kinds]
     return networks + [Job(tuple(quick), (block,)) for block in reversed(make_blocks(start, end, refit_days))]
@@ -177,9 +177,7 @@ def fingerprint(
     "Hash the rows, the settings and the code of a backtest."
     digest = hashlib.blake2b(digest_size=8)
     for data in datasets:
-        digest.update(f"{sorted(set(data.product.tolist()))}".encode())
-        for values in (data.time, data.X, data.y, data.close, data.next_close):
-            digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(data.digest().encode())
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     root = Path(crypto_rti.__path__[0])
     for path in sorted(path for pattern in _CODE for path in root.glob(pattern)):

@@ -16,7 +16,8 @@ from ..models.base import PURGE
 from ..targets import QUANTILES, Dataset, to_prices
 from .bundle import Bundle
 from .connection import RegistryError, TooFewHoursError
-from .gate import LEAST_HOURS, Comparison
+from ..evaluation.metrics import LEAST_HOURS
+from .gate import Comparison
 from .manifest import Manifest
 
 # %% ../../nbs/555_registry.comparison.ipynb #bae7c634

@@ -3,56 +3,25 @@
     python tests/scale/retrain.py [--quick]
 """
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from crypto_rti.bench import RetrainCost, measure_retrain
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = "d472f82"
 "The last commit that fitted every kind once for each coin."
 
-RETRAIN = """
-import sys
-from crypto_rti.data.candles import final_until, to_iso
-from crypto_rti.pipeline import retrain
-from crypto_rti.settings import load_settings
-home, products, models, days = sys.argv[1:]
-settings = load_settings(home=home, registry_uri="", source="sim", products=products, models=models)
-report = retrain(settings, to_iso(final_until() - int(days) * 86400), progress=False)
-sys.exit(report.exit_code)
-"""
 
-
-@dataclass(frozen=True)
-class Cost:
-    "What one retraining took."
-
-    notebooks: int
-    seconds: float  # Wall time
-    cpu: float  # Processor seconds of all its processes
-
-
-def measure(coins: int, models: Sequence[str], days: int, tree: Path = ROOT) -> Cost:
+def measure(coins: int, kinds: Sequence[str], days: int, tree: Path = ROOT) -> RetrainCost:
     "Retrain on the simulated market in a new home."
-    products = " ".join(f"{name}-USD" for name in ["BTC", "ETH", *(f"C{number}" for number in range(coins))][:coins])
     with tempfile.TemporaryDirectory() as home:
-        began = time.monotonic()
-        environment = {**os.environ, "PYTHONPATH": str(tree)}
-        process = subprocess.Popen([sys.executable, "-c", RETRAIN, home, products, " ".join(models), str(days)], env=environment, cwd=home)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"the retraining of {coins} coins ended with exit status {process.returncode}")
-        (run,) = Path(home).glob("runs/*/run.json")
-        return Cost(len(json.loads(run.read_text())), time.monotonic() - began, usage.ru_utime + usage.ru_stime)
+        return measure_retrain(Path(home), coins, kinds, days, tree)
 
 
 @contextmanager
