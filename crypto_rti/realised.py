@@ -116,12 +116,13 @@ def _whole_quarters(
     arrays = CandleArrays(time[where], *(column[where] for column in values))
     return _Minutes(arrays, (arrays.time - start) // MINUTE, start, count)
 
-# %% ../nbs/226_realised.ipynb #bcb658a3
+# %% ../nbs/226_realised.ipynb #bfafd960
 def _quarter_edges(
     cut: _Minutes,
 ) -> tuple[np.ndarray, np.ndarray]:  # First price of each quarter, NaN where nobody traded; last price so far
     "Look up opens and closes."
-    first = np.searchsorted(cut.places, np.arange(cut.quarters + 1) * (QUARTER // MINUTE))
+    edges = np.arange(cut.quarters + 1) * (QUARTER // MINUTE)
+    first = edges if len(cut.places) == edges[-1] else np.searchsorted(cut.places, edges)
     begin, end = first[:-1], first[1:]
     opens = np.where(end > begin, cut.arrays.open[np.minimum(begin, len(cut.places) - 1)], np.nan)
     return opens, np.where(end > 0, cut.arrays.close[end - 1], np.nan)
@@ -142,8 +143,9 @@ def to_quarters(
         none = np.empty(0)
         return Quarters(none.astype(np.int64), none, none, none, none, none, np.empty((3, 0)), none)
     arrays, edges = cut.arrays, np.arange(cut.quarters) * (QUARTER // MINUTE)
-    moves = np.abs(np.diff(arrays.close, prepend=np.nan))
-    moves[~(moves > 0)] = np.inf
+    moves = np.full(len(arrays.close), np.inf)
+    np.abs(np.subtract(arrays.close[1:], arrays.close[:-1], out=moves[1:]), out=moves[1:])
+    np.putmask(moves, moves == 0, np.inf)
     low, step = (np.minimum.reduceat(cut.grid(values, np.inf), edges) for values in (arrays.low, moves))
     high = np.maximum.reduceat(cut.grid(arrays.high, -np.inf), edges)
     volume, fives = _sum_fives(cut.grid(arrays.volume, 0.0)), _sum_fives(_squared_returns(arrays.close, cut.places, cut.quarters * (QUARTER // MINUTE)))
@@ -222,7 +224,7 @@ def variance_ahead(
     out[: max(len(variance) - 1, 0)] = variance[1:]
     return out / horizon
 
-# %% ../nbs/226_realised.ipynb #1375bbe8
+# %% ../nbs/226_realised.ipynb #1019cdf9
 _WEEK: Steps = tuple(step for steps in _STEPS for step in steps)
 
 
@@ -239,9 +241,10 @@ def tick_variance(
 
 
 def log_variance(
-    variance: np.ndarray,  # Per minute, one or more windows for each row, the last axis counts rows
+    variance: np.ndarray,  # Per minute
     tick: np.ndarray,  # From `tick_variance`
-    minutes: int | np.ndarray,  # Length of the window
+    minutes: int,  # Length of the windows
 ) -> np.ndarray:  # NaN where a variance is unknown
     "Take the logarithm of variances, which are at least one tick."
-    return np.asarray(np.log(np.maximum(variance, tick / minutes)))
+    least = tick / minutes
+    return np.asarray(np.log(np.maximum(variance, least, out=least), out=least))

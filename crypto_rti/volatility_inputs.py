@@ -34,7 +34,7 @@ VOLATILITY_INPUTS = [
     *(f"{name}_{minutes}" for name in ("move", "fall") for minutes in MOVES), *CLOCK,
 ]  # fmt: skip
 
-# %% ../nbs/227_volatility_inputs.ipynb #214e5e45
+# %% ../nbs/227_volatility_inputs.ipynb #bd986260
 @lru_cache(maxsize=1)
 def _day_of_waves() -> np.ndarray:  # Shape (11, 1440)
     "Compute the waves of each minute of the day once: looked up, one row has the bits of many."
@@ -48,40 +48,42 @@ def clock_terms(
 ) -> np.ndarray:  # Shape (14, moments), rows `CLOCK`
     "Describe the time of the day, of the hour and of the week (UTC)."
     minute, weekday = moment % 86400 // MINUTE, (moment // 86400 + 3) % 7  # Unix time began on a Thursday
-    return np.vstack([_day_of_waves()[:, minute], weekday >= 5, minute / 1440, weekday])
+    return np.vstack([_day_of_waves().take(minute, axis=1), weekday >= 5, minute / 1440, weekday])
 
-# %% ../nbs/227_volatility_inputs.ipynb #d10d6980
+# %% ../nbs/227_volatility_inputs.ipynb #d3f3d9eb
 def _lagged(
-    values: np.ndarray,  # One per quarter
-    by: int,  # Quarters
+    values: np.ndarray,  # One per row
+    by: int,  # Rows
 ) -> np.ndarray:  # NaN for the first ones
-    "Move values to later quarters."
+    "Move values to later rows."
     return np.append(np.full(min(by, len(values)), np.nan), values[: max(len(values) - by, 0)])
 
 
 def _same_time(
     ahead: np.ndarray,  # From `variance_ahead`
     day: int = 24 * HOUR // QUARTER,  # Rows in a day
-) -> np.ndarray:  # Shape (3, quarters), rows `SAME_TIME`
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # In the order of `SAME_TIME`
     "Look up the same minutes a day ago, a week ago, and their mean over the seven days that are known."
-    total, count = np.zeros(len(ahead)), np.zeros(len(ahead))
-    for days in range(1, 8):
-        value = _lagged(ahead, days * day)
-        known = ~np.isnan(value)
-        total += np.where(known, value, 0.0)
-        count += known
-    mean = np.divide(total, count, out=np.full(len(ahead), np.nan), where=count > 0)
-    return np.stack([_lagged(ahead, day), _lagged(ahead, 7 * day), mean])
+    known, mean = ~np.isnan(ahead), np.full(len(ahead), np.nan)
+    sums, week = np.stack([np.where(known, ahead, 0.0), known]), ((day, 7),)
+    if len(ahead) > 7 * day:
+        total, count = reduce_windows(sums, week)  # Entry i: the seven days from row i on
+        np.divide(total[:-day], count[:-day], out=mean[7 * day :], where=count[:-day] > 0)
+    return _lagged(ahead, day), _lagged(ahead, 7 * day), mean
 
 
-def _moves(
+def _write_moves(
     quarters: Quarters,
     level: np.ndarray,  # Log variance per minute of the week
-) -> np.ndarray:  # Shape (6, quarters)
+    out: np.ndarray,  # Shape (6, quarters), to write to
+) -> None:
     "Compute the size of the last moves, then that of the falls."
-    logs = np.log(quarters.close)
-    moves = np.stack([(logs - _lagged(logs, minutes * MINUTE // QUARTER)) / np.sqrt(np.exp(level) * minutes) for minutes in MOVES])
-    return np.vstack([np.abs(moves), np.maximum(-moves, 0.0)])
+    logs, deviation = np.log(quarters.close), np.sqrt(np.exp(level))
+    for row, minutes in enumerate(MOVES):
+        move = logs - _lagged(logs, minutes * MINUTE // QUARTER)
+        move /= deviation * np.sqrt(minutes)
+        np.abs(move, out=out[row])
+        np.maximum(np.negative(move, out=move), 0.0, out=out[len(MOVES) + row])
 
 
 def volatility_inputs(
@@ -89,11 +91,13 @@ def volatility_inputs(
 ) -> np.ndarray:  # Shape (38, quarters), rows `VOLATILITY_INPUTS`; a quarter that lacks a minute it needs has a NaN
     "Compute the inputs of the volatility model at the end of each quarter."
     tick, out = tick_variance(quarters), np.empty((len(VOLATILITY_INPUTS), len(quarters.end)))
-    *windows, level = log_variance(variance_back(quarters), tick, np.array(BACK)[:, None])
-    same = [log_variance(_same_time(variance_ahead(quarters, horizon)), tick, horizon) for horizon in HORIZONS]
-    relative = np.vstack([*windows, *same])
-    out[0], out[1 : 1 + len(relative)] = level, relative - level
-    out[1 + len(relative) :] = np.vstack([_moves(quarters, level), clock_terms(quarters.end)])
+    *windows, level = zip(BACK, variance_back(quarters), strict=True)
+    same = [(horizon, variance) for horizon in HORIZONS for variance in _same_time(variance_ahead(quarters, horizon))]
+    out[0] = log_variance(level[1], tick, level[0])
+    for row, (minutes, variance) in enumerate([*windows, *same], start=1):
+        np.subtract(log_variance(variance, tick, minutes), out[0], out=out[row])
+    _write_moves(quarters, out[0], out[-len(CLOCK) - 2 * len(MOVES) : -len(CLOCK)])
+    out[-len(CLOCK) :] = clock_terms(quarters.end)
     return out
 
 
@@ -133,7 +137,7 @@ def _known_mean(
     total, count = reduce_windows(sums, steps)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
-# %% ../nbs/227_volatility_inputs.ipynb #79a2c1f5
+# %% ../nbs/227_volatility_inputs.ipynb #df2c1521
 def hourly_volatility_inputs(
     arrays: CandleArrays,  # Of a table of hours
     rows: np.ndarray,  # Positions of rows that close 25 unbroken hours
@@ -147,7 +151,7 @@ def hourly_volatility_inputs(
     squares *= squares
     windows = [(ranges, hours) for hours in HOURS_BACK] + [(squares, hours) for hours in SQUARES_BACK]
     means = [_known_mean(values, hours)[at - hours + 1] for values, hours in windows]
-    same = _same_time(_lagged(ranges[::-1], 1)[::-1], 24)[:, at]
+    same = np.stack(_same_time(_lagged(ranges[::-1], 1)[::-1], 24))[:, at]
     same[1] = np.where(np.isnan(same[1]), same[2], same[1])  # A week ago may be missing, a day ago cannot be
     level, *others = np.log(np.maximum(np.vstack([*means, same]), floor) / 60)
     out[0], out[1 : -len(CLOCK)] = level, np.vstack(others) - level
