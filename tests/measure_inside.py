@@ -1,0 +1,152 @@
+"""Forecasts of 5, 15, 30 and 60 minutes from any quarter of the hour, scored on one-minute candles of `../shared/candles/binance-1m` beside persistence.
+
+    python tests/measure_inside.py choose   # 2022-07 to 2023-12: inputs and rows are chosen on these rows
+    python tests/measure_inside.py judge    # 2024-01 to 2025-03: tried once
+
+BTC and ETH are learned from together, refitted every half-year on everything since 2022. One model for each horizon: LightGBM, 100 trees for each quantile,
+of the log return in units of the forecast volatility. The volatility model is refitted walk-forward (`models.volatility`). Every number is the mean of the two
+coins, off the hour of six rows: two coins at :15, :30 and :45. `t` is Diebold-Mariano with 24 lags on one row an hour.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crypto_rti.data.candles import HOUR, to_unix
+from crypto_rti.evaluation.intervals import calibrate, follow
+from crypto_rti.evaluation.metrics import coverage_by_stretch, score_forecasts
+from crypto_rti.evaluation.walk_forward import Block, forecast_rows, known_before
+from crypto_rti.features_intraday import INTRADAY_INPUTS
+from crypto_rti.models.base import Persistence, split_validation, train_forecaster
+from crypto_rti.models.volatility import VolatilityModel, walk_forward_variance
+from crypto_rti.outcomes import QuarterRows, concat_rows, make_quarter_rows
+from crypto_rti.realised import HORIZONS
+from crypto_rti.targets import HIGH_90, LOW_90, Dataset, to_prices
+
+SHARED = Path(os.environ.get("CRYPTO_RTI_SHARED", "../shared")) / "candles" / "binance-1m"
+COINS = ("BTC-USDT", "ETH-USDT")
+SPANS = {"choose": ("2022-07-01", "2024-01-01"), "judge": ("2024-01-01", "2025-04-01")}
+LIGHTGBM = {"rounds": 100, "patience": 100, "learning_rate": 0.03, "threads": 1}
+
+# What is tried in `choose`: the minutes of the hour that are learned from, the inputs left out, whether the forecast volatility is an input.
+VARIANTS = {
+    "whole hours alone": ((0,), ("minute",), False),
+    "quarters, minute unknown": ((0, 15, 30, 45), ("minute",), False),
+    "quarters": ((0, 15, 30, 45), (), False),
+    "quarters, scale as input": ((0, 15, 30, 45), (), True),
+}
+
+
+def load(end: int) -> QuarterRows:
+    "Build the rows of both coins; nothing after the end is read."
+    tables = {coin: pd.read_parquet(SHARED / f"{coin}.parquet", filters=[("time", "<", end)]) for coin in COINS}
+    return concat_rows([make_quarter_rows(tables[coin], coin, tables[other]) for coin, other in zip(COINS, COINS[::-1], strict=True)])
+
+
+def blocks(start: int, end: int) -> list[Block]:
+    "Cut a span at the half-years."
+    edges = [to_unix(f"{year}-{month:02}-01") for year in range(2022, 2027) for month in (1, 7)]
+    inner = [start, *(edge for edge in edges if start < edge < end), end]
+    return [Block(first, last) for first, last in pairwise(inner)]
+
+
+def minute_of(data: Dataset) -> np.ndarray:
+    "Minute of the hour at which each row is forecast."
+    return data.moment % HOUR // 60
+
+
+def variant(data: Dataset, inputs: Sequence[str], scale: bool) -> Dataset:
+    "Blank inputs of a data set, and add the forecast volatility relative to the rolling one."
+    X = data.X.copy()
+    X[:, [INTRADAY_INPUTS.index(name) for name in inputs]] = 0.0
+    return replace(data, X=np.column_stack([X, np.log(data.volatility / data.rolling)]) if scale else X)
+
+
+def rolling_quantiles(known: Dataset, data: Dataset) -> np.ndarray:
+    "The baseline: quantiles of the return in rolling volatilities, times the rolling volatility, as log returns."
+    train, _ = split_validation(known.rescaled(known.rolling))
+    return data.rolling[:, None] * Persistence().fit(train.X, train.y, train.X, train.y).predict(data.X)
+
+
+def forecast_block(data: Dataset, block: Block, minutes: Sequence[int]) -> Iterator[pd.DataFrame]:
+    "Fit before a block and forecast it; intervals have one state for each coin and minute of the hour."
+    known, rows = known_before(data, block.start), data.between(block.start - HOUR, block.end - HOUR)
+    known = known.take(np.isin(minute_of(known), minutes))
+    forecaster = train_forecaster("lightgbm", known, LIGHTGBM)
+    _, valid = split_validation(known)
+    for coin in COINS:
+        for minute in (0, 15, 30, 45):
+            mine = (valid.product == coin) & (minute_of(valid) == (minute if minute in minutes else minutes[0]))
+            state = calibrate(forecaster.predict(valid.X[mine]), valid.y[mine])
+            own = rows.take((rows.product == coin) & (minute_of(rows) == minute))
+            quantiles, _ = follow(state, forecaster.predict(own.X), own.y, own.known)
+            frame = forecast_rows(forecaster, "lightgbm", own)
+            frame[["q05", "q25", "q50", "q75", "q95"]] = to_prices(own.close, own.volatility, quantiles)
+            base = own.close[:, None] * np.exp(rolling_quantiles(known, own))
+            yield frame.assign(minute=minute, base_q05=base[:, LOW_90], base_q95=base[:, HIGH_90])
+
+
+def score(rows: pd.DataFrame) -> dict[str, Any]:
+    "Average the scores over coins and minutes."
+    scored = []
+    for _, part in rows.groupby(["product", "minute"]):
+        part = part.sort_values("time")
+        found, stretch = score_forecasts(part), coverage_by_stretch(part)["lightgbm"]
+        moment = pd.to_datetime(part["time"] + HOUR, unit="s")
+        by_half = [score_forecasts(piece)["mase"] for _, piece in part.groupby([moment.dt.year, moment.dt.month > 6])]
+        pinball = found["pinball_90"] / found["pinball_90_rolling_volatility"]
+        scored.append({**found, "pinball": pinball, "low": stretch.min(), "high": stretch.max(), "worst_half": max(by_half), "t_worst": found["dm_t"]})
+    table = pd.DataFrame(scored)
+    worst = {"low": table["low"].min(), "high": table["high"].max(), "worst_half": table["worst_half"].max(), "t_worst": table["t_worst"].max()}
+    return {**table[["mase", "dm_t", "direction", "coverage_90", "coverage_50", "pinball"]].mean(), **worst, "n": int(table["n"].sum())}
+
+
+def volatility_scores(pool: QuarterRows, forecast: np.ndarray, start: int, end: int) -> Iterator[dict[str, Any]]:
+    "R squared of log realised volatility, beside that of the rolling volatility, whose mean error before the span is taken off."
+    rolling = 2 * pool.X[:, INTRADAY_INPUTS.index("log_volatility")] - np.log(60)
+    for column, horizon in enumerate(HORIZONS):
+        actual, ours = pool.log_variance[:, column], forecast[:, column]
+        seen = np.isfinite(actual) & np.isfinite(ours)
+        before, inside = seen & (pool.moment < start - 2 * HOUR), seen & (pool.moment >= start) & (pool.moment < end)
+        shifted = rolling + (actual - rolling)[before].mean()
+        for where, minute in (("at :00", pool.moment % HOUR == 0), ("off the hour", pool.moment % HOUR != 0)):
+            found = {}
+            for name, values in (("model", ours), ("rolling", shifted)):
+                parts = [inside & minute & (pool.product == coin) for coin in COINS]
+                found[name] = np.mean([1 - np.square((actual - values)[part]).mean() / actual[part].var() for part in parts])
+            yield {"horizon": horizon, "where": where, **found}
+
+
+def main(what: str) -> None:
+    "Print the tables of one span."
+    start, end = map(to_unix, SPANS[what])
+    began, pool = time.perf_counter(), load(end)
+    print(f"{len(pool):,} rows of {', '.join(COINS)} after {time.perf_counter() - began:.0f} s")
+    forecast = walk_forward_variance(pool.moment, pool.volatility, pool.log_variance, lambda: VolatilityModel(threads=1))
+    print(f"volatility forecast after {time.perf_counter() - began:.0f} s; R squared of log realised volatility:")
+    print(pd.DataFrame(volatility_scores(pool, forecast, start, end)).round(3).to_string(index=False), flush=True)
+    lines = []
+    for column, horizon in enumerate(HORIZONS):
+        data, _ = pool.targets(horizon, forecast[:, column])
+        for name, (minutes, left_out, scale) in VARIANTS.items():
+            if what == "judge" and name != "quarters":
+                continue
+            used = variant(data, left_out, scale)
+            rows = pd.concat([frame for block in blocks(start, end) for frame in forecast_block(used, block, minutes)], ignore_index=True)
+            for where, part in (("at :00", rows[rows["minute"] == 0]), ("off the hour", rows[rows["minute"] != 0])):
+                lines.append({"minutes": horizon, "where": where, "variant": name, **score(part)})
+                print(pd.DataFrame(lines[-1:]).round(4).to_string(index=False, header=len(lines) == 1), flush=True)
+    print(f"done after {time.perf_counter() - began:.0f} s")
+    print(pd.DataFrame(lines).round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
