@@ -21,10 +21,18 @@ from .errors import check_folder, check_known
 from .files import write_json
 from .pipeline_plan import Plan, check_request, find_pipeline, make_plan, mark_fitted, mark_submitted
 from .processes import hold_lock
-from .runner import Job, LockedError, Outcome, PipelineError, check_kernel, run_grid
+from .runner import Job, LockedError, Outcome, PipelineError, check_kernel, notebook_server, run_grid
 from .settings import Settings, settings_environment
 
 # %% ../nbs/710_pipeline.ipynb #b83ec32e
+_LIBRARIES = (
+    "crypto_rti.data.fetch", "crypto_rti.datasets", "crypto_rti.evaluation.plots", "crypto_rti.evaluation.pool", "crypto_rti.models.fits",
+    "crypto_rti.registry.exports", "crypto_rti.registry.promotion", "crypto_rti.registry.pruning", "lightgbm", "sklearn.linear_model", "scipy.stats",
+    "alembic.command", "mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store",
+)  # fmt: skip
+"What the notebooks of the pipeline import, or functions that they call."
+
+
 def _environment(
     settings: Settings,  # In force here
     fits: int = 1,  # Number of kinds to fit
@@ -241,7 +249,8 @@ def retrain(
                 _note(settings, plan, outcome)
                 show(outcome)
 
-            outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, workers, environment, note, [lock]), params or {}))
+            with notebook_server(environment, [lock], _LIBRARIES) as server:
+                outcomes = tuple(_run_plan(settings, stage, lambda jobs, workers: run_grid(jobs, server, workers, note), params or {}))
         _summarise(folder, outcomes)
         return RetrainReport(plan, folder, outcomes, tuple(prune_runs(settings.runs_dir, settings.keep_runs, folder.name)))
 

@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['PipelineError', 'ParameterError', 'CellFailedError', 'LockedError', 'notebook_cells', 'cell_source',
-           'read_parameters', 'check_parameters', 'record_result', 'own_kernel', 'check_kernel', 'run_notebook', 'Job',
-           'Outcome', 'run_grid']
+           'read_parameters', 'check_parameters', 'record_result', 'own_kernel', 'check_kernel', 'notebook_server',
+           'run_notebook', 'Job', 'Outcome', 'run_grid']
 
 # %% ../nbs/700_runner.ipynb #55160531
 import ast
 import json
 import os
-import subprocess
+import runpy
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from importlib.util import find_spec
@@ -25,7 +25,8 @@ from typing import Any
 
 from .files import write_atomic, write_json
 from .parsing import ParseError, parse_json
-from .processes import ProcessTree, die_with_parent, hold_lock
+from .fork_server import ForkedProcess, ForkServer
+from .processes import ProcessTree, hold_lock, name_process
 from .settings import CryptoRTIError
 
 # %% ../nbs/700_runner.ipynb #04486e99
@@ -133,26 +134,50 @@ def record_result(
         write_json(Path(path), values)
     return values
 
+# %% ../nbs/700_runner.ipynb #0c6b1de4
+def _run_kernel(orders: int) -> None:
+    "Run a Jupyter kernel in this process as soon as its connection file is named over a pipe."
+    with open(orders, encoding="utf-8") as pipe:
+        named = pipe.readline()
+    if not named:
+        return
+    connection_file, folder = json.loads(named)
+    name_process("ipykernel")
+    os.chdir(folder)
+    os.environ["JPY_PARENT_PID"] = str(os.getppid())
+    sys.argv = ["ipykernel_launcher", "-f", connection_file]
+    runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
+
 # %% ../nbs/700_runner.ipynb #5c3f77d3
-def own_kernel(
-    keep: Sequence[int] = (),  # Descriptors that the kernel inherits
-) -> Any:  # A class for `kernel_manager_class` of nbclient
-    "A kernel manager that starts the running Python; kernelspecs are not looked up."
+def own_kernel() -> Any:  # A class for `kernel_manager_class` of nbclient
+    "Fork a kernel off this process and return the manager that starts it; call it before the process has threads or an event loop."
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+
+    waiting, orders = os.pipe()
+
+    def run() -> None:
+        os.close(orders)
+        _run_kernel(waiting)
+
+    kernel = ForkedProcess(run)
+    os.close(waiting)
 
     class OwnKernel(AsyncKernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
-            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=command, display_name="python3", language="python")
+            return KernelSpec(argv=[sys.executable], display_name="python3", language="python")
 
-        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            await super().start_kernel(**options, pass_fds=keep, preexec_fn=die_with_parent)
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            os.write(orders, json.dumps([self.connection_file, str(options.get("cwd") or os.getcwd())]).encode() + b"\n")
+            provisioner: Any = self.provisioner
+            provisioner.process, provisioner.pid = kernel, kernel.pid
+
+        _launch_kernel = _async_launch_kernel
 
     return OwnKernel
 
-
+# %% ../nbs/700_runner.ipynb #7a51c2f9
 def check_kernel() -> None:
     "Raise `PipelineError` if this Python cannot run notebooks."
     missing = [name for name in ("papermill", "ipykernel", "nbconvert") if find_spec(name) is None]
@@ -164,18 +189,15 @@ def _execute(
     notebook: str,  # The notebook
     report: str,  # The executed copy to write
     parameters: str,  # JSON
-    keep: str = "",  # Descriptors that the kernel inherits, such as that of a lock
 ) -> None:
     "Execute a notebook and render it, even if it failed. Runs in the process that `run_notebook` starts."
-    # jsonschema would spend 2.5 s on a grammar of internationalised URIs that no notebook needs; the module is optional
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    kernel = own_kernel()
     from papermill import execute_notebook
 
     try:
         execute_notebook(
-            notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120,
-            kernel_manager_class=own_kernel([*map(int, keep.split())]),
-        )  # fmt: skip
+            notebook, report, json.loads(parameters), kernel_name="python3", progress_bar=False, cwd=os.getcwd(), start_timeout=120, kernel_manager_class=kernel
+        )
     finally:
         _write_html(Path(report))
 
@@ -192,32 +214,20 @@ def _write_html(
     write_atomic(report.with_suffix(".html"), html)
 
 # %% ../nbs/700_runner.ipynb #595887fe
-def _start(
-    notebook: Path,
-    parameters: dict[str, Any],
-    report: Path,
-    environment: dict[str, str],  # On top of this process's own
-    timeout: float,  # Seconds
-    family: ProcessTree,  # That the process joins
-) -> tuple[int, str]:  # Exit status, and the end of its output
-    "Run `_execute` in a process of its own, and wait for it and all its children to end."
-    command = [sys.executable, "-c", "import sys; from crypto_rti.runner import _execute; _execute(*sys.argv[1:])"]
-    arguments = [str(notebook), str(report), json.dumps(parameters), " ".join(map(str, family.keep))]
+_PRELOADED = ("papermill", "nbconvert", "ipykernel.kernelapp", "ipykernel.debugger", "crypto_rti.runner")
+
+
+@contextmanager
+def notebook_server(
+    environment: dict[str, str] | None = None,  # Variables of its kernels, on top of this process's own
+    keep: Sequence[int] = (),  # Descriptors that the processes inherit, such as that of a lock
+    modules: Sequence[str] = (),  # That most of its notebooks import
+) -> Iterator[ForkServer]:
+    "Start a server that runs notebooks; at the end of the block, it and all that it runs are ended."
     inherited = {name: value for name, value in os.environ.items() if name != "CRYPTO_RTI_API_KEYS"}  # Notebooks do not need them
-    variables = {**inherited, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **environment}  # So that reports hold the figures
-    process = family.start([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables)
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        output = f"{process.communicate()[0]}\nstopped after {timeout:.0f} s"
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-    if family.ended:
-        raise InterruptedError(f"{Path(notebook).stem} was stopped")
-    return process.returncode, output.strip()[-2000:]
+    variables = {**inherited, "MPLBACKEND": "module://matplotlib_inline.backend_inline", **(environment or {})}  # So that reports hold the figures
+    with ProcessTree(keep) as tree, ForkServer(tree, [*_PRELOADED, *modules], variables) as server:
+        yield server
 
 # %% ../nbs/700_runner.ipynb #ce28a481
 def _failed_cell(
@@ -245,9 +255,9 @@ def run_notebook(
     notebook: Path,  # An .ipynb file with one cell tagged `parameters`
     parameters: dict[str, Any],  # All declared parameters; `RESULT` is set if it is left out
     report: Path,  # The executed notebook to write; HTML and results go beside it
-    environment: dict[str, str] | None = None,  # Variables for its kernel, in addition to this process's
+    environment: dict[str, str] | None = None,  # Variables for its kernel, in addition to this process's; those of `server` if there is one
     timeout: float = 6 * 3600,  # Seconds until it is stopped
-    family: ProcessTree | None = None,  # That its process joins; by default one of its own
+    server: ForkServer | None = None,  # That runs it; by default one of its own
 ) -> dict[str, Any]:  # The recorded results, with the parameters under `parameters`
     "Run a notebook and keep its report; raise `CellFailedError` with the cell that failed."
     check_kernel()
@@ -256,9 +266,10 @@ def run_notebook(
     given = {**({"RESULT": str(result)} if "RESULT" in read_parameters(notebook) else {}), **parameters}
     checked = check_parameters(notebook, given)
     report.parent.mkdir(parents=True, exist_ok=True)
-    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), nullcontext(family) if family else ProcessTree() as owner:
+    running = nullcontext(server) if server else notebook_server(environment)
+    with hold_lock(report.parent / f".{report.name}.lock", timeout, temporary=True), running as used:
         for _ in range(2):
-            status, output = _start(notebook, checked, report, environment or {}, timeout, owner)
+            status, output = used.run("crypto_rti.runner:_execute", [str(notebook), str(report), json.dumps(checked)], timeout)
             if status == 0 or status >= 128 or _has_run(report):  # From 128 on: ended by a signal
                 break
     if status:
@@ -296,21 +307,20 @@ class Outcome:
 _NOT_RUN = Outcome(Job(Path(), {}, Path(), ""), error="not run, because a job before it failed")
 
 
-def _run_job(job: Job, environment: dict[str, str], family: ProcessTree) -> Outcome:
+def _run_job(job: Job, server: ForkServer) -> Outcome:
     "Run one job; a `CryptoRTIError` becomes part of the outcome."
     start = time.monotonic()
     try:
-        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, environment, family=family), "", time.monotonic() - start)
+        return Outcome(job, run_notebook(job.notebook, job.parameters, job.report, server=server), "", time.monotonic() - start)
     except CryptoRTIError as error:
         return Outcome(job, {}, str(error), time.monotonic() - start)
 
 
 def run_grid(
     jobs: Sequence[Job],  # With different labels where one refers to another
+    server: ForkServer,  # That runs the notebooks
     workers: int = 2,  # How many run at the same time
-    environment: dict[str, str] | None = None,  # Variables for the kernels
     on_done: Callable[[Outcome], None] = lambda outcome: None,  # Called as each one ends
-    keep: Sequence[int] = (),  # Descriptors that the processes inherit, such as that of a lock
 ) -> list[Outcome]:  # In the order of `jobs`, without those whose `needs` failed; one that failed stops no other
     "Run notebooks, several at a time, each as soon as the jobs before it have ended."
     for job in jobs:
@@ -320,11 +330,11 @@ def run_grid(
     order = TopologicalSorter({place: [places[label] for label in (*job.after, *job.needs) if label in places] for place, job in enumerate(jobs)})
     order.prepare()
     outcomes, waiting = dict[int, Outcome](), dict[Future[Outcome], int]()
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, ProcessTree(keep) as family:  # An interrupt ends the processes first, then the threads
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, server.tree.ended_by_errors():  # An interrupt ends the processes first, then the threads
         while order.is_active():
             for place in order.get_ready():
                 if all(label not in places or not outcomes.get(places[label], _NOT_RUN).error for label in jobs[place].needs):
-                    waiting[pool.submit(_run_job, jobs[place], environment or {}, family)] = place
+                    waiting[pool.submit(_run_job, jobs[place], server)] = place
                 else:
                     order.done(place)
             for future in wait(waiting, return_when=FIRST_COMPLETED).done if waiting else ():

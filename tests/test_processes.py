@@ -23,12 +23,12 @@ IN_TIME = 15.0  # Seconds within which everything has ended: one on a machine wi
 
 
 def alive(home: Path) -> dict[int, str]:
-    "Command lines, by process id, of all processes that have the home in their environment."
+    "Name and command line, by process id, of all processes that have the home in their environment."
     found = {}
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"CRYPTO_RTI_HOME={home}".encode() in (place / "environ").read_bytes().split(b"\0") and "\nState:\tZ" not in (place / "status").read_text():
-                found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:120]
+                found[int(place.name)] = f"{(place / 'comm').read_text().strip()}: {(place / 'cmdline').read_bytes().decode()[:120]}".replace("\0", " ")
     return found
 
 
@@ -96,7 +96,7 @@ def test_a_retraining_that_is_stopped_stops_whole(tmp_path, number, moment, ever
     pipeline = tiny_pipeline(tmp_path / "pipelines", marks)
     with started(home, sys.executable, "-c", RETRAIN, pipeline, stderr=subprocess.PIPE) as process:
         if moment == "kernel":
-            wait_for(lambda: any("ipykernel_launcher" in line for line in alive(home).values()), 150, "a kernel's start")
+            wait_for(lambda: any(line.startswith("ipykernel: ") for line in alive(home).values()), 150, "a kernel's start")
         else:
             wait_for(marks.exists, 150, "the cell")
         assert locked(home)

@@ -462,7 +462,10 @@ READERS = {
 OWN = {
     "sandbox._serve": "reads the header that `try_model` of the same version wrote",
     "exports.change_champion": "reads what `to_tag` has just written",
-    "runner._execute": "its argument is what `_start` wrote in the same version",
+    "fork_server._answer": "reads what `ForkServer.run` of the same version wrote to its own socket",
+    "fork_server.run": "reads what `_answer` of the same version wrote",
+    "runner._run_kernel": "reads what its parent wrote to a pipe",
+    "runner._execute": "its argument is what `run_notebook` wrote in the same version",
     "runner.run_notebook": "what a notebook of ours recorded; `parse_json` names the fault",
     "runner.read_parameters": "reads the tagged cell of a notebook of this repository; the file goes through `notebook_cells`",
     "runner._is_literal": "as above",
