@@ -136,7 +136,7 @@ def pinball_loss(
 # %% ../nbs/230_targets.ipynb #dd2ea35a
 def shrink_quantiles(
     quantiles: np.ndarray,  # In target units, shape (rows, 5)
-    factor: float,  # 1 keeps the model's median, 0 is persistence
+    factor: float | np.ndarray,  # 1 keeps the model's median, 0 is persistence; one for all rows, or shape (rows, 1)
 ) -> np.ndarray:  # Same shape, never crossing
     "Scale the median by `factor` and move the other quantiles along; sort what crosses (Chernozhukov et al. 2010)."
     median = quantiles[:, [MEDIAN]]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEAST_HOURS', 'LEVELS', 'FORECAST_COLUMNS', 'MetricError', 'mean_absolute_error', 'mase', 'newey_west_variance',
-           'diebold_mariano', 'critical_t', 'directional_accuracy', 'mean_pinball_loss', 'coverage', 'score_forecasts',
-           'mase_by_quarter', 'coverage_by_stretch', 'trading_result']
+           'diebold_mariano', 'critical_t', 'directional_accuracy', 'mean_pinball_loss', 'coverage', 'half_years',
+           'score_forecasts', 'mase_by_quarter', 'coverage_by_stretch', 'trading_result']
 
 # %% ../../nbs/400_evaluation.metrics.ipynb #31855f3e
 import math
@@ -123,6 +123,18 @@ def _number(value: float) -> float | None:
     "Replace NaN and infinity by `None`, which JSON can hold."
     return float(value) if math.isfinite(value) else None
 
+# %% ../../nbs/400_evaluation.metrics.ipynb #41f0a7de
+def half_years(
+    rows: pd.DataFrame,  # `FORECAST_COLUMNS`, one product, one model
+) -> list[dict[str, Any]]:  # `start`, its first day, `n` and `mase`, in time order
+    "Compute MASE by half of the calendar year."
+    time = pd.to_datetime(rows["time"], unit="s")
+    start = time.dt.strftime("%Y-") + np.where(time.dt.month <= 6, "01-01", "07-01").astype(object)
+    errors = pd.DataFrame({"n": 1, "own": (rows["actual"] - rows["q50"]).abs(), "naive": (rows["actual"] - rows["close"]).abs()})
+    sums = errors.groupby(start).sum()
+    scores = [own / naive if naive > 0 else math.nan for own, naive in zip(sums["own"], sums["naive"], strict=True)]
+    return [{"start": first, "n": int(n), "mase": _number(score)} for first, n, score in zip(sums.index, sums["n"], scores, strict=True)]
+
 # %% ../../nbs/400_evaluation.metrics.ipynb #3710221a
 def score_forecasts(
     rows: pd.DataFrame,  # `FORECAST_COLUMNS`, one product, one model, in time order
@@ -146,6 +158,7 @@ def score_forecasts(
         "width_90_bps": float(width.mean()),
         "pinball_90": _log_pinball(rows, "q05", "q95"),
         "pinball_90_rolling_volatility": _number(_log_pinball(rows, "base_q05", "base_q95")),
+        "half_years": half_years(rows),
     }
 
 # %% ../../nbs/400_evaluation.metrics.ipynb #7038d18b

@@ -245,6 +245,14 @@ class WalkForward:
                         raise
                     self.parts.save(kind, block, [], 0.0)
 
+    def forecast(self, forecaster: Forecaster, block: Block, known: Dataset) -> list[pd.DataFrame]:
+        "Forecast a block, with intervals and shrink factors that are fitted to each coin's validation rows among those that are known."
+        adapted = adapt_forecaster(forecaster, known, self.tests)
+        rows = {product: data.between(block.start, block.end) for product, data in self.tests.items()}
+        baseline = forecaster if forecaster.kind == "persistence" else None
+        own = {product: (adapted[product].forecaster, adapted[product].interval) for product in self.tests}
+        return [forecast_rows(own[product][0], forecaster.kind, data, baseline, own[product][1]) for product, data in rows.items() if len(data)]
+
     def load_network(self, kind: str, block: Block) -> Model:
         "Load the network that an earlier run fitted before a block."
         model = self.make(kind)
@@ -270,9 +278,6 @@ def fit_block(
         raise BacktestError(f"{kind} cannot be fitted before {to_iso(block.start)}: {error}") from None
     siblings[kind] = forecaster
     seconds = time.perf_counter() - began
-    adapted = adapt_forecaster(forecaster, known, walk.tests)
-    rows = {product: data.between(block.start, block.end) for product, data in walk.tests.items()}
-    baseline = forecaster if kind == "persistence" else None
-    frames = [forecast_rows(adapted[product].forecaster, kind, data, baseline, adapted[product].interval) for product, data in rows.items() if len(data)]
+    frames = walk.forecast(forecaster, block, known)
     walk.parts.save(kind, block, frames, seconds, forecaster.model)
     return forecaster.model
