@@ -18,11 +18,11 @@ from .screen import CandleArrays, grid_positions, grid_returns, on_grid
 from .volatility import VOLATILITY_FLOOR
 from .windows import DAY, reduce_windows
 
-# %% ../nbs/227_volatility_inputs.ipynb #b540bda1
+# %% ../nbs/227_volatility_inputs.ipynb #a01a7f07
 # Lags of the same minutes of earlier days: a day, a week, and the mean of seven days.
 SAME_TIME = ("day_ago", "week_ago", "seven_days")
 
-# Minutes of the last moves: their size, and their size where the price fell, in deviations of the week.
+# Minutes of the last moves: their size, and their size where the price fell, in deviations of the week, as log(1 + size).
 MOVES = (15, 60, 1440)
 
 # Clock terms: harmonics of the day and of the hour, and the numbers themselves, which trees split on.
@@ -50,7 +50,7 @@ def clock_terms(
     minute, weekday = moment % 86400 // MINUTE, (moment // 86400 + 3) % 7  # Unix time began on a Thursday
     return np.vstack([_day_of_waves().take(minute, axis=1), weekday >= 5, minute / 1440, weekday])
 
-# %% ../nbs/227_volatility_inputs.ipynb #d3f3d9eb
+# %% ../nbs/227_volatility_inputs.ipynb #73bf8f7f
 def _lagged(
     values: np.ndarray,  # One per row
     by: int,  # Rows
@@ -77,13 +77,13 @@ def _write_moves(
     level: np.ndarray,  # Log variance per minute of the week
     out: np.ndarray,  # Shape (6, quarters), to write to
 ) -> None:
-    "Compute the size of the last moves, then that of the falls."
+    "Compute the size of the last moves, then that of the falls; logarithms, so that a crash does not carry a linear model away."
     logs, deviation = np.log(quarters.close), np.sqrt(np.exp(level))
     for row, minutes in enumerate(MOVES):
         move = logs - _lagged(logs, minutes * MINUTE // QUARTER)
         move /= deviation * np.sqrt(minutes)
-        np.abs(move, out=out[row])
-        np.maximum(np.negative(move, out=move), 0.0, out=out[len(MOVES) + row])
+        np.log1p(np.abs(move), out=out[row])
+        np.log1p(np.maximum(-move, 0.0), out=out[len(MOVES) + row])
 
 
 def volatility_inputs(

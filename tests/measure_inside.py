@@ -1,15 +1,15 @@
 """Forecasts of 5, 15, 30 and 60 minutes from any quarter of the hour, scored on one-minute candles of `../shared/candles/binance-1m` beside persistence.
 
-    python tests/measure_inside.py choose   # 2022-07 to 2023-12: inputs and rows are chosen on these rows
-    python tests/measure_inside.py judge    # 2024-01 to 2025-03: tried once
+    python tests/measure_inside.py choose [--horizon 15]   # 2022-07 to 2023-12: inputs and rows are chosen on these rows
+    python tests/measure_inside.py judge [--horizon 15]    # 2024-01 to 2025-03: tried once
 
 BTC and ETH are learned from together, refitted every half-year on everything since 2022. One model for each horizon: LightGBM, 100 trees for each quantile,
 of the log return in units of the forecast volatility. The volatility model is refitted walk-forward (`models.volatility`). Every number is the mean of the two
 coins, off the hour of six rows: two coins at :15, :30 and :45. `t` is Diebold-Mariano with 24 lags on one row an hour.
 """
 
+import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -36,13 +36,17 @@ COINS = ("BTC-USDT", "ETH-USDT")
 SPANS = {"choose": ("2022-07-01", "2024-01-01"), "judge": ("2024-01-01", "2025-04-01")}
 LIGHTGBM = {"rounds": 100, "patience": 100, "learning_rate": 0.03, "threads": 1}
 
-# What is tried in `choose`: the minutes of the hour that are learned from, the inputs left out, whether the forecast volatility is an input.
+# What is tried in `choose`: the minutes of the hour that are learned from, the inputs left out, whether the forecast volatility is an input, and whether
+# the median alone has a booster (the other quantiles are then the same in every hour, in units of the forecast volatility).
+QUARTERS = (0, 15, 30, 45)
 VARIANTS = {
-    "whole hours alone": ((0,), ("minute",), False),
-    "quarters, minute unknown": ((0, 15, 30, 45), ("minute",), False),
-    "quarters": ((0, 15, 30, 45), (), False),
-    "quarters, scale as input": ((0, 15, 30, 45), (), True),
+    "whole hours alone": ((0,), ("minute",), False, True),
+    "minute unknown": (QUARTERS, ("minute",), False, True),
+    "median alone": (QUARTERS, (), False, True),
+    "five quantiles": (QUARTERS, (), False, False),
+    "five, scale as input": (QUARTERS, (), True, False),
 }
+CHOSEN = "five quantiles"
 
 
 def load(end: int) -> QuarterRows:
@@ -76,11 +80,11 @@ def rolling_quantiles(known: Dataset, data: Dataset) -> np.ndarray:
     return data.rolling[:, None] * Persistence().fit(train.X, train.y, train.X, train.y).predict(data.X)
 
 
-def forecast_block(data: Dataset, block: Block, minutes: Sequence[int]) -> Iterator[pd.DataFrame]:
+def forecast_block(data: Dataset, block: Block, minutes: Sequence[int], median_only: bool) -> Iterator[pd.DataFrame]:
     "Fit before a block and forecast it; intervals have one state for each coin and minute of the hour."
     known, rows = known_before(data, block.start), data.between(block.start - HOUR, block.end - HOUR)
     known = known.take(np.isin(minute_of(known), minutes))
-    forecaster = train_forecaster("lightgbm", known, LIGHTGBM)
+    forecaster = train_forecaster("lightgbm", known, {**LIGHTGBM, "median_only": median_only})
     _, valid = split_validation(known)
     for coin in COINS:
         for minute in (0, 15, 30, 45):
@@ -109,11 +113,11 @@ def score(rows: pd.DataFrame) -> dict[str, Any]:
     return {**table[["mase", "dm_t", "direction", "coverage_90", "coverage_50", "pinball"]].mean(), **worst, "n": int(table["n"].sum())}
 
 
-def volatility_scores(pool: QuarterRows, forecast: np.ndarray, start: int, end: int) -> Iterator[dict[str, Any]]:
+def volatility_scores(pool: QuarterRows, forecasts: dict[int, np.ndarray], start: int, end: int) -> Iterator[dict[str, Any]]:
     "R squared of log realised volatility, beside that of the rolling volatility, whose mean error before the span is taken off."
     rolling = 2 * pool.X[:, INTRADAY_INPUTS.index("log_volatility")] - np.log(60)
-    for column, horizon in enumerate(HORIZONS):
-        actual, ours = pool.log_variance[:, column], forecast[:, column]
+    for horizon, ours in forecasts.items():
+        actual = pool.log_variance[:, HORIZONS.index(horizon)]
         seen = np.isfinite(actual) & np.isfinite(ours)
         before, inside = seen & (pool.moment < start - 2 * HOUR), seen & (pool.moment >= start) & (pool.moment < end)
         shifted = rolling + (actual - rolling)[before].mean()
@@ -125,28 +129,34 @@ def volatility_scores(pool: QuarterRows, forecast: np.ndarray, start: int, end: 
             yield {"horizon": horizon, "where": where, **found}
 
 
-def main(what: str) -> None:
+def walk_forward(pool: QuarterRows, horizon: int) -> np.ndarray:
+    "Forecast the log variance of one horizon."
+    actual = pool.log_variance[:, [HORIZONS.index(horizon)]]
+    return walk_forward_variance(pool.moment, pool.volatility, actual, lambda: VolatilityModel(threads=1))[:, 0]
+
+
+def main(what: str, horizons: Sequence[int]) -> None:
     "Print the tables of one span."
     start, end = map(to_unix, SPANS[what])
     began, pool = time.perf_counter(), load(end)
     print(f"{len(pool):,} rows of {', '.join(COINS)} after {time.perf_counter() - began:.0f} s")
-    forecast = walk_forward_variance(pool.moment, pool.volatility, pool.log_variance, lambda: VolatilityModel(threads=1))
+    forecasts = {horizon: walk_forward(pool, horizon) for horizon in horizons}
     print(f"volatility forecast after {time.perf_counter() - began:.0f} s; R squared of log realised volatility:")
-    print(pd.DataFrame(volatility_scores(pool, forecast, start, end)).round(3).to_string(index=False), flush=True)
-    lines = []
-    for column, horizon in enumerate(HORIZONS):
-        data, _ = pool.targets(horizon, forecast[:, column])
-        for name, (minutes, left_out, scale) in VARIANTS.items():
-            if what == "judge" and name != "quarters":
-                continue
+    print(pd.DataFrame(volatility_scores(pool, forecasts, start, end)).round(3).to_string(index=False), flush=True)
+    for horizon, forecast in forecasts.items():
+        data, _ = pool.targets(horizon, forecast)
+        for name, (minutes, left_out, scale, median_only) in VARIANTS.items() if what == "choose" else [(CHOSEN, VARIANTS[CHOSEN])]:
             used = variant(data, left_out, scale)
-            rows = pd.concat([frame for block in blocks(start, end) for frame in forecast_block(used, block, minutes)], ignore_index=True)
-            for where, part in (("at :00", rows[rows["minute"] == 0]), ("off the hour", rows[rows["minute"] != 0])):
-                lines.append({"minutes": horizon, "where": where, "variant": name, **score(part)})
-                print(pd.DataFrame(lines[-1:]).round(4).to_string(index=False, header=len(lines) == 1), flush=True)
+            rows = pd.concat([frame for block in blocks(start, end) for frame in forecast_block(used, block, minutes, median_only)], ignore_index=True)
+            lines = [{"minutes": horizon, "where": "at :00", "variant": name, **score(rows[rows["minute"] == 0])}]
+            lines.append({"minutes": horizon, "where": "off the hour", "variant": name, **score(rows[rows["minute"] != 0])})
+            print(pd.DataFrame(lines).round(4).to_string(index=False), flush=True)
     print(f"done after {time.perf_counter() - began:.0f} s")
-    print(pd.DataFrame(lines).round(4).to_string(index=False))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("span", choices=SPANS)
+    parser.add_argument("--horizon", type=int, action="append", choices=HORIZONS, help="minutes; by default all")
+    given = parser.parse_args()
+    main(given.span, given.horizon or HORIZONS)

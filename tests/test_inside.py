@@ -17,7 +17,7 @@ from crypto_rti.models.volatility import FIRST_FIT, REFIT, VolatilityModel, refi
 from crypto_rti.outcomes import QuarterRows, closes_after, concat_rows, make_quarter_rows
 from crypto_rti.realised import HORIZONS, MINUTE, QUARTER, QUIET, hours_ending, to_quarters, variance_ahead, variance_back
 from crypto_rti.targets import Dataset, concat_datasets
-from crypto_rti.volatility_inputs import volatility_inputs
+from crypto_rti.volatility_inputs import SAME_TIME, VOLATILITY_INPUTS, volatility_inputs
 
 START, END = to_unix("2024-01-01"), to_unix("2024-01-22")
 FIRST_ROW = START + MINUTE_HISTORY  # From here on a row has all of its history
@@ -41,7 +41,16 @@ def thin() -> pd.DataFrame:
     return steps[kept].reset_index(drop=True)
 
 
-TABLES = {"busy": market, "thin": thin}
+@lru_cache
+def wild() -> pd.DataFrame:
+    "A coin with bad prints at the ends of hours: rows around them are rewritten from all of their 193 hours."
+    table, rng = market().copy(), np.random.default_rng(4)
+    for hour in rng.choice(np.arange(20, (END - START) // HOUR), 12, replace=False):
+        table.loc[60 * hour - 1, ["low", "close"]] *= 0.5
+    return table
+
+
+TABLES = {"busy": market, "thin": thin, "wild": wild}
 kinds = st.sampled_from(sorted(TABLES))
 moments = st.integers(FIRST_ROW // MINUTE, END // MINUTE).map(lambda minute: MINUTE * minute)
 
@@ -166,6 +175,16 @@ def test_a_price_that_rests_has_the_variance_of_one_tick() -> None:
     tick = step[step > 0].min() / table["close"].iloc[-1]
     assert rows.volatility[0, -1] + rows.volatility[3, -1] == pytest.approx(np.log(tick**2 / 60), rel=1e-9)
     assert np.isfinite(rows.volatility).all()
+
+
+def test_the_same_minutes_of_other_days_are_looked_up() -> None:
+    quarters, inputs, place = to_quarters(market()), volatility_inputs(to_quarters(market())), 1500
+    for horizon in HORIZONS:
+        ahead = variance_ahead(quarters, horizon)
+        days = [ahead[place - 96 * day] for day in range(1, 8)]
+        for lag, expected in zip(SAME_TIME, (days[0], days[6], np.mean(days)), strict=True):
+            found = inputs[VOLATILITY_INPUTS.index(f"{lag}_{horizon}"), place] + inputs[0, place]
+            assert found == pytest.approx(np.log(expected), rel=1e-9)
 
 
 # --- outcomes ---
