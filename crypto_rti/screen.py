@@ -119,38 +119,38 @@ def _typical_move(
     place = hours - np.where(moves >= MANY_MOVES, 1 + moves // 2, np.maximum(moves, 1))
     return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(_ordered(size)[np.arange(rows), place], FLOOR), FLOOR))
 
-# %% ../nbs/200_screen.ipynb #46a4a6de
-def _recent_sum(
-    values: np.ndarray,  # Shape (24, rows), oldest first
-) -> np.ndarray:  # Shape (rows,)
-    "Sum values with the weights of the volatility; hour by hour, so that a row alone has the same bits."
-    total = np.zeros(values.shape[1])
-    for value in values:
-        total = total * _WEIGHTS[1] + value
-    return total
 
-
-def _warm_up(
-    size: np.ndarray,  # Absolute returns of the first hours, shape (24, rows), 0 where unknown
+def _clip_warm_up(
+    size: np.ndarray,  # Absolute returns, shape (192, rows), 0 where unknown; their first 24 hours are changed
     typical: np.ndarray,  # Median move of the windows
-) -> np.ndarray:  # Weighted sum of squares, shape (rows,)
-    "Sum squares for the first volatility; values that may be prints themselves are clipped."
-    middle = _ordered(size)[:, WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(axis=1)  # Twice the median
-    return _recent_sum(np.minimum(size, UNUSUAL * np.maximum(middle, typical)) ** 2)
+) -> None:
+    "Clip returns that serve the first volatility; they may be prints themselves."
+    first = size[:WARM_UP]
+    middle = _ordered(first)[:, WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(axis=1)  # Twice the median
+    np.minimum(first, UNUSUAL * np.maximum(middle, typical), out=first)
+
+# %% ../nbs/200_screen.ipynb #46a4a6de
+def _sums_before(
+    values: np.ndarray,  # Shape (192, rows), oldest first
+) -> np.ndarray:  # Shape (168, rows)
+    "Sum what precedes each of the last 168 hours, with the weights of the volatility; hour by hour, so that a row alone has the same bits."
+    sums = np.zeros(values.shape)
+    for hour in range(len(values) - 1):
+        np.multiply(sums[hour], _WEIGHTS[1], out=sums[hour + 1])
+        sums[hour + 1] += values[hour]
+    return sums[WARM_UP:]
 
 # %% ../nbs/200_screen.ipynb #c748ab86
-def _scales(
+def _weights_before(
     known: np.ndarray,  # Whether each return is known, shape (192, rows)
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # Weight of the hours before, and how much larger a variance may be unseen, (168, kinds); kind of each row
-    "Compute what depends only on which returns are known; all rows without a gap are of one kind."
+    hours: np.ndarray,  # At least `WARM_UP`
+    rows: np.ndarray,  # As many
+) -> np.ndarray:  # Of the known returns before those hours of those rows
+    "Sum the weights of known returns; all rows without a gap have the same."
     whole = known.all(axis=0)
     kinds = np.hstack([np.ones((len(known), 1)), known[:, ~whole]])
-    weight, weights = _recent_sum(kinds[:WARM_UP]), np.empty((WEEK, kinds.shape[1]))
-    for hour, seen in enumerate(kinds[WARM_UP:]):
-        weights[hour] = weight
-        weight = weight * _WEIGHTS[1] + seen
-    weights = weights.clip(1e-9, _WEIGHT)
-    return weights, (weights + _UNSEEN_VARIANCE * (_WEIGHT - weights)) / _WEIGHT, np.where(whole, 0, np.cumsum(~whole))
+    kind = np.where(whole, 0, np.cumsum(~whole))
+    return _sums_before(kinds)[hours - WARM_UP, kind[rows]].clip(1e-9, _WEIGHT)
 
 # %% ../nbs/200_screen.ipynb #85419646
 class BoundedReturns:
@@ -166,19 +166,26 @@ class BoundedReturns:
         self.offset = np.zeros(returns.shape[1])  # How far the true price has left the bounded one
         self.jumps = np.full((MOST_JUMPS, returns.shape[1]), -WEEK)  # Hours of the latest jumps that were not undone, oldest first
 
-    def bound(self, hour: int, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
-        "Bound the returns of one hour that exceed their limits, and return what they count as."
-        value, offset = self.returns[hour, rows], self.offset[rows]
-        bounded = np.where(hour - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
+    def bound(self, hours: np.ndarray, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        "Bound one return of each of some rows, later than those bounded before, and return what they count as."
+        value, offset = self.returns[hours, rows], self.offset[rows]
+        bounded = np.where(hours - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
         undone = (offset != 0) & (np.abs(value + offset) <= limit)
-        self.jumps[:-1, rows], self.jumps[-1, rows] = self.jumps[1:, rows], hour
-        self.moved[hour, rows], self.offset[rows] = value - bounded, offset + value - bounded
+        self.jumps[:-1, rows], self.jumps[-1, rows] = self.jumps[1:, rows], hours
+        self.moved[hours, rows], self.offset[rows] = value - bounded, offset + value - bounded
         if undone.any():
             back = rows[undone]
             bounded[undone] = (value + offset)[undone]
-            self.jumps[:, back], self.moved[: hour + 1, back], self.offset[back] = -WEEK, 0.0, 0.0
-        self.bounded[hour, rows], self.unusual[hour, rows] = bounded, True
+            self.jumps[:, back], self.moved[:, back], self.offset[back] = -WEEK, 0.0, 0.0
+        self.bounded[hours, rows], self.unusual[hours, rows] = bounded, True
         return bounded
+
+    def forget_offsets(self, hours: np.ndarray, rows: np.ndarray) -> None:
+        "A gap between the latest jump and the given hour of a row ends its offset: the price across it is not known."
+        rows, hours = (values[self.offset[rows] != 0] for values in (rows, hours))
+        unknown = np.cumsum(~self.known[:, rows], axis=0)
+        place = np.arange(len(rows))
+        self.offset[rows[unknown[hours, place] > unknown[self.jumps[-1, rows], place]]] = 0.0
 
 # %% ../nbs/200_screen.ipynb #f0f20527
 def bound_returns(
@@ -186,22 +193,28 @@ def bound_returns(
 ) -> BoundedReturns:
     "Bound the unusual returns among the last 168 of each window."
     windows = BoundedReturns(returns)
-    size, gaps = np.abs(windows.returns), ~windows.known.all(axis=1)
-    typical, (weight, unseen, kind) = _typical_move(size), _scales(windows.known)
-    total, squares = _warm_up(size[:WARM_UP], typical), np.square(size, out=size)
-    factor, floor, least = UNUSUAL**2 * unseen / weight, (UNUSUAL * FLOOR) ** 2 * unseen, (UNUSUAL * typical) ** 2
-    for step, hour in enumerate(range(WARM_UP, len(returns))):
-        limit = total * factor[step].take(kind)  # Squares are compared, which saves the roots
-        np.maximum(limit, floor[step].take(kind), out=limit)
-        np.maximum(limit, least, out=limit)
-        rows = np.flatnonzero(squares[hour] > limit)
-        if len(rows):
-            volatility = np.maximum(np.sqrt(total[rows] / weight[step, kind[rows]]), FLOOR)
-            squares[hour, rows] = windows.bound(hour, rows, volatility, np.sqrt(limit[rows])) ** 2
-        if gaps[hour]:
-            windows.offset[~windows.known[hour]] = 0.0
-        total *= _WEIGHTS[1]
-        total += squares[hour]
+    size = np.abs(windows.returns)
+    typical = _typical_move(size)
+    _clip_warm_up(size, typical)
+    squares, least = np.square(size, out=size), (UNUSUAL * typical) ** 2  # Squares are compared, which saves the roots
+    hours, rows = np.nonzero(squares[WARM_UP:] > least)  # No other return can be unusual
+    hours += WARM_UP
+    weight = _weights_before(windows.known, hours, rows)
+    while len(rows):  # Each round bounds the first unusual return that is left in every row
+        several, place = np.unique(rows, return_inverse=True)
+        total = _sums_before(squares[:, several])[hours - WARM_UP, place]
+        unseen = (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
+        limit = np.maximum(np.maximum(total * (UNUSUAL**2 * unseen / weight), (UNUSUAL * FLOOR) ** 2 * unseen), least[rows])
+        beyond = np.flatnonzero(squares[hours, rows] > limit)
+        changed, first = np.unique(rows[beyond], return_index=True)
+        first = beyond[first]  # Hours rise
+        windows.forget_offsets(hours[first], changed)
+        volatility = np.maximum(np.sqrt(total[first] / weight[first]), FLOOR)
+        squares[hours[first], changed] = windows.bound(hours[first], changed, volatility, np.sqrt(limit[first])) ** 2
+        latest = np.full(len(typical), len(squares))
+        latest[changed] = hours[first]
+        left = hours > latest[rows]
+        hours, rows, weight = hours[left], rows[left], weight[left]
     return windows
 
 # %% ../nbs/200_screen.ipynb #9047bfdf
@@ -296,7 +309,7 @@ def screen_days(
         walk = BoundedReturns(returns)
         for hour in range(WARM_UP):
             unusual = np.flatnonzero(beyond[hour])
-            walk.bound(hour, unusual, volatility[unusual], UNUSUAL * volatility[unusual])
+            walk.bound(np.full(len(unusual), hour), unusual, volatility[unusual], UNUSUAL * volatility[unusual])
         day = arrays.days(rows[found])
         yield found, bound_candles(BoundedWindows(day, day.close, day.volume), walk, found)
 
