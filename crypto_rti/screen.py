@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .data.candles import HOUR
-from .windows import Steps, reduce_windows, sliding_windows, windows_at
+from .windows import DAY, Steps, decayed_sums, reduce_windows, sliding_windows, windows_at
 
 # %% ../nbs/200_screen.ipynb #e9b9a9ab
 # Volatilities beyond which a return is unusual, and as how many it then counts.
@@ -69,36 +69,60 @@ def grid_returns(
 _PAIRS: Steps = ((2, 2), (4, 2), (8, 2), (8, 2))  # The smallest of 12 values, two hours apart
 
 
-def _suspects(
+def _median_floors(
     size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
     start: int,  # Position of the first return that matters, at least `WARM_UP`
+) -> np.ndarray:  # For each return from `start` on
+    "Compute a lower bound of the median move of the day before each return."
+    before = size[start - WARM_UP : -1]
+    return np.maximum(reduce_windows(np.maximum(before[:-1], before[1:]), _PAIRS, combine=np.minimum), FLOOR)
+
+
+def _suspects(
+    size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
+    floors: np.ndarray,  # From `_median_floors`
 ) -> tuple[np.ndarray, np.ndarray]:  # Positions of suspect returns; the median move before each of them, infinite elsewhere
     "Find returns far beyond the moves of the day before them."
-    before, typical = size[start - WARM_UP : -1], np.full(len(size), np.inf)
-    least = reduce_windows(np.maximum(before[:-1], before[1:]), _PAIRS, combine=np.minimum)
-    far = np.flatnonzero(size[start:] > UNUSUAL * np.maximum(least, FLOOR))
+    start, typical = len(size) - len(floors), np.full(len(size), np.inf)
+    far = np.flatnonzero(size[start:] > UNUSUAL * floors)
     if len(far):
-        middle = np.partition(sliding_windows(before, WARM_UP)[far], WARM_UP // 2, axis=1)[:, WARM_UP // 2]
+        middle = np.partition(sliding_windows(size[start - WARM_UP : -1], WARM_UP)[far], WARM_UP // 2, axis=1)[:, WARM_UP // 2]
         typical[start + far] = np.maximum(middle, FLOOR)
     return np.flatnonzero(size > UNUSUAL * typical), typical
 
 # %% ../nbs/200_screen.ipynb #26bb4973
+_DAY_BEFORE: Steps = ((1, 2), (2, 2), (4, 2), (8, 2), (8, 2))  # The smallest of 24 values
+
+
+def _least_warm_up(
+    size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
+    floors: np.ndarray,  # From `_median_floors`
+) -> np.ndarray:  # For each return from the first that matters on
+    "Sum the squares of the day before each return, each clipped so far that no warm-up counts it for less."
+    least, days = np.full(len(size) + WARM_UP, np.inf), len(floors) + WARM_UP  # Every day that an hour is part of has its own median
+    least[len(size) - len(floors) : len(size)] = UNUSUAL * floors
+    calm = np.minimum(size[-days:], reduce_windows(least, _DAY_BEFORE, combine=np.minimum)[1:][-days:])
+    return decayed_sums(calm[None, :-1] ** 2, (HALF_LIFE,), DAY)[0]
+
+
 def rows_to_screen(
     returns: np.ndarray,  # From `grid_returns`
     rows: np.ndarray,  # Positions of the rows on the grid, rising, at least one
 ) -> np.ndarray:  # Indices into `rows`
     "Find the rows whose week may hold an unusual return."
-    size = np.abs(returns)
+    size, start = np.abs(returns), int(rows[0]) - WEEK + 1
     size[np.isnan(size)] = 0.0
-    found, typical = _suspects(size, int(rows[0]) - WEEK + 1)
+    floors = _median_floors(size, start)
+    found, typical = _suspects(size, floors)
     if not len(found):
         return found
     squares = np.minimum(size, 2 * UNUSUAL * typical) ** 2  # Only suspects can be that far
     past = squares[np.maximum(found[:, None] - np.arange(1, WEEK), 0)] * _WEIGHTS[: WEEK - 1]
     total = np.hstack([np.zeros((len(found), 1)), np.cumsum(past, axis=1)])  # Of the 0 to 167 returns of the week before the suspect
+    total += _least_warm_up(size, floors)[np.maximum(found[:, None] - np.arange(WEEK) - start, 0)] * _WEIGHTS[:WEEK]
     weight = np.minimum(np.cumsum(_WEIGHTS)[WARM_UP - 1 : WARM_UP + WEEK - 1], _WEIGHT)
-    passed = size[found, None] ** 2 > UNUSUAL**2 * total / weight * (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
-    which, before = np.nonzero(passed)
+    limit = UNUSUAL**2 * total / weight * (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
+    which, before = np.nonzero(size[found, None] ** 2 > 0.999 * limit)  # Sums in another order differ in their last digits
     return np.flatnonzero(np.isin(rows, found[which] + WEEK - 1 - before))
 
 # %% ../nbs/200_screen.ipynb #8470f355
@@ -197,12 +221,12 @@ def bound_returns(
     typical = _typical_move(size)
     _clip_warm_up(size, typical)
     squares, least = np.square(size, out=size), (UNUSUAL * typical) ** 2  # Squares are compared, which saves the roots
-    hours, rows = np.nonzero(squares[WARM_UP:] > least)  # No other return can be unusual
+    hours, rows = np.divmod(np.flatnonzero(squares[WARM_UP:] > least), squares.shape[1])  # No other return can be unusual
     hours += WARM_UP
     weight = _weights_before(windows.known, hours, rows)
     while len(rows):  # Each round bounds the first unusual return that is left in every row
         several, place = np.unique(rows, return_inverse=True)
-        total = _sums_before(squares[:, several])[hours - WARM_UP, place]
+        total = _sums_before(squares.take(several, axis=1))[hours - WARM_UP, place]
         unseen = (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
         limit = np.maximum(np.maximum(total * (UNUSUAL**2 * unseen / weight), (UNUSUAL * FLOOR) ** 2 * unseen), least[rows])
         beyond = np.flatnonzero(squares[hours, rows] > limit)
