@@ -154,14 +154,17 @@ def _clip_warm_up(
     np.minimum(first, UNUSUAL * np.maximum(middle, typical), out=first)
 
 # %% ../nbs/200_screen.ipynb #46a4a6de
+_DECAY = 0.5 ** (1 / HALF_LIFE)
+
+
 def _sums_before(
     values: np.ndarray,  # Shape (192, rows), oldest first
 ) -> np.ndarray:  # Shape (168, rows)
     "Sum what precedes each of the last 168 hours, with the weights of the volatility; hour by hour, so that a row alone has the same bits."
     sums = np.zeros(values.shape)
-    for hour in range(len(values) - 1):
-        np.multiply(sums[hour], _WEIGHTS[1], out=sums[hour + 1])
-        sums[hour + 1] += values[hour]
+    for value, before, after in zip(values, sums, sums[1:], strict=False):
+        np.multiply(before, _DECAY, out=after)
+        after += value
     return sums[WARM_UP:]
 
 # %% ../nbs/200_screen.ipynb #c748ab86
@@ -274,8 +277,8 @@ def _factors(
 ) -> np.ndarray:  # Shape (hours + 1, rows), the last 1
     "Compute by how much all moves that follow each hour multiply a price."
     factors = np.zeros((len(moves) + 1, moves.shape[1]))
-    for hour in range(len(moves) - 1, -1, -1):
-        np.add(factors[hour + 1], moves[hour], out=factors[hour])
+    for move, after, before in zip(moves[::-1], factors[::-1], factors[-2::-1], strict=False):
+        np.add(after, move, out=before)
     return np.exp(factors, out=factors)
 
 
@@ -285,13 +288,13 @@ def bound_candles(
     rows: np.ndarray,  # Which windows of `walk` they are
 ) -> BoundedWindows:  # The same, without unusual returns
     "Rewrite candles so that their returns are the bounded ones."
-    excess, moved = walk.returns.take(rows, axis=1) - walk.bounded.take(rows, axis=1), walk.moved.take(rows, axis=1)
+    excess, moved = (walk.returns - walk.bounded).take(rows, axis=1), walk.moved.take(rows, axis=1)
     moved[-1] = 0.0
     day, hours, factor = windows.day, len(windows.day.close), _factors(excess)
     close, volume = windows.close * factor, windows.volume * _factors(-moved)
     low, high, open_ = (values * factor[-hours:] for values in (day.low, day.high, day.open))
     last, before = close[-hours:], np.vstack([close[:1], close[-hours - 1 :]])[-hours - 1 : -1]
-    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual.take(rows, axis=1) & (excess != 0)])[-hours:]
+    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual[-hours:].take(rows, axis=1) & (excess[-hours:] != 0)])[-hours:]
     low, high = np.where(cut, np.minimum(before, last), low), np.where(cut, np.maximum(before, last), high)
     return BoundedWindows(CandleArrays(day.time, low, high, np.where(cut, before, open_), last, volume[-hours:]), close, volume)
 

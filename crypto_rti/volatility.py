@@ -33,7 +33,7 @@ def _weekly_sums(
     half_lives: tuple[float, ...],
     stride: int,  # Distance of two hours in `values`; more than 1 for single weeks that lie side by side
 ) -> np.ndarray:  # Shape (half-lives, hours - 167)
-    "Sum every week with exponential weights; of single weeks only the seven days, in the same order, and not the 145 that overlap."
+    "Sum every week with exponential weights; of single weeks only their seven days, added in the same order."
     if stride == 1:
         return decayed_sums(values, half_lives)
     total, *days = decayed_sums(values.reshape(len(values), 7, -1).swapaxes(0, 1), half_lives, DAY, stride)
