@@ -123,7 +123,9 @@ def rows_to_screen(
     weight = np.minimum(np.cumsum(_WEIGHTS)[WARM_UP - 1 : WARM_UP + WEEK - 1], _WEIGHT)
     limit = UNUSUAL**2 * total / weight * (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
     which, before = np.nonzero(size[found, None] ** 2 > 0.999 * limit)  # Sums in another order differ in their last digits
-    return np.flatnonzero(np.isin(rows, found[which] + WEEK - 1 - before))
+    affected = np.zeros(len(size) + WEEK, dtype=bool)
+    affected[found[which] + WEEK - 1 - before] = True
+    return np.flatnonzero(affected[rows])
 
 # %% ../nbs/200_screen.ipynb #8470f355
 def _ordered(
