@@ -69,8 +69,7 @@ class FloatRow(Sequence[float]):
         return len(self._values)
 
     def __getitem__(self, place: Any) -> Any:
-        found = self._values[place]
-        return tuple(found) if isinstance(place, slice) else found
+        return self._values[place]  # A slice is an array of its own
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._values, dtype=dtype)  # Always a copy: the row must not change
