@@ -173,10 +173,11 @@ def _plain_columns(
 ) -> np.ndarray:  # Volatility, shape (rows,)
     "Compute the inputs from the candles as they are."
     context, work = context_columns(arrays, rows), np.empty((len(FEATURES), 0))
-    for part, first, end, where in row_blocks(rows):
+    for part, first, end, where in row_blocks(rows, most_gaps=0):
         if work.shape[1] < end - first:  # One array for all blocks: fresh memory costs as much as what is computed in it
             work = np.empty((len(FEATURES), end - first))
-        raw = day_features(arrays.take(slice(first - LAGS, end)), work[:, : end - first])[:, where]
+        raw = day_features(arrays.take(slice(first - LAGS, end)), work[:, : end - first])
+        raw = raw if isinstance(where, slice) else raw.take(where, axis=1)  # Rows across a gap are computed and left out: that is faster than short blocks
         normalise_columns(raw, context[:, part], out[:, part])
     return context[VOLATILITY]
 

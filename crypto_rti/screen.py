@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .data.candles import HOUR
-from .windows import Steps, reduce_windows, sliding_windows, windows_at
+from .windows import DAY, Steps, decayed_sums, reduce_windows, sliding_windows, windows_at
 
 # %% ../nbs/200_screen.ipynb #e9b9a9ab
 # Volatilities beyond which a return is unusual, and as how many it then counts.
@@ -69,37 +69,63 @@ def grid_returns(
 _PAIRS: Steps = ((2, 2), (4, 2), (8, 2), (8, 2))  # The smallest of 12 values, two hours apart
 
 
-def _suspects(
+def _median_floors(
     size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
     start: int,  # Position of the first return that matters, at least `WARM_UP`
+) -> np.ndarray:  # For each return from `start` on
+    "Compute a lower bound of the median move of the day before each return."
+    before = size[start - WARM_UP : -1]
+    return np.maximum(reduce_windows(np.maximum(before[:-1], before[1:]), _PAIRS, combine=np.minimum), FLOOR)
+
+
+def _suspects(
+    size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
+    floors: np.ndarray,  # From `_median_floors`
 ) -> tuple[np.ndarray, np.ndarray]:  # Positions of suspect returns; the median move before each of them, infinite elsewhere
     "Find returns far beyond the moves of the day before them."
-    before, typical = size[start - WARM_UP : -1], np.full(len(size), np.inf)
-    least = reduce_windows(np.maximum(before[:-1], before[1:]), _PAIRS, combine=np.minimum)
-    far = np.flatnonzero(size[start:] > UNUSUAL * np.maximum(least, FLOOR))
+    start, typical = len(size) - len(floors), np.full(len(size), np.inf)
+    far = np.flatnonzero(size[start:] > UNUSUAL * floors)
     if len(far):
-        middle = np.partition(sliding_windows(before, WARM_UP)[far], WARM_UP // 2, axis=1)[:, WARM_UP // 2]
+        middle = np.partition(sliding_windows(size[start - WARM_UP : -1], WARM_UP)[far], WARM_UP // 2, axis=1)[:, WARM_UP // 2]
         typical[start + far] = np.maximum(middle, FLOOR)
     return np.flatnonzero(size > UNUSUAL * typical), typical
 
 # %% ../nbs/200_screen.ipynb #26bb4973
+_DAY_BEFORE: Steps = ((1, 2), (2, 2), (4, 2), (8, 2), (8, 2))  # The smallest of 24 values
+
+
+def _least_warm_up(
+    size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
+    floors: np.ndarray,  # From `_median_floors`
+) -> np.ndarray:  # For each return from the first that matters on
+    "Sum the squares of the day before each return, each clipped so far that no warm-up counts it for less."
+    least, days = np.full(len(size) + WARM_UP, np.inf), len(floors) + WARM_UP  # Every day that an hour is part of has its own median
+    least[len(size) - len(floors) : len(size)] = UNUSUAL * floors
+    calm = np.minimum(size[-days:], reduce_windows(least, _DAY_BEFORE, combine=np.minimum)[1:][-days:])
+    return decayed_sums(calm[None, :-1] ** 2, (HALF_LIFE,), DAY)[0]
+
+
 def rows_to_screen(
     returns: np.ndarray,  # From `grid_returns`
     rows: np.ndarray,  # Positions of the rows on the grid, rising, at least one
 ) -> np.ndarray:  # Indices into `rows`
     "Find the rows whose week may hold an unusual return."
-    size = np.abs(returns)
+    size, start = np.abs(returns), int(rows[0]) - WEEK + 1
     size[np.isnan(size)] = 0.0
-    found, typical = _suspects(size, int(rows[0]) - WEEK + 1)
+    floors = _median_floors(size, start)
+    found, typical = _suspects(size, floors)
     if not len(found):
         return found
     squares = np.minimum(size, 2 * UNUSUAL * typical) ** 2  # Only suspects can be that far
     past = squares[np.maximum(found[:, None] - np.arange(1, WEEK), 0)] * _WEIGHTS[: WEEK - 1]
     total = np.hstack([np.zeros((len(found), 1)), np.cumsum(past, axis=1)])  # Of the 0 to 167 returns of the week before the suspect
+    total += _least_warm_up(size, floors)[np.maximum(found[:, None] - np.arange(WEEK) - start, 0)] * _WEIGHTS[:WEEK]
     weight = np.minimum(np.cumsum(_WEIGHTS)[WARM_UP - 1 : WARM_UP + WEEK - 1], _WEIGHT)
-    passed = size[found, None] ** 2 > UNUSUAL**2 * total / weight * (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
-    which, before = np.nonzero(passed)
-    return np.flatnonzero(np.isin(rows, found[which] + WEEK - 1 - before))
+    limit = UNUSUAL**2 * total / weight * (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
+    which, before = np.nonzero(size[found, None] ** 2 > 0.999 * limit)  # Sums in another order differ in their last digits
+    affected = np.zeros(len(size) + WEEK, dtype=bool)
+    affected[found[which] + WEEK - 1 - before] = True
+    return np.flatnonzero(affected[rows])
 
 # %% ../nbs/200_screen.ipynb #8470f355
 def _ordered(
@@ -119,38 +145,41 @@ def _typical_move(
     place = hours - np.where(moves >= MANY_MOVES, 1 + moves // 2, np.maximum(moves, 1))
     return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(_ordered(size)[np.arange(rows), place], FLOOR), FLOOR))
 
-# %% ../nbs/200_screen.ipynb #46a4a6de
-def _recent_sum(
-    values: np.ndarray,  # Shape (24, rows), oldest first
-) -> np.ndarray:  # Shape (rows,)
-    "Sum values with the weights of the volatility; hour by hour, so that a row alone has the same bits."
-    total = np.zeros(values.shape[1])
-    for value in values:
-        total = total * _WEIGHTS[1] + value
-    return total
 
-
-def _warm_up(
-    size: np.ndarray,  # Absolute returns of the first hours, shape (24, rows), 0 where unknown
+def _clip_warm_up(
+    size: np.ndarray,  # Absolute returns, shape (192, rows), 0 where unknown; their first 24 hours are changed
     typical: np.ndarray,  # Median move of the windows
-) -> np.ndarray:  # Weighted sum of squares, shape (rows,)
-    "Sum squares for the first volatility; values that may be prints themselves are clipped."
-    middle = _ordered(size)[:, WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(axis=1)  # Twice the median
-    return _recent_sum(np.minimum(size, UNUSUAL * np.maximum(middle, typical)) ** 2)
+) -> None:
+    "Clip returns that serve the first volatility; they may be prints themselves."
+    first = size[:WARM_UP]
+    middle = _ordered(first)[:, WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(axis=1)  # Twice the median
+    np.minimum(first, UNUSUAL * np.maximum(middle, typical), out=first)
+
+# %% ../nbs/200_screen.ipynb #46a4a6de
+_DECAY = 0.5 ** (1 / HALF_LIFE)
+
+
+def _sums_before(
+    values: np.ndarray,  # Shape (192, rows), oldest first
+) -> np.ndarray:  # Shape (168, rows)
+    "Sum what precedes each of the last 168 hours, with the weights of the volatility; hour by hour, so that a row alone has the same bits."
+    sums = np.zeros(values.shape)
+    for value, before, after in zip(values, sums, sums[1:], strict=False):
+        np.multiply(before, _DECAY, out=after)
+        after += value
+    return sums[WARM_UP:]
 
 # %% ../nbs/200_screen.ipynb #c748ab86
-def _scales(
+def _weights_before(
     known: np.ndarray,  # Whether each return is known, shape (192, rows)
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # Weight of the hours before, and how much larger a variance may be unseen, (168, kinds); kind of each row
-    "Compute what depends only on which returns are known; all rows without a gap are of one kind."
+    hours: np.ndarray,  # At least `WARM_UP`
+    rows: np.ndarray,  # As many
+) -> np.ndarray:  # Of the known returns before those hours of those rows
+    "Sum the weights of known returns; all rows without a gap have the same."
     whole = known.all(axis=0)
     kinds = np.hstack([np.ones((len(known), 1)), known[:, ~whole]])
-    weight, weights = _recent_sum(kinds[:WARM_UP]), np.empty((WEEK, kinds.shape[1]))
-    for hour, seen in enumerate(kinds[WARM_UP:]):
-        weights[hour] = weight
-        weight = weight * _WEIGHTS[1] + seen
-    weights = weights.clip(1e-9, _WEIGHT)
-    return weights, (weights + _UNSEEN_VARIANCE * (_WEIGHT - weights)) / _WEIGHT, np.where(whole, 0, np.cumsum(~whole))
+    kind = np.where(whole, 0, np.cumsum(~whole))
+    return _sums_before(kinds)[hours - WARM_UP, kind[rows]].clip(1e-9, _WEIGHT)
 
 # %% ../nbs/200_screen.ipynb #85419646
 class BoundedReturns:
@@ -166,19 +195,26 @@ class BoundedReturns:
         self.offset = np.zeros(returns.shape[1])  # How far the true price has left the bounded one
         self.jumps = np.full((MOST_JUMPS, returns.shape[1]), -WEEK)  # Hours of the latest jumps that were not undone, oldest first
 
-    def bound(self, hour: int, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
-        "Bound the returns of one hour that exceed their limits, and return what they count as."
-        value, offset = self.returns[hour, rows], self.offset[rows]
-        bounded = np.where(hour - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
+    def bound(self, hours: np.ndarray, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        "Bound one return of each of some rows, later than those bounded before, and return what they count as."
+        value, offset = self.returns[hours, rows], self.offset[rows]
+        bounded = np.where(hours - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
         undone = (offset != 0) & (np.abs(value + offset) <= limit)
-        self.jumps[:-1, rows], self.jumps[-1, rows] = self.jumps[1:, rows], hour
-        self.moved[hour, rows], self.offset[rows] = value - bounded, offset + value - bounded
+        self.jumps[:-1, rows], self.jumps[-1, rows] = self.jumps[1:, rows], hours
+        self.moved[hours, rows], self.offset[rows] = value - bounded, offset + value - bounded
         if undone.any():
             back = rows[undone]
             bounded[undone] = (value + offset)[undone]
-            self.jumps[:, back], self.moved[: hour + 1, back], self.offset[back] = -WEEK, 0.0, 0.0
-        self.bounded[hour, rows], self.unusual[hour, rows] = bounded, True
+            self.jumps[:, back], self.moved[:, back], self.offset[back] = -WEEK, 0.0, 0.0
+        self.bounded[hours, rows], self.unusual[hours, rows] = bounded, True
         return bounded
+
+    def forget_offsets(self, hours: np.ndarray, rows: np.ndarray) -> None:
+        "A gap between the latest jump and the given hour of a row ends its offset: the price across it is not known."
+        rows, hours = (values[self.offset[rows] != 0] for values in (rows, hours))
+        unknown = np.cumsum(~self.known[:, rows], axis=0)
+        place = np.arange(len(rows))
+        self.offset[rows[unknown[hours, place] > unknown[self.jumps[-1, rows], place]]] = 0.0
 
 # %% ../nbs/200_screen.ipynb #f0f20527
 def bound_returns(
@@ -186,22 +222,28 @@ def bound_returns(
 ) -> BoundedReturns:
     "Bound the unusual returns among the last 168 of each window."
     windows = BoundedReturns(returns)
-    size, gaps = np.abs(windows.returns), ~windows.known.all(axis=1)
-    typical, (weight, unseen, kind) = _typical_move(size), _scales(windows.known)
-    total, squares = _warm_up(size[:WARM_UP], typical), np.square(size, out=size)
-    factor, floor, least = UNUSUAL**2 * unseen / weight, (UNUSUAL * FLOOR) ** 2 * unseen, (UNUSUAL * typical) ** 2
-    for step, hour in enumerate(range(WARM_UP, len(returns))):
-        limit = total * factor[step].take(kind)  # Squares are compared, which saves the roots
-        np.maximum(limit, floor[step].take(kind), out=limit)
-        np.maximum(limit, least, out=limit)
-        rows = np.flatnonzero(squares[hour] > limit)
-        if len(rows):
-            volatility = np.maximum(np.sqrt(total[rows] / weight[step, kind[rows]]), FLOOR)
-            squares[hour, rows] = windows.bound(hour, rows, volatility, np.sqrt(limit[rows])) ** 2
-        if gaps[hour]:
-            windows.offset[~windows.known[hour]] = 0.0
-        total *= _WEIGHTS[1]
-        total += squares[hour]
+    size = np.abs(windows.returns)
+    typical = _typical_move(size)
+    _clip_warm_up(size, typical)
+    squares, least = np.square(size, out=size), (UNUSUAL * typical) ** 2  # Squares are compared, which saves the roots
+    hours, rows = np.divmod(np.flatnonzero(squares[WARM_UP:] > least), squares.shape[1])  # No other return can be unusual
+    hours += WARM_UP
+    weight = _weights_before(windows.known, hours, rows)
+    while len(rows):  # Each round bounds the first unusual return that is left in every row
+        several, place = np.unique(rows, return_inverse=True)
+        total = _sums_before(squares.take(several, axis=1))[hours - WARM_UP, place]
+        unseen = (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
+        limit = np.maximum(np.maximum(total * (UNUSUAL**2 * unseen / weight), (UNUSUAL * FLOOR) ** 2 * unseen), least[rows])
+        beyond = np.flatnonzero(squares[hours, rows] > limit)
+        changed, first = np.unique(rows[beyond], return_index=True)
+        first = beyond[first]  # Hours rise
+        windows.forget_offsets(hours[first], changed)
+        volatility = np.maximum(np.sqrt(total[first] / weight[first]), FLOOR)
+        squares[hours[first], changed] = windows.bound(hours[first], changed, volatility, np.sqrt(limit[first])) ** 2
+        latest = np.full(len(typical), len(squares))
+        latest[changed] = hours[first]
+        left = hours > latest[rows]
+        hours, rows, weight = hours[left], rows[left], weight[left]
     return windows
 
 # %% ../nbs/200_screen.ipynb #9047bfdf
@@ -237,8 +279,8 @@ def _factors(
 ) -> np.ndarray:  # Shape (hours + 1, rows), the last 1
     "Compute by how much all moves that follow each hour multiply a price."
     factors = np.zeros((len(moves) + 1, moves.shape[1]))
-    for hour in range(len(moves) - 1, -1, -1):
-        np.add(factors[hour + 1], moves[hour], out=factors[hour])
+    for move, after, before in zip(moves[::-1], factors[::-1], factors[-2::-1], strict=False):
+        np.add(after, move, out=before)
     return np.exp(factors, out=factors)
 
 
@@ -248,13 +290,13 @@ def bound_candles(
     rows: np.ndarray,  # Which windows of `walk` they are
 ) -> BoundedWindows:  # The same, without unusual returns
     "Rewrite candles so that their returns are the bounded ones."
-    excess, moved = walk.returns.take(rows, axis=1) - walk.bounded.take(rows, axis=1), walk.moved.take(rows, axis=1)
+    excess, moved = (walk.returns - walk.bounded).take(rows, axis=1), walk.moved.take(rows, axis=1)
     moved[-1] = 0.0
     day, hours, factor = windows.day, len(windows.day.close), _factors(excess)
     close, volume = windows.close * factor, windows.volume * _factors(-moved)
     low, high, open_ = (values * factor[-hours:] for values in (day.low, day.high, day.open))
     last, before = close[-hours:], np.vstack([close[:1], close[-hours - 1 :]])[-hours - 1 : -1]
-    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual.take(rows, axis=1) & (excess != 0)])[-hours:]
+    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual[-hours:].take(rows, axis=1) & (excess[-hours:] != 0)])[-hours:]
     low, high = np.where(cut, np.minimum(before, last), low), np.where(cut, np.maximum(before, last), high)
     return BoundedWindows(CandleArrays(day.time, low, high, np.where(cut, before, open_), last, volume[-hours:]), close, volume)
 
@@ -296,7 +338,7 @@ def screen_days(
         walk = BoundedReturns(returns)
         for hour in range(WARM_UP):
             unusual = np.flatnonzero(beyond[hour])
-            walk.bound(hour, unusual, volatility[unusual], UNUSUAL * volatility[unusual])
+            walk.bound(np.full(len(unusual), hour), unusual, volatility[unusual], UNUSUAL * volatility[unusual])
         day = arrays.days(rows[found])
         yield found, bound_candles(BoundedWindows(day, day.close, day.volume), walk, found)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .features import LAGS, VOLATILITY_HOURS, complete_rows, to_arrays, to_frame
 from .screen import BoundedWindows, CandleArrays, grid_positions, grid_returns, on_grid
-from .windows import DAY_AND_NOW, decayed_sums, reduce_windows, row_blocks
+from .windows import DAY, DAY_AND_NOW, decayed_sums, reduce_windows, row_blocks
 
 # %% ../nbs/215_volatility.ipynb #effd4631
 # Smallest volatility: a tenth of a basis point an hour, so that a constant price does not divide by zero.
@@ -28,16 +28,30 @@ def _whole_week(half_lives: tuple[float, ...]) -> np.ndarray:
     return decayed_sums(np.ones((1, VOLATILITY_HOURS)), half_lives)
 
 
+def _weekly_sums(
+    values: np.ndarray,  # Shape (half-lives, hours)
+    half_lives: tuple[float, ...],
+    stride: int,  # Distance of two hours in `values`; more than 1 for single weeks that lie side by side
+) -> np.ndarray:  # Shape (half-lives, hours - 167)
+    "Sum every week with exponential weights; of single weeks only their seven days, added in the same order."
+    if stride == 1:
+        return decayed_sums(values, half_lives)
+    total, *days = decayed_sums(values.reshape(len(values), 7, -1).swapaxes(0, 1), half_lives, DAY, stride)
+    for day in days:
+        total = total * 0.5 ** (LAGS / np.array(half_lives)[:, None]) + day
+    return total
+
+
 def weekly_means(
     values: np.ndarray,  # Shape (half-lives, hours), NaN where unknown
     half_lives: tuple[float, ...],  # Hours after which a value counts half; infinite for a plain mean
-    stride: int = 1,  # Distance of two hours in `values`
+    stride: int = 1,  # Distance of two hours in `values`; more than 1 for single weeks that lie side by side
 ) -> np.ndarray:  # Shape (half-lives, hours - 167); NaN where a week holds no value
     "Average the known values of every week with exponential weights."
     known = ~np.isnan(values)
     if known.all():
-        return np.asarray(decayed_sums(values, half_lives, stride=stride) / _whole_week(half_lives))
-    total, weight = (decayed_sums(part, half_lives, stride=stride) for part in (np.where(known, values, 0.0), known.astype(float)))
+        return np.asarray(_weekly_sums(values, half_lives, stride) / _whole_week(half_lives))
+    total, weight = (_weekly_sums(part, half_lives, stride) for part in (np.where(known, values, 0.0), known.astype(float)))
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 # %% ../nbs/215_volatility.ipynb #c3991ebc

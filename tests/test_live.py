@@ -146,8 +146,7 @@ def test_intervals_learn_from_the_ledger_and_a_restart_forgets_nothing(tmp_path)
             up.hour()
         (states,) = (known for key, known in up.service.states.items() if key[1] == "lasso")
         answers = {hours: up.answer(time_from=hours) for hours in (1, 2)} | {0: up.answer()}
-        last = next(reversed(states.values()))
-        assert last.until == UNTIL + 3 * HOUR
+        assert states.at(UNTIL + 10 * HOUR).until == UNTIL + 3 * HOUR
     with running_exchange("sim", start=UNTIL + 3 * HOUR + 1200, speed=0) as exchange:
         settings = load_settings(home=tmp_path, source=f"sim={exchange.url}", products="BTC-USD", live_feed=False)
         with keeping_service(settings) as again:

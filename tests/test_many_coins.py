@@ -1,12 +1,17 @@
 """A service of many coins: what waits for our own rate limit is not late, whoever asks goes first, and an exchange that fails is still found out."""
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import json
 import logging
 import re
 import socket
+import threading
 import time
+from functools import partial
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,9 +22,12 @@ from waiting import wait_for
 
 from crypto_rti.client import AsyncClient, Client
 from crypto_rti.data.candles import HOUR, to_iso
-from crypto_rti.service import overview
+from crypto_rti.evaluation.intervals import ConformalState
+from crypto_rti.registry.manifest import BundleFailedError
+from crypto_rti.service import hourly, overview
 from crypto_rti.service.exchange_requests import ANY
 from crypto_rti.service.ledger import forecast_table
+from crypto_rti.service.models import run_model
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +198,40 @@ def test_a_coin_that_fails_does_not_hold_up_the_others(tmp_path):
         assert coins[0] not in feed.live and feed.requests_failed
 
 
+ONE_COIN_FAILS = {
+    "refused": {"kind": "status", "status": 403},
+    "unavailable": {"kind": "status", "status": 503},
+    "disconnected": {"kind": "disconnect"},
+    "not JSON": {"kind": "body", "body": "<html>"},
+    "absurd numbers": {"kind": "rows", "damage": "absurd"},
+}
+
+
+@pytest.mark.parametrize("how", ONE_COIN_FAILS)
+def test_a_failure_of_one_coins_candles_is_not_one_of_the_exchange(tmp_path, how):
+    "The exchange fails for the last of eight coins, from the start and at the next hour. Nobody who asks for another coin notices."
+    coins = names(8)
+    bad, fault = coins[-1], {**ONE_COIN_FAILS[how], "path": f"/products/{coins[-1]}/candles", "times": None}
+    with bench(tmp_path, products=" ".join(coins), listed=coins, arm=[fault]) as up:
+        feed, away, others = up.service.feed, [], coins[:-1]
+
+        def served(hour):
+            away.append(metric(up, "upstream_away"))
+            assert {up.predict(coin=coin).status_code for coin in [*feed.live] if coin != bad} <= {200, 409}
+            return all(coin in feed.live and feed.live[coin].end == hour for coin in others)
+
+        eventually(lambda: served(UNTIL))
+        refresh_all(up)
+        eventually(partial(served, UNTIL + HOUR), 20)
+        again = time.monotonic() + 3.5  # The coin that fails is tried once more in this time
+        while time.monotonic() < again:
+            served(UNTIL + HOUR)
+            time.sleep(0.1)
+        assert not any(away) and ANY not in feed.failures
+        assert "the exchange is unavailable" not in up.http.get("/health/ready").json()["problems"]
+        assert (bad in feed.live) == (how == "absurd numbers")  # There, a single candle is left out
+
+
 # --- start ---
 
 
@@ -209,6 +251,58 @@ def test_readiness_counts_the_coins(tmp_path):
         with Client(up.url) as client:
             assert client.ready().coins.ready == 12 and client.live().coins is None
         assert up.http.get("/health/live").json() == {"status": "live", "problems": [], "coins": None}
+
+
+# --- what stays in memory ---
+
+
+def test_missed_hours_are_written_coin_by_coin(tmp_path, monkeypatch):
+    "At a first start every model has missed 35 hours."
+    written, write = [], hourly.write_entries
+    monkeypatch.setattr(hourly, "write_entries", lambda ledger, entries: written.append(entries) or write(ledger, entries))
+    with bench(tmp_path, products=" ".join(names(4)), listed=names(4)) as up:
+        up.hour(0)
+    assert [len({entry.coin for entry in entries}) for entries in written] == [1] * len(written)
+    assert len(written) >= 3 and sum(map(len, written)) > 100
+
+
+def test_nothing_is_kept_of_versions_that_were_replaced(tmp_path):
+    "Two versions before the champion wait for it to fail; what is known of earlier ones is removed."
+    state = ConformalState((0.5, 0.1), ((0.5, 1.0, 1.5),) * 4, 0.05).to_dict()
+    with bench(tmp_path, products="BTC-USD", interval=state) as up:
+        up.hour(0)
+        for version in ("2", "3", "4", "5"):
+            export_toy(up.bundles, version=version, interval=state)
+            eventually(lambda version=version: up.answer()["model_version"] == version)
+            up.hour()
+        kinds = [up.hourly.made, up.hourly.kept, up.service.states]
+        assert [{version for _, kind, version in known if kind == "lasso"} for known in kinds] == [{"3", "4", "5"}] * 3
+
+
+def test_a_computation_that_was_stopped_is_not_reported():
+    "A service that ends in the middle of an hour's work leaves threads behind, whose errors nobody waits for."
+    reports, started, stopped = [], threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        stopped.wait(10)
+        raise BundleFailedError("the model was terminated")
+
+    async def stop():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+        task = asyncio.create_task(run_model(SimpleNamespace(kind="lasso", version="1"), work))
+        await asyncio.to_thread(started.wait, 10)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        stopped.set()
+        while any(thread.name == "forecast" for thread in threading.enumerate()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    asyncio.run(stop())
+    assert not reports
 
 
 # --- the overview ---

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_rti import windows
+from crypto_rti import screen, windows
 from crypto_rti.data.candles import HOUR
 from crypto_rti.features import HISTORY, LAGS, build_features, complete_rows, to_arrays
 from crypto_rti.inputs import INPUTS, MODEL_COLUMNS, model_columns, model_inputs
 from crypto_rti.rolling import rolling_inputs
+from crypto_rti.screen import BOUND, FLOOR, HALF_LIFE, UNUSUAL, WARM_UP, bound_returns, grid_positions, grid_returns, rows_to_screen
 from crypto_rti.targets import make_dataset
 from crypto_rti.volatility import build_context, volatility
-from crypto_rti.windows import DAY, WEEK, decayed_sums, reduce_windows, sliding_windows
+from crypto_rti.windows import DAY, WEEK, decayed_sums, reduce_windows, sliding_windows, windows_at
 
 START = 1_650_000_000 // HOUR * HOUR
 BEFORE = json.loads((Path(__file__).parent / "data" / "rows_before_columns.json").read_text(encoding="utf-8"))
@@ -135,6 +136,67 @@ def test_hours_that_end_off_the_hour_have_their_own_time_of_day_next_to_a_print(
     moved = own.assign(time=own["time"] + 1800)
     rows, waves = rolling_inputs(moved, own), ["sin_day", "cos_day", "sin_week"]
     assert np.array_equal(rows[waves].to_numpy(), build_features(moved).loc[rows.index, waves].to_numpy())
+
+
+# ---- bounded returns
+
+
+def bound_by_hand(returns: np.ndarray) -> tuple[list[float], list[bool], list[float]]:
+    """One window hour by hour, as the notebook describes it: bounded returns, which are unusual, and by how much jumps that stayed exceed their bound."""
+    weights = 0.5 ** (np.arange(WARM_UP + screen.WEEK) / HALF_LIFE)
+    decay, most, known = float(weights[1]), float(weights[:screen.WEEK].sum()), ~np.isnan(returns)
+    values = np.where(known, returns, 0.0)
+    size, moves = np.abs(values), np.sort(np.abs(values[values != 0]))
+    middle = moves[len(moves) - 1 - len(moves) // 2] if len(moves) >= screen.MANY_MOVES else moves[0] if len(moves) >= screen.FEW_MOVES else FLOOR
+    typical = max(middle, FLOOR)
+    clip = UNUSUAL * max(np.sort(size[:WARM_UP])[WARM_UP // 2 - 1 : WARM_UP // 2 + 1].sum(), typical)
+    bounded, unusual, moved = values.copy(), np.zeros(len(values), dtype=bool), np.zeros(len(values))
+    total, weight, offset, jumps = 0.0, 0.0, 0.0, [-screen.WEEK] * screen.MOST_JUMPS
+    for hour, value in enumerate(values):
+        counted = min(size[hour], clip) if hour < WARM_UP else size[hour]
+        seen = min(max(weight, 1e-9), most)
+        unseen = (seen + 9.0 * (most - seen)) / most
+        limit = max(total * (UNUSUAL**2 * unseen / seen), (UNUSUAL * FLOOR) ** 2 * unseen, (UNUSUAL * typical) ** 2)
+        if hour >= WARM_UP and counted * counted > limit:
+            unusual[hour], bounded[hour] = True, value
+            if hour - jumps[0] > WARM_UP:
+                bounded[hour] = np.copysign(BOUND * max(np.sqrt(total / seen), FLOOR), value)
+            if offset != 0 and abs(value + offset) <= np.sqrt(limit):
+                bounded[hour], moved[:], offset, jumps = value + offset, 0.0, 0.0, [-screen.WEEK] * screen.MOST_JUMPS
+            else:
+                moved[hour], offset, jumps = value - bounded[hour], offset + value - bounded[hour], [*jumps[1:], hour]
+            counted = bounded[hour]
+        offset = offset if known[hour] else 0.0
+        total, weight = total * decay + counted * counted, weight * decay + float(known[hour])
+    return bounded.tolist(), unusual.tolist(), moved.tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.01, 0.3]), st.integers(2, 60), st.floats(0.05, 8))
+def test_windows_are_bounded_as_by_hand(seed: int, unknown: float, apart: int, print_size: float) -> None:
+    """Prints that are undone at once, after a while or never, with gaps between; the same bits in rounds over many windows as in one walk."""
+    rng = np.random.default_rng(seed)
+    values = 0.005 * rng.standard_t(4, 400) * (rng.random(400) > unknown / 2)
+    for place in range(100, 360, apart):
+        values[place] += print_size
+        values[min(place + int(rng.choice([1, 1, 5, 400])), 399)] -= print_size
+    values[rng.random(400) < unknown] = np.nan
+    several = bound_returns(sliding_windows(values, WARM_UP + screen.WEEK)[::9].T)
+    for place in range(several.returns.shape[1]):
+        found = (several.bounded[:, place].tolist(), several.unusual[:, place].tolist(), several.moved[:, place].tolist())
+        assert found == bound_by_hand(values[9 * place : 9 * place + WARM_UP + screen.WEEK])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), hours_of_day, st.lists(st.integers(0, 599), max_size=4), st.floats(0.02, 0.2))
+def test_the_filter_keeps_every_row_with_an_unusual_return(seed: int, gaps: list[int], prints: list[int], size: float) -> None:
+    own = table(600, seed, gaps)
+    for place in prints:
+        own.loc[own.index == place, "close"] *= 1 - size
+    places = grid_positions(own["time"].to_numpy())
+    returns = grid_returns(places, own["close"].to_numpy())
+    unusual = bound_returns(windows_at(returns, places, WARM_UP + screen.WEEK)).unusual.any(axis=0)
+    assert set(np.flatnonzero(unusual).tolist()) <= set(rows_to_screen(returns, places).tolist())
 
 
 # ---- data sets

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['INTERVAL_LEVELS', 'EDGES', 'SIDES', 'NARROWEST', 'GAMMA', 'KEPT', 'MIN_CALIBRATION', 'LARGEST_OUTCOME',
-           'FADE_HALF_LIFE', 'FOLLOWED', 'IntervalError', 'half_widths', 'score_outcomes', 'ConformalState',
+           'FADE_HALF_LIFE', 'FOLLOWED', 'IntervalError', 'half_widths', 'score_outcomes', 'FloatRow', 'ConformalState',
            'calibrate', 'adjust', 'fade', 'known_at', 'follow', 'update', 'state_at']
 
 # %% ../../nbs/410_evaluation.intervals.ipynb #c054f0e5
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,15 +56,46 @@ def score_outcomes(
         raise IntervalError(f"outcomes of shape {np.shape(y)} must be finite, one for each of {len(quantiles)} forecasts; drop hours that have not closed")
     return np.asarray(SIDES * (y - quantiles[:, MEDIAN])[:, None] / widths)
 
+# %% ../../nbs/410_evaluation.intervals.ipynb #5d1be7a1
+class FloatRow(Sequence[float]):
+    "An immutable row of numbers at 8 bytes each, where a tuple of floats takes 32. It is equal to the tuple, and has its hash."
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Iterable[float]) -> None:
+        self._values = array("d", list(values))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._values[place]  # A slice is an array of its own
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._values, dtype=dtype)  # Always a copy: the row must not change
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self._values) == tuple(other) if isinstance(other, (FloatRow, tuple)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self._values))
+
 # %% ../../nbs/410_evaluation.intervals.ipynb #249ad036
 @dataclass(frozen=True)
 class ConformalState:
     "The calibration of the intervals and its adaptation so far."
 
     alpha: tuple[float, float]  # Current miscoverage, for each of `INTERVAL_LEVELS`
-    scores: tuple[tuple[float, ...], ...]  # For each of `EDGES`, quantiles of the calibration scores at i / (n + 1), rising
+    scores: tuple[Sequence[float], ...]  # Kept as `FloatRow`. For each of `EDGES`, quantiles of the calibration scores at i / (n + 1), rising
     gamma: float  # Step
     until: int | None = None  # Time of the last outcome used, Unix seconds; `None` before the first
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(row, FloatRow) for row in self.scores):
+            object.__setattr__(self, "scores", tuple(map(FloatRow, self.scores)))
 
     def to_dict(self) -> dict[str, Any]:
         "Convert to plain numbers and texts, ready for JSON."
@@ -76,13 +108,13 @@ class ConformalState:
         "Create a state from the result of `to_dict`; unknown keys are ignored, invalid values raise `IntervalError`."
         try:
             until = None if values["until"] is None else to_unix(values["until"])
-            alpha, scores, gamma = values["alpha"], [list(map(float, row)) for row in values["scores"]], float(values["gamma"])
+            alpha, scores, gamma = values["alpha"], tuple(FloatRow(map(float, row)) for row in values["scores"]), float(values["gamma"])
             known, alpha = tuple(map(float, values["levels"])) == INTERVAL_LEVELS, tuple(map(float, alpha))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise IntervalError(f"an interval state cannot be read ({type(error).__name__}: {error}); train and promote the model again") from None
         if not known:
             raise IntervalError(f"an interval state is of levels {values['levels']}, not {list(INTERVAL_LEVELS)}; train and promote the model again")
-        return _checked(cls(alpha, tuple(map(tuple, scores)), gamma, until))
+        return _checked(cls(alpha, scores, gamma, until))
 
 # %% ../../nbs/410_evaluation.intervals.ipynb #e5e3912e
 def _checked(state: ConformalState) -> ConformalState:
@@ -129,7 +161,7 @@ def calibrate(
     levels = np.arange(1, kept + 1) / (kept + 1)
     table = np.sort(np.quantile(scores, levels, axis=0, method="weibull").round(6).T)  # "weibull" uses n + 1, as conformal prediction does
     inner, outer = (round(1 - level, 6) for level in INTERVAL_LEVELS)
-    return _checked(ConformalState((inner, outer), tuple(map(tuple, table.tolist())), float(gamma)))
+    return _checked(ConformalState((inner, outer), tuple(map(FloatRow, table.tolist())), float(gamma)))
 
 # %% ../../nbs/410_evaluation.intervals.ipynb #9e49eb57
 def _place(

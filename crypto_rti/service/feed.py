@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -36,6 +37,11 @@ class Window:
     asked_at: float = 0.0  # The exchange's time
     attempts: int = 1  # How often this window was requested
     refused: frozenset[int] = frozenset()  # Starts of candles that the exchange sent and that are left out
+
+    @cached_property
+    def last_end(self) -> int | None:
+        "End of the last candle of an hour; `None` without candles."
+        return int(self.candles["time"].iloc[-1]) + HOUR if len(self.candles) else None
 
 
 @dataclass
@@ -135,7 +141,7 @@ def _outdated(feed: Feed, window: Window | None) -> bool:
         return True
     if window.attempts >= 2:
         return False
-    lacks_newest = not len(window.candles) or window.candles["time"].iloc[-1] != window.end - HOUR
+    lacks_newest = window.last_end != window.end
     fresh, settled = window.asked_at < window.end + SETTLED_AFTER, now >= window.end + SETTLED_AFTER
     return (lacks_newest and now >= window.asked_at + FINAL_AFTER) or (fresh and settled and feed.clock.rate <= FASTEST_CHECK)
 
@@ -212,8 +218,7 @@ def _start_refresh(feed: Feed, product: str) -> "asyncio.Task[Window]":
 
 def _only_unconfirmed(feed: Feed, window: Window) -> bool:
     "Whether a window is complete, and requested again only because the exchange may have corrected it."
-    complete = bool(len(window.candles)) and window.candles["time"].iloc[-1] == window.end - HOUR
-    return complete and window.end == final_until(feed.clock.now()) and not _from_future(feed, window)
+    return window.last_end == window.end == final_until(feed.clock.now()) and not _from_future(feed, window)
 
 # %% ../../nbs/620_service.feed.ipynb #2ac1b399
 BLOCK = WINDOW - SPAN - 1

@@ -87,7 +87,8 @@ def candles_until(
 ) -> pd.DataFrame:  # At most the `SPAN` hours that end there
     "Select the candles that a forecast may use; raise `NotEnoughHistoryError` naming missing hours."
     left, right = np.searchsorted(candles["time"].to_numpy(), [data_until - SPAN * HOUR, data_until])
-    return _unbroken(candles.iloc[left:right], data_until, _share_before)
+    known = candles.take(np.arange(left, right))  # A copy: pandas keeps a reference for each view of a table, as long as the table lives
+    return _unbroken(known, data_until, _share_before)
 
 
 def _share_before(candles: pd.DataFrame, data_until: int) -> str:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SETTLE_AFTER', 'RECALL_SECONDS', 'HourlyState', 'all_models', 'forecast_all', 'PastForecast', 'forecast_past',
-           'fill_gaps', 'learn_stepwise', 'learn_intervals', 'settle_hour', 'rewind_if_ahead', 'clock_confirmed',
-           'work_once', 'keep_working', 'start_recording', 'stop_recording']
+           'fill_gaps', 'learn_stepwise', 'learn_intervals', 'forget_replaced', 'settle_hour', 'rewind_if_ahead',
+           'clock_confirmed', 'work_once', 'keep_working', 'start_recording', 'stop_recording']
 
 # %% ../../nbs/650_service.hourly.ipynb #178ac5ef
 import asyncio
@@ -150,28 +150,34 @@ async def fill_gaps(
     service: Service,
     state: HourlyState,
     hour: int,  # The last final hour, from which all have forecast
-) -> list[Entry]:  # To be written
-    "Forecast the hours that models have missed."
-    entries, now = [], service.feed.clock.now()
-    for coin, model, key in all_models(service):
-        interval = state_for(service, coin, model, hour) or model.interval
-        since = max(state.kept.get(key, 0), (interval.until or 0) - HOUR if interval else 0)
-        if state.made.get(key) != hour or hour - since <= HOUR:
-            continue
-        try:
-            window = await candles_for(service.feed, coin, hour)
-            reference, _ = await reference_candles(service, model, hour)
-            found = await run_model(model, partial(forecast_past, window.candles, hour, since, model, interval, reference))
-        except FAILED as error:
-            disable_model(service.models, coin, model, error)
-            continue
-        except (ExchangeError, FeatureError, MachineBusyError):
-            continue
-        here = (service.source.name, coin, model.kind, model.version)
-        entries += [
-            Entry(*here, one.data_until, one.data_until + HOUR, now, one.current_price, one.prices, one.volatility, one.quantiles) for one in found
-        ]
-    return entries
+) -> None:
+    "Forecast and write the hours that models have missed, coin by coin: after a first start they are 35 for each model."
+    assert service.ledger is not None
+    now = service.feed.clock.now()
+    for coin in served(service):
+        entries = [entry for model in models_of(service, coin) for entry in await _missed_by(service, state, hour, coin, model, now)]
+        if entries:
+            await asyncio.to_thread(write_entries, service.ledger, entries)
+
+
+async def _missed_by(service: Service, state: HourlyState, hour: int, coin: str, model: Model, now: float) -> list[Entry]:
+    "Forecast the hours that one model has missed."
+    key = (coin, model.kind, model.version)
+    interval = state_for(service, coin, model, hour) or model.interval
+    since = max(state.kept.get(key, 0), (interval.until or 0) - HOUR if interval else 0)
+    if state.made.get(key) != hour or hour - since <= HOUR:
+        return []
+    try:
+        window = await candles_for(service.feed, coin, hour)
+        reference, _ = await reference_candles(service, model, hour)
+        found = await run_model(model, partial(forecast_past, window.candles, hour, since, model, interval, reference))
+    except FAILED as error:
+        disable_model(service.models, coin, model, error)
+        return []
+    except (ExchangeError, FeatureError, MachineBusyError):
+        return []
+    here = (service.source.name, coin, model.kind, model.version)
+    return [Entry(*here, one.data_until, one.data_until + HOUR, now, one.current_price, one.prices, one.volatility, one.quantiles) for one in found]
 
 # %% ../../nbs/650_service.hourly.ipynb #a3a1084c
 def learn_stepwise(
@@ -206,6 +212,20 @@ async def learn_intervals(
         for moment, state in learned[max(enough, 0) :]:
             keep_state(service, key, moment, state)
 
+# %% ../../nbs/650_service.hourly.ipynb #5d1be7a5
+def forget_replaced(
+    service: Service,
+    state: HourlyState,
+) -> None:
+    "Remove the marks and the conformal states of models that are no longer in memory."
+    present = {key for *_, key in all_models(service)}
+    for coin, models in service.models.coins.items():
+        loaded = [*models.aliases.values(), *(model for earlier in models.before.values() for model in earlier)]
+        present.update((coin, model.kind, model.version) for model in loaded)
+    for known in (state.made, state.failed, state.kept, service.states):
+        for key in known.keys() - present:
+            del known[key]
+
 # %% ../../nbs/650_service.hourly.ipynb #a55c5290
 async def settle_hour(
     service: Service,
@@ -215,14 +235,14 @@ async def settle_hour(
     "Fill gaps, score what is due, learn, and delete old forecasts; raise `LedgerError` when the ledger is unavailable."
     ledger, source, clock = service.ledger, service.source.name, service.feed.clock
     assert ledger is not None and service.recorder is not None
-    if entries := await fill_gaps(service, state, hour):
-        await asyncio.to_thread(write_entries, ledger, entries)
+    await fill_gaps(service, state, hour)
     await asyncio.to_thread(service.recorder.flush, 2.0)
     scorer = Scorer(ledger, source)
     await back_fill(scorer, hour, lambda coin, start: candles_for(service.feed, coin, start))
     minute = floor_time(clock.now(), 60)
     await back_fill(scorer, minute, lambda coin, _: minutes_for(service.feed, coin), minute - 24 * HOUR, "rolling")
     state.kept.update({key: hour for key, made in state.made.items() if made == hour})
+    forget_replaced(service, state)
     await learn_intervals(service, hour)
     now = clock.now()
     kinds: dict[str, set[str]] = {}
@@ -246,8 +266,7 @@ def rewind_if_ahead(
         return False
     log.warning("the hourly work was done up to %s, but the last final hour is %s; it continues from there", to_iso(done), to_iso(hour))
     for states in service.states.values():
-        for moment in [moment for moment in states if moment > hour]:
-            del states[moment]
+        states.forget_after(hour)
     service.newest = {key: forecast for key, forecast in service.newest.items() if forecast.data_until <= hour}
     service.models.generation += 1
     return True
@@ -258,8 +277,7 @@ def clock_confirmed(
     hour: int,  # The last final hour, Unix seconds
 ) -> bool:
     "Whether candles reach to within a day of an hour."
-    windows = [window.candles["time"] for window in service.feed.live.values()]
-    return any(len(times) and int(times.iloc[-1]) + HOUR >= hour - 24 * HOUR for times in windows)
+    return any((window.last_end or 0) >= hour - 24 * HOUR for window in service.feed.live.values())
 
 # %% ../../nbs/650_service.hourly.ipynb #cfa58d52
 SETTLE_AFTER = 600

@@ -318,6 +318,7 @@ async def run_model(
             raise MachineBusyError(f"this machine is too busy for {model.kind} {model.version}: a forecast took more than {waited:g} s; try again later")
         finally:
             job.options.terminate = True
+            job.done.cancel()  # Nobody waits for what a stopped thread raises
 
 # %% ../../nbs/605_service.models.ipynb #b2dca7c4
 FAILED = (BundleFailedError, ModelLateError)
