@@ -234,7 +234,7 @@ class HorizonWalk:
             [*FORECAST_COLUMNS, *SERIES_COLUMNS]
         ]
 
-# %% ../../nbs/422_evaluation.horizons.ipynb #ce46487e
+# %% ../../nbs/422_evaluation.horizons.ipynb #c0d1228a
 def run_horizons(
     tests: Mapping[str, QuarterRows],  # Product -> rows to forecast
     models: Mapping[str, Mapping[str, Any]],  # Kind -> hyper-parameters
@@ -243,6 +243,7 @@ def run_horizons(
     pool: Mapping[str, QuarterRows] | None = None,  # Rows to learn from; those of `tests` by default
     issued: Mapping[str, pd.Series] | None = None,  # Product -> price by moment of the forecast; needed where forecasts are issued late
     train: Train = train_forecaster,  # How to train
+    make_volatility: Callable[[], VolatilityModel] = VolatilityModel,  # Builds a volatility model that is not fitted yet
     jobs: int = 1,  # Processes
     work: Path | None = None,  # Folder in which the parts of a killed run are found again; by default parts are discarded
     progress: Progress = lambda done, total, what: None,  # Called after each fit
@@ -251,7 +252,7 @@ def run_horizons(
     check_kinds(models)
     if question.late and issued is None:
         raise BacktestError("late forecasts need the price when they are issued; pass `issued`")
-    scaled, learned = scale_rows(tests, pool)
+    scaled, learned = scale_rows(tests, pool, make_volatility)
     walk, frames, seconds = HorizonWalk(scaled, learned, question, span, issued or {}), [], dict[str, float]()
     with TemporaryDirectory() as temporary:
         for horizon in question.horizons:
