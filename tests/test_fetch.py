@@ -22,12 +22,14 @@ from rich.console import Console
 from waiting import wait_for
 
 from crypto_rti.data import suppliers
+from crypto_rti.data.candle_files import NoCandlesError, StoreError, read_series
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient, identify_source, make_client
 from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError, UnknownProductError
 from crypto_rti.data.fetch import FetchError, fetch, fetch_products, gap_table, print_report, summary_table, validate_folder
+from crypto_rti.data.ranges import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, ClassifiedGap
 from crypto_rti.data.sources import Source, SourceError, parse_source
-from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.data.store import CandleStore
 from crypto_rti.data.suppliers import choose_source
 from crypto_rti.data.websocket import stream_messages
 from crypto_rti.features import build_features

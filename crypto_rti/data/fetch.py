@@ -24,9 +24,10 @@ from ..settings import CryptoRTIError, Settings
 from .candles import HOUR, UNBROKEN, TimeError, forecastable_share, from_rows, to_iso, to_unix
 from .coinbase import identify_source, run_sync, window_edges
 from .origin import claim_name
+from .ranges import PENDING, REFUSED, UNKNOWN, ClassifiedGap, Range, subtract_ranges
 from .repair import repair
 from .sources import Source, check_product, parse_source
-from .store import PENDING, REFUSED, UNKNOWN, CandleStore, ClassifiedGap, Range, Series, check_origin, subtract_ranges
+from .store import CandleStore, Series, check_origin
 from .suppliers import Supplier, check_ahead, open_supplier
 
 # %% ../../nbs/140_data.fetch.ipynb #35df5111

@@ -9,14 +9,15 @@ __all__ = ['find_step', 'aggregate']
 import numpy as np
 import pandas as pd
 
-from .candles import HOUR, STEPS, CandleError, resample_candles, step_name
+from .candles import HOUR, STEPS, UNITS, CandleError, resample_candles, step_name, time_units
 
 # %% ../../nbs/102_data.steps.ipynb #289d21a0
 def find_step(
-    times: np.ndarray | pd.Series,  # Unix seconds, in any order
+    times: np.ndarray | pd.Series,  # Unix times, in any order
 ) -> int:  # One of `STEPS`; an hour where nothing fits, so that `check_candles` names the fault
     "Recognise the step of candles by the most frequent distance between them; where that is none of `STEPS`, by their times."
     known = np.unique(np.asarray(times, dtype=np.int64))
+    known = known // np.array(list(UNITS.values()))[time_units(known)]  # A table in milliseconds has the same step, and is refused for its unit
     if len(known) > 1:
         distances, counts = np.unique(np.diff(known), return_counts=True)
         if (usual := int(distances[counts.argmax()])) in STEPS:

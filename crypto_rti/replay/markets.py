@@ -142,7 +142,7 @@ def _width(table: pd.DataFrame) -> int:
 # %% ../../nbs/160_replay.markets.ipynb #e1d271ee
 def _read_table(path: Path) -> pd.DataFrame:
     "Read and check one file of a folder, of hours or of minutes."
-    from crypto_rti.data.store import read_candles  # Not above: it needs pyarrow, which a running service does without
+    from crypto_rti.data.candle_files import read_candles  # Not above: it needs pyarrow, which a running service does without
 
     if not is_product(path.stem):
         remedy = f"rename it like SOL-USD.parquet, or run `crypto-rti import {shlex.quote(str(path))} --out FOLDER`"
