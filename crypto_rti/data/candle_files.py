@@ -194,8 +194,9 @@ def read_extent(
     "Recognise the width of the candles of a file and the range they cover; only their times are read."
     try:
         times = read_rows(Path(path), ["time"]).rows["time"].to_numpy()
-        step = find_step(times) if np.issubdtype(times.dtype, np.integer) else HOUR
-        return FileExtent(step, int(times.min()), int(times.max()) + step) if len(times) else FileExtent(HOUR, 0, 0)
+        if not len(times) or not np.issubdtype(times.dtype, np.integer):
+            return FileExtent(HOUR, 0, 0)
+        return FileExtent(step := find_step(times), int(times.min()), int(times.max()) + step)
     except NoCandlesError:
         raise
     except (StoreError, KeyError, TypeError, ValueError, OverflowError):
