@@ -286,7 +286,7 @@ def test_what_stays_is_named_and_what_came_before_is_kept(tmp_path, impatient, c
 
 @pytest.mark.parametrize("damage", ["inverted", "null", "text", "negative", "short"])
 def test_one_impossible_row_costs_one_hour_and_is_asked_for_again_a_bounded_number_of_times(tmp_path, impatient, damage, monkeypatch):
-    monkeypatch.setattr("crypto_rti.data.store.REFUSED_TRIES", 3)
+    monkeypatch.setattr("crypto_rti.data.ranges.REFUSED_TRIES", 3)
     truth, hour = market(), START + 500 * HOUR
     with exchange_of({"BTC-USD": truth}, tmp_path) as (exchange, settings):
         exchange.faults.add("rows", damage=damage, times=None)

@@ -159,7 +159,7 @@ def _grid_remedy(times: np.ndarray, step: int, command: Callable[[str], str]) ->
     offsets, counts = np.unique(times % step, return_counts=True)
     offset, inner = int(offsets[counts.argmax()]), common_step(times)
     if step % max(inner, 1) == 0 and inner in STEP_NAMES and inner < step and counts.max() < 0.9 * len(times):
-        return f"these are {step_name(inner)} candles, not {step_name(step)} ones; make them wider with resample_candles(candles, {step})"
+        return f"these are {step_name(inner)} candles, not {step_name(step)} ones; make them longer with data.steps.aggregate(candles, {step})"
     if offset and offset == step - 1:
         return f"each time is the last second of its candle, not its start; run {command(' --stamps end')}"
     if offset and counts.max() >= 0.9 * len(times):
