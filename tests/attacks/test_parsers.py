@@ -315,7 +315,7 @@ def parameters(text, _):
         lambda: track_record.parse_days(text), lambda: manifest.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
         lambda: sqlite_path(text),
         lambda: load_settings(timeout_seconds=text), lambda: load_settings(home=text, source=text, ledger_url=text, credentials=text),
-        lambda: sources.spell_product(text),
+        lambda: sources.spell_product(text), lambda: load_settings(horizons=text),
     ):  # fmt: skip
         with contextlib.suppress(CryptoRTIError):
             read()
