@@ -52,12 +52,18 @@ def replace_doubts(
     known: Iterable[ClassifiedGap],  # In time order, without overlaps
     new: Iterable[ClassifiedGap],  # Take precedence
     checked: Range,  # Known doubts inside it are dropped
-) -> list[ClassifiedGap]:  # In time order, without overlaps
+) -> list[ClassifiedGap]:  # In time order, neighbours of one verdict joined
     "Replace the doubts about a range."
     fresh = list(new)
     cut = [checked, *((each.start, each.end) for each in fresh)]
     kept = [replace(each, start=start, end=end) for each in known for start, end in subtract_ranges([(each.start, each.end)], cut)]
-    return sorted([*kept, *fresh], key=lambda each: each.start)
+    joined: list[ClassifiedGap] = []
+    for each in sorted([*kept, *fresh], key=lambda each: each.start):
+        if joined and (joined[-1].end, joined[-1].verdict) == (each.start, each.verdict):
+            joined[-1] = replace(joined[-1], end=each.end)
+        else:
+            joined.append(each)
+    return joined
 
 # %% ../../nbs/128_data.minutes.ipynb #c0ca30a7
 class MinuteFiles:
