@@ -165,6 +165,17 @@ def test_what_contradicts_for_good_is_reported_kept_and_asked_for_on_request(tmp
         assert (third.minutes.requests, third.minutes.new_rows, third.minutes.contradicting) == (1, 10, [])
 
 
+def test_minutes_are_not_compared_with_hours_that_were_never_asked_for(tmp_path):
+    with exchange_of(tmp_path) as (_exchange, settings):
+        fetch(settings, ["BTC-USD"], START, START + 6 * HOUR, progress=False)
+        (summary,) = fetch(settings, ["BTC-USD"], START + 12 * HOUR, progress=False, minutes_since=START)
+        assert summary.minutes.contradicting == []
+        doubts = CandleStore(settings.candles_dir).minutes("replay", "BTC-USD").record().doubts
+        assert [(each.start, each.end) for each in doubts] == [(START + 6 * HOUR, START + 12 * HOUR), (UNTIL // HOUR * HOUR, UNTIL)]
+        fetch(settings, ["BTC-USD"], START, progress=False, minutes_since=START)
+        assert len(CandleStore(settings.candles_dir).minutes("replay", "BTC-USD").record().doubts) == 1
+
+
 # --- Faults --------------------------------------------------------------------------------
 
 
@@ -251,7 +262,7 @@ fetch(settings, ["BTC-USD"], sys.argv[3], progress=False, minutes_since=sys.argv
 def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path):
     with exchange_of(tmp_path) as (exchange, settings):
         quick(settings, since=None)
-        exchange.faults.add("gap", start="2024-02-28T05:10Z", end="2024-02-28T05:20Z", times=1)  # Is seen by the first process alone
+        exchange.faults.add("gap", start="2024-02-28T00:10Z", end="2024-02-28T00:20Z", times=1)  # Is seen by the first process alone
         for number in (2, 5, 8):
             environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
             started = subprocess.Popen([sys.executable, "-c", FETCH, str(tmp_path), settings.source, to_iso(START), to_iso(START)], env=environment)
