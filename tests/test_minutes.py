@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,11 @@ from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.sources import Source, parse_source
 from crypto_rti.data.steps import aggregate, find_step
 from crypto_rti.data.store import CandleStore
+from crypto_rti.datasets import load_datasets
+from crypto_rti.pipeline_plan import find_pipeline, make_plan
+from crypto_rti.replay.markets import TableMarket, open_market
+from crypto_rti.replay.server import running_exchange
+from crypto_rti.service.server import predict_once
 from crypto_rti.settings import load_settings
 
 SHARED = Path(os.environ.get("CRYPTO_RTI_SHARED", Path(__file__).parents[2] / "shared")) / "candles"
@@ -279,3 +285,89 @@ def test_hours_and_minutes_of_one_market_share_a_name(tmp_path):
         asyncio.run(claim_name(settings, parse_source(f"mine={tmp_path / place}")))
     with pytest.raises(NameTakenError):
         asyncio.run(claim_name(settings, parse_source(f"mine={tmp_path / 'three'}")))
+
+
+# --- Replayed ------------------------------------------------------------------------------
+
+
+def rows_of(client, product, start, end, step):
+    """The candles that start in `[start, end)`, asked for 300 at a time, in time order."""
+    rows = []
+    for left in range(start, end, 300 * step):
+        window = {"granularity": step, "start": left, "end": min(left + 299 * step, end - step)}
+        rows += client.get(f"/products/{product}/candles", params=window).raise_for_status().json()
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values("time", ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", ["sim", "folder", "real"])
+def test_the_replay_offers_every_step_of_the_same_minutes(tmp_path, kind):
+    if kind == "real" and not (SHARED / "coinbase-1m").exists():
+        pytest.skip("real minutes are absent")
+    end = NEW_YEAR + 20 * HOUR if kind != "real" else to_unix("2023-12-05")
+    start = end - 10 * HOUR
+    if kind == "folder":
+        sim_candles("BTC-USD", start - 7 * MINUTE, end, MINUTE).to_parquet(tmp_path / "BTC-USD.parquet", index=False)
+    place = {"sim": "sim", "folder": str(tmp_path), "real": str(SHARED / "coinbase-1m")}[kind]
+    with running_exchange(place, start=end + 90, speed=0, rate_limit=False) as exchange, httpx.Client(base_url=exchange.url) as client:
+        minutes = rows_of(client, "BTC-USD", start, end, MINUTE)
+        assert len(minutes) > 590 and (kind == "real" or minutes.equals(sim_candles("BTC-USD", start, end, MINUTE)))
+        for step in (300, 900, HOUR):
+            assert rows_of(client, "BTC-USD", start, end, step).equals(aggregate(minutes, step, span=(start, end)))
+        before = rows_of(client, "BTC-USD", start - HOUR, start, HOUR)
+        assert len(before) == (0 if kind == "folder" else 1)  # The folder has the last seven minutes of that hour
+
+
+def test_the_replay_shows_no_minute_that_is_not_over(tmp_path):
+    sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 5 * HOUR, MINUTE).to_parquet(tmp_path / "BTC-USD.parquet", index=False)
+    for place in ("sim", str(tmp_path)):
+        for second in (59.0, 61.0, 119.0, 121.0):
+            now = NEW_YEAR + 3 * HOUR + second
+            options = {"start": now, "speed": 0, "lag": 0, "rate_limit": False, "products": ["BTC-USD"]}
+            with running_exchange(place, **options) as exchange, httpx.Client(base_url=exchange.url) as client:
+                shown = rows_of(client, "BTC-USD", NEW_YEAR + 2 * HOUR, NEW_YEAR + 5 * HOUR, MINUTE)["time"]
+                trade = client.get("/products/BTC-USD/ticker").json()
+            assert shown.max() + MINUTE <= now and to_unix(trade["time"]) <= now
+
+
+def test_trades_follow_the_minutes(tmp_path):
+    minutes = sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 2 * HOUR, MINUTE)
+    minutes.to_parquet(tmp_path / "BTC-USD.parquet", index=False)
+    with running_exchange(str(tmp_path), start=NEW_YEAR + HOUR, speed=0, rate_limit=False) as exchange, httpx.Client(base_url=exchange.url) as client:
+        for minute in minutes[minutes["time"] >= NEW_YEAR + HOUR][:3].itertuples():
+            exchange.clock.freeze(minute.time + 60)
+            trades = [trade for trade in client.get("/products/BTC-USD/trades").json() if minute.time <= to_unix(trade["time"]) < minute.time + 60]
+            prices = [float(trade["price"]) for trade in trades]
+            assert len(trades) == 60 and (prices[0], prices[-1]) == (minute.close, minute.open)
+            assert (min(prices), max(prices)) == (minute.low, minute.high)
+            assert sum(float(trade["size"]) for trade in trades) == pytest.approx(minute.volume, rel=1e-3)
+
+
+def test_a_folder_with_minutes_beside_hours_of_other_coins_leaves_the_minutes_out(tmp_path, caplog):
+    sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 50 * HOUR).to_parquet(tmp_path / "BTC-USD.parquet", index=False)
+    sim_candles("ETH-USD", NEW_YEAR, NEW_YEAR + 50 * HOUR, MINUTE).to_parquet(tmp_path / "ETH-USD.parquet", index=False)
+    _, market = open_market(str(tmp_path))
+    assert (market.products, market.steps[0]) == (["BTC-USD"], HOUR) and "holds one-minute candles beside hourly ones" in caplog.text
+
+
+@pytest.mark.parametrize("step", [300, 900, HOUR])
+def test_invented_minutes_give_the_candle_they_are_invented_for(step):
+    table = sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 24 * HOUR, step)
+    minutes = TableMarket({"BTC-USD": table}, step).minutes("BTC-USD", NEW_YEAR, NEW_YEAR + 24 * HOUR)
+    made = aggregate(minutes, step, narrow=MINUTE)
+    assert made.drop(columns="volume").equals(table.drop(columns="volume")) and np.allclose(made["volume"], table["volume"])
+
+
+def test_a_folder_of_minutes_is_planned_and_served_like_one_of_hours(tmp_path):
+    span = NEW_YEAR, NEW_YEAR + 30 * 24 * HOUR
+    for place, step in (("minutes", MINUTE), ("hours", HOUR)):
+        (tmp_path / place).mkdir()
+        sim_candles("SOL-USD", *span, step).to_parquet(tmp_path / place / "SOL-USD.parquet", index=False)
+    served = {}
+    for place in ("minutes", "hours"):
+        settings = load_settings(home=tmp_path / "home" / place, source=f"mine={tmp_path / place}", products="SOL-USD", models="lasso")
+        assert make_plan(settings, find_pipeline()).products == ["SOL-USD"]
+        (data,) = load_datasets(CandleStore(settings.candles_dir), (settings.source, ["SOL-USD"]))
+        served[place] = predict_once(settings, "SOL-USD"), data["SOL-USD"].X
+    one, other = served["minutes"][0], served["hours"][0]
+    assert (one.predicted_price, one.current_price, one.predicted_for) == (other.predicted_price, other.current_price, other.predicted_for)
+    assert np.array_equal(served["minutes"][1], served["hours"][1])
