@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .data.candle_files import read_candles
 from .data.candles import HOUR, to_unix
 from .data.simulation import sim_candles
-from .data.store import read_candles
 from .evaluation.backtest import run_backtest
 from .features import HISTORY, LAGS, build_features
 from .inputs import live_inputs, model_inputs, reference_product

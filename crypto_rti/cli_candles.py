@@ -21,6 +21,7 @@ def fetch(
     product: Products = None,
     start: Annotated[str | None, typer.Option(help="First hour; by default 2020-09-01, for sim two years ago, for a folder its first hour")] = None,
     end: Annotated[str | None, typer.Option(help="End of the span, not included; by default the last final hour")] = None,
+    minutes_since: Annotated[str | None, typer.Option(help="First minute to download; by default two years ago if CRYPTO_RTI_HORIZONS needs minutes")] = None,
     ask_unknown: Annotated[bool, typer.Option(help="Request unexplained gaps and refused hours again")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,11 +32,14 @@ def fetch(
     $ crypto-rti fetch --product BTC-USD --product SOL-USD
 
     $ crypto-rti fetch --source sim --start 2024-01-01
+
+    $ crypto-rti fetch --product BTC-USD --minutes-since 2025-01-01
     """
     from crypto_rti.data.fetch import fetch as fetch_all
 
     settings = read_settings(source, product)
-    fetch_all(settings, settings.products, start or None, end or None, progress=not quiet, ask_unknown=ask_unknown, report=True)
+    span = start or None, end or None
+    fetch_all(settings, settings.products, *span, not quiet, ask_unknown, report=True, minutes_since=minutes_since or None)
 
 # %% ../nbs/801_cli_candles.ipynb #21d656a3
 def features(

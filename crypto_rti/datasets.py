@@ -12,11 +12,12 @@ from copy import copy
 from functools import lru_cache, partial
 from typing import TypeVar
 
+from .data.candle_files import NoCandlesError, StoreError
 from .data.candles import CandleError
 from .data.connection import BadAnswerError, UnknownProductError
 from .data.fetch import FetchSummary, Skip, fetch
 from .data.sources import Source
-from .data.store import CandleStore, NoCandlesError, StoreError, require_candles
+from .data.store import CandleStore, require_candles
 from .inputs import reference_product
 from .settings import CryptoRTIError, Settings
 from .targets import Dataset, make_dataset

@@ -17,8 +17,8 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from crypto_rti.data.candle_files import read_candles
 from crypto_rti.data.candles import HOUR, to_iso, to_unix
-from crypto_rti.data.store import read_candles
 from crypto_rti.evaluation.adaptation import calibrate_forecaster
 from crypto_rti.evaluation.intervals import FOLLOWED
 from crypto_rti.models.base import train_forecaster

@@ -22,12 +22,14 @@ from rich.console import Console
 from waiting import wait_for
 
 from crypto_rti.data import suppliers
+from crypto_rti.data.candle_files import NoCandlesError, StoreError, read_series
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient, identify_source, make_client
 from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError, UnknownProductError
 from crypto_rti.data.fetch import FetchError, fetch, fetch_products, gap_table, print_report, summary_table, validate_folder
+from crypto_rti.data.ranges import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, ClassifiedGap
 from crypto_rti.data.sources import Source, SourceError, parse_source
-from crypto_rti.data.store import BEFORE_LISTING, NO_TRADES, REFUSED, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_series
+from crypto_rti.data.store import CandleStore
 from crypto_rti.data.suppliers import choose_source
 from crypto_rti.data.websocket import stream_messages
 from crypto_rti.features import build_features
@@ -284,7 +286,7 @@ def test_what_stays_is_named_and_what_came_before_is_kept(tmp_path, impatient, c
 
 @pytest.mark.parametrize("damage", ["inverted", "null", "text", "negative", "short"])
 def test_one_impossible_row_costs_one_hour_and_is_asked_for_again_a_bounded_number_of_times(tmp_path, impatient, damage, monkeypatch):
-    monkeypatch.setattr("crypto_rti.data.store.REFUSED_TRIES", 3)
+    monkeypatch.setattr("crypto_rti.data.ranges.REFUSED_TRIES", 3)
     truth, hour = market(), START + 500 * HOUR
     with exchange_of({"BTC-USD": truth}, tmp_path) as (exchange, settings):
         exchange.faults.add("rows", damage=damage, times=None)

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crypto_rti.data.candle_files import NoCandlesError
 from crypto_rti.data.candles import HOUR, UNBROKEN, to_iso, to_unix
 from crypto_rti.data.fetch import fetch
 from crypto_rti.data.origin import NameTakenError, read_origins
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.sources import Source, SourceError, parse_source
-from crypto_rti.data.store import CandleStore, NoCandlesError
+from crypto_rti.data.store import CandleStore
 from crypto_rti.datasets import load_datasets
 from crypto_rti.features import LAGS, NotEnoughHistoryError
 from crypto_rti.pipeline import RetrainReport

@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto_rti.data.candle_files import NoCandlesError, StoreError, read_candles, read_series
 from crypto_rti.data.candles import COLUMNS, HOUR, CandleError
+from crypto_rti.data.ranges import NO_TRADES, PENDING, UNKNOWN, ClassifiedGap
 from crypto_rti.data.sources import Source, SourceError
-from crypto_rti.data.store import NO_TRADES, PENDING, UNKNOWN, CandleStore, ClassifiedGap, NoCandlesError, StoreError, read_candles, read_series
+from crypto_rti.data.store import CandleStore
 from crypto_rti.settings import CryptoRTIError
 
 SIM = Source("sim", "sim")

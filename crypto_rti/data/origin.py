@@ -29,7 +29,7 @@ class NameTakenError(SourceError):
 
 log = logging.getLogger("crypto_rti.origin")
 
-Closes = dict[int, float]  # Closing prices by the start of their candle, Unix seconds
+Closes = dict[int, float]  # Closing prices by the start of their hour, Unix seconds
 
 SAMPLE_ROWS, SAMPLE_FILES = 12, 20  # Candles of each product, and products of a folder, in a sample
 
@@ -37,12 +37,16 @@ SAMPLE_ROWS, SAMPLE_FILES = 12, 20  # Candles of each product, and products of a
 def read_closes(
     path: Path,  # A Parquet file
 ) -> Closes:  # Empty when it cannot be read
-    "Read the closing prices of a file, without validation."
+    "Read the closing prices of the hours of a file, without validation; of shorter candles the last one of an hour counts."
     try:
         import pyarrow.parquet as pq  # Imported here: a service of an exchange does without it
 
         table = pq.read_table(path, columns=["time", "close"])
-        return dict(zip(map(int, table["time"].to_pylist()), map(float, table["close"].to_pylist()), strict=True))
+        with np.errstate(invalid="raise"):
+            times, closes = table["time"].to_numpy().astype("int64"), table["close"].to_numpy().astype(float)
+        hours = times // HOUR * HOUR
+        last = np.append(hours[1:] != hours[:-1], True)[: len(hours)]
+        return dict(zip(hours[last].tolist(), closes[last].tolist(), strict=True))
     except Exception:  # Arrow has a dozen classes of errors; a file that cannot be read has nothing to compare
         return {}
 

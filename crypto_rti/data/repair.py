@@ -14,7 +14,8 @@ import pandas as pd
 from .candles import HOUR, from_rows
 from .coinbase import Answer, window_edges
 from .connection import WINDOW
-from .store import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, CandleStore, ClassifiedGap, Range, Series, add_range, subtract_ranges
+from .ranges import BEFORE_LISTING, NO_TRADES, PENDING, REFUSED, UNKNOWN, ClassifiedGap, Range, add_range, subtract_ranges
+from .store import CandleStore, Series
 from .suppliers import Supplier
 
 # %% ../../nbs/138_data.repair.ipynb #68208b9d

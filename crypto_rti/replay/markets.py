@@ -16,10 +16,11 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..data.candles import COLUMNS, HOUR, CandleError, check_candles, floor_time, resample_candles
+from ..data.candles import COLUMNS, HOUR, MINUTE, check_candles, floor_time, step_name
 from ..data.connection import GRANULARITIES
 from ..data.simulation import COINS, SIM_END, SIM_START, product_traits, sim_candles
 from ..data.sources import Source, is_product, parse_source
+from ..data.steps import aggregate, find_step
 from ..numbers import quote_decimals
 from ..settings import CryptoRTIError
 from .clock import ReplayError
@@ -77,25 +78,26 @@ class SimMarket:
 
 # %% ../../nbs/160_replay.markets.ipynb #27b368ef
 def minutes_within(
-    hour: CandleRow,  # The candle of an hour
-) -> np.ndarray:  # 60 rows of `COLUMNS`, which sum to that hour
-    "Invent the minutes of an hour."
-    rng = np.random.default_rng([60, int(hour.time)])
-    first, second = np.sort(rng.choice(np.arange(3, 57), 2, replace=False))
+    hour: CandleRow,  # The candle of an hour, or a shorter one
+    count: int = 60,  # Minutes in it
+) -> np.ndarray:  # Rows of `COLUMNS`, which sum to that candle
+    "Invent the minutes of an hour, or of a shorter candle."
+    rng, margin = np.random.default_rng([60, int(hour.time)]), max(count // 20, 1)
+    first, second = np.sort(rng.choice(np.arange(margin, count - margin), 2, replace=False))
     extremes = [hour.low, hour.high] if hour.close >= hour.open else [hour.high, hour.low]
-    ends = np.interp(np.arange(61), [0, first, second, 60], [hour.open, *extremes, hour.close])
-    ends[1:60] += (hour.high - hour.low) * 0.06 * rng.standard_normal(59)
+    ends = np.interp(np.arange(count + 1), [0, first, second, count], [hour.open, *extremes, hour.close])
+    ends[1:count] += (hour.high - hour.low) * 0.06 * rng.standard_normal(count - 1)
     ends = np.clip(np.round(ends, quote_decimals(hour.open)), hour.low, hour.high)
-    ends[[0, first, second, 60]] = [hour.open, *extremes, hour.close]
+    ends[[0, first, second, count]] = [hour.open, *extremes, hour.close]
     opens, closes = ends[:-1], ends[1:]
-    shares = rng.exponential(size=60)
-    times = hour.time + 60 * np.arange(60)
+    shares = rng.exponential(size=count)
+    times = hour.time + 60 * np.arange(count)
     return np.column_stack([times, np.minimum(opens, closes), np.maximum(opens, closes), opens, closes, hour.volume * shares / shares.sum()])
 
 # %% ../../nbs/160_replay.markets.ipynb #e8107a7e
 @dataclass
 class TableMarket:
-    "Tables of candles by product, all of one width: an hour or a minute."
+    "Tables of candles by product, all of one width."
 
     tables: dict[str, pd.DataFrame]
     step: int = HOUR
@@ -117,13 +119,15 @@ class TableMarket:
     def candles(self, product: str, start: int, end: int, step: int) -> pd.DataFrame:
         if step == self.step:
             return self._rows(product, start, end)
-        return resample_candles(self._rows(product, -(-start // step) * step, -(-end // step) * step), step)
+        times = self.tables[product]["time"].to_numpy()
+        first, last = max(-(-start // step) * step, int(times[0])), min(-(-end // step) * step, int(times[-1]) + self.step)
+        return aggregate(self._rows(product, first, last), step, span=(first, last), narrow=self.step)
 
     def minutes(self, product: str, start: int, end: int) -> pd.DataFrame:
-        if self.step == 60:
+        if self.step == MINUTE:
             return self._rows(product, start, end)
-        hours = self._rows(product, floor_time(start), end)[COLUMNS].itertuples(index=False)
-        rows = np.concatenate([np.empty((0, len(COLUMNS))), *(minutes_within(CandleRow(*hour)) for hour in hours)])
+        candles = self._rows(product, floor_time(start, self.step), end)[COLUMNS].itertuples(index=False)
+        rows = np.concatenate([np.empty((0, len(COLUMNS))), *(minutes_within(CandleRow(*candle), self.step // MINUTE) for candle in candles)])
         minutes = pd.DataFrame(rows, columns=COLUMNS).astype({"time": "int64"})
         return minutes[minutes["time"].between(start, end - 1)].reset_index(drop=True)
 
@@ -134,29 +138,15 @@ class TableMarket:
 SIM_PRODUCTS = [f"{coin}-USD" for coin in COINS]
 "Products of the simulated market that the exchange lists by default."
 
-
-def _width(table: pd.DataFrame) -> int:
-    "Seconds per candle of a table: a minute where most neighbours are less than an hour apart."
-    return 60 if len(table) > 1 and float(table["time"].diff().median()) < HOUR else HOUR
-
 # %% ../../nbs/160_replay.markets.ipynb #e1d271ee
 def _read_table(path: Path) -> pd.DataFrame:
-    "Read and check one file of a folder, of hours or of minutes."
-    from crypto_rti.data.store import read_candles  # Not above: it needs pyarrow, which a running service does without
+    "Read and check one file of a folder, of hours or of shorter candles."
+    from crypto_rti.data.candle_files import read_candles, read_extent  # Not above: they need pyarrow, which a running service does without
 
     if not is_product(path.stem):
         remedy = f"rename it like SOL-USD.parquet, or run `crypto-rti import {shlex.quote(str(path))} --out FOLDER`"
         raise ReplayError(f"{path} is not named after a product; {remedy}")
-    try:
-        return read_candles(path)
-    except CandleError as error:
-        try:
-            minutes = read_candles(path, 60)
-        except CandleError as other:
-            raise other if "one-minute candles" in str(error) else error from None
-        if _width(minutes) == HOUR:
-            raise error from None
-        return minutes
+    return read_candles(path, read_extent(path).step)
 
 # %% ../../nbs/160_replay.markets.ipynb #384e924d
 log = logging.getLogger("crypto_rti.exchange")
@@ -184,9 +174,11 @@ def _read_folder(
             tables[product] = _read_table(path)
         except CryptoRTIError as error:
             skipped[product] = error
-    widest = max(map(_width, tables.values()), default=HOUR)
-    for product in [product for product, table in tables.items() if _width(table) != widest]:
-        skipped[product] = ReplayError(f"{paths[product]} holds one-minute candles beside hourly ones of other products; keep them in a folder of their own")
+    widths = {product: find_step(table["time"]) for product, table in tables.items()}
+    widest = max(widths.values(), default=HOUR)
+    for product in [product for product, width in widths.items() if width != widest]:
+        mixed = f"{step_name(widths[product])} candles beside {step_name(widest)} ones of other products"
+        skipped[product] = ReplayError(f"{paths[product]} holds {mixed}; keep them in a folder of their own")
         del tables[product]
     if not tables:
         raise next(iter(skipped.values()))
@@ -218,7 +210,7 @@ def open_market(
 def _table_market(tables: dict[str, pd.DataFrame]) -> TableMarket:
     "Build a market from tables of one width."
     empty = [name for name, table in tables.items() if not len(table)]
-    widths = {name: _width(table) for name, table in tables.items()}
+    widths = {name: find_step(table["time"]) for name, table in tables.items()}
     if empty or len(set(widths.values())) != 1:
         raise ReplayError(f"These tables cannot be replayed together: empty {empty}, seconds per candle {widths}")
     return TableMarket({name: check_candles(table, name, widths[name]) for name, table in tables.items()}, min(widths.values()))

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 import crypto_rti
 from crypto_rti import client_protocol, client_stream, pipeline_plan, runner
-from crypto_rti.data import candles, coinbase, connection, files, origin, sources, store, websocket
+from crypto_rti.data import candle_files, candles, coinbase, connection, files, origin, sources, store, websocket
 from crypto_rti.parsing import LONGEST_WAIT, ParseError, parse_json, parse_wait, shorten
 from crypto_rti.registry import bundle, exports, manifest, pull, sandbox, trials, versions
 from crypto_rti.replay import channels, markets, rest
@@ -213,7 +213,7 @@ def with_record(content, folder):
     table = pa.table({"time": pa.array([3600]), **{name: pa.array([1.0]) for name in candles.COLUMNS[1:]}}, metadata={b"crypto_rti": content})
     pq.write_table(table, folder / "BTC-USD.parquet")
     with contextlib.suppress(CryptoRTIError):
-        held = store.read_series(folder / "BTC-USD.parquet")
+        held = candle_files.read_series(folder / "BTC-USD.parquet")
         store.merge_series(held, held.candles)
 
 
@@ -234,7 +234,7 @@ def as_file(suffix, pack=lambda content: content):
     def call(content, folder):
         path = folder / f"BTC-USD.{suffix}"
         path.write_bytes(pack(content))
-        for read in (store.read_series, origin.read_closes, files.read_file, markets._read_table):
+        for read in (candle_files.read_series, candle_files.read_extent, origin.read_closes, files.read_file, markets._read_table):
             with contextlib.suppress(CryptoRTIError):
                 read(path)
 
@@ -315,7 +315,7 @@ def parameters(text, _):
         lambda: track_record.parse_days(text), lambda: manifest.check_model_name(text), lambda: load_settings(products=text, models=text, port=text),
         lambda: sqlite_path(text),
         lambda: load_settings(timeout_seconds=text), lambda: load_settings(home=text, source=text, ledger_url=text, credentials=text),
-        lambda: sources.spell_product(text),
+        lambda: sources.spell_product(text), lambda: load_settings(horizons=text),
     ):  # fmt: skip
         with contextlib.suppress(CryptoRTIError):
             read()
@@ -390,8 +390,10 @@ PARSERS = {
     ),
     "trial result beside a bundle": Parser(with_verdict, like({"key": "k", "fault": "x", "until": 4102444800.0}), ("trials._read",)),
     "trial of a bundle": Parser(try_one, st.one_of(like({"columns": 5}), like({"fault": "x"})), ("sandbox.try_model",)),
-    "record beside candles": Parser(with_record, like(RECORD), ("store._read_record",)),
-    "Parquet": Parser(as_file("parquet"), st.one_of(raw, tables), ("store._read_table", "origin.read_closes", "markets._read_table")),
+    "record beside candles": Parser(with_record, like(RECORD), ("candle_files._read_record",)),
+    "Parquet": Parser(
+        as_file("parquet"), st.one_of(raw, tables), ("candle_files._open_file", "candle_files.read_rows", "origin.read_closes", "markets._read_table")
+    ),
     "CSV": Parser(as_file("csv"), csv, ("files.read_table", "files.read_times", "files._from_text", "files._from_numbers")),
     "CSV, packed with gzip": Parser(as_file("csv.gz", gzip.compress), csv, ()),
     "CSV, cut off in a packed file": Parser(as_file("csv.gz", lambda content: gzip.compress(content)[:-9]), csv, ()),
