@@ -15,7 +15,7 @@ from crypto_rti.features_intraday import MINUTE_HISTORY, IntradayRows, intraday_
 from crypto_rti.models.base import PURGE, ModelError
 from crypto_rti.models.volatility import FIRST_FIT, REFIT, VolatilityModel, refit_moments, walk_forward_variance
 from crypto_rti.outcomes import QuarterRows, closes_after, concat_rows, make_quarter_rows
-from crypto_rti.realised import HORIZONS, MINUTE, QUARTER, QUIET, hours_ending, to_quarters, variance_ahead, variance_back
+from crypto_rti.realised import BACK, HORIZONS, MINUTE, QUARTER, QUIET, hours_ending, to_quarters, variance_ahead, variance_back
 from crypto_rti.targets import Dataset, concat_datasets
 from crypto_rti.volatility_inputs import SAME_TIME, VOLATILITY_INPUTS, volatility_inputs
 
@@ -237,6 +237,26 @@ def test_a_scale_does_not_know_the_future() -> None:
         assert walk_forward_variance(moment, X, twisted, make_model)[rows].tobytes() == made[rows].tobytes()
     twisted = np.where((moment < edges[1] - PURGE)[:, None], y + 5, y)
     assert np.abs(walk_forward_variance(moment, X, twisted, make_model) - made)[moment >= edges[0]].min() > 1
+
+
+def test_a_walk_without_outcomes_forecasts_nothing() -> None:
+    moment, X, y = toy_rows(weeks=60)
+    assert np.isnan(walk_forward_variance(moment, X, np.full_like(y, np.nan), make_model)).all()
+    assert walk_forward_variance(moment[:0], X[:0], y[:0], make_model).shape == (0, 2)
+    late = np.where((moment < moment[0] + FIRST_FIT + REFIT)[:, None], np.nan, y)  # Minutes begin later than hours
+    first = refit_moments(int(moment[0]), int(moment[-1]))[2]
+    assert not np.isfinite(walk_forward_variance(moment, X, late, make_model)[moment < first]).any()
+
+
+def test_a_crash_does_not_carry_the_forecast_away() -> None:
+    calm = make_quarter_rows(market(), "BTC-USD")
+    table, hit = market().copy(), (END - 2 * 24 * HOUR - START) // MINUTE
+    table.loc[hit - 3 :, ["low", "high", "open", "close"]] *= 0.6
+    crashed = make_quarter_rows(table, "BTC-USD")
+    forecast = VolatilityModel(threads=1).fit(calm.volatility, calm.log_variance).predict(crashed.volatility)
+    windows = crashed.volatility[:, :1] + crashed.volatility[:, : len(BACK)] * (np.arange(len(BACK)) > 0)
+    assert crashed.volatility[:, 1].max() > 10  # The last five minutes, against the week
+    assert (forecast < np.maximum(windows.max(axis=1), windows[:, 0] + 3)[:, None]).all()
 
 
 def test_fits_are_repeated_after_8_and_16_weeks_and_then_every_half_year() -> None:
