@@ -165,7 +165,7 @@ class Parts:
 # %% ../../nbs/415_evaluation.walk_forward.ipynb #7edf2dbc
 # Modules whose code decides the forecasts of a backtest, beside the rows, which are hashed themselves.
 _CODE = (
-    "screen.py", "features.py", "targets.py", "scaling.py", "models/*.py",
+    "screen.py", "features.py", "targets.py", "outcomes.py", "scaling.py", "models/*.py",
     "evaluation/adaptation.py", "evaluation/backtest.py", "evaluation/intervals.py", "evaluation/walk_forward.py",
 )  # fmt: skip
 

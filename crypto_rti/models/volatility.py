@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TREES', 'WEEK', 'FIRST_FIT', 'REFIT', 'VolatilityModel', 'refit_moments', 'walk_forward_variance']
 
-# %% ../../nbs/325_models.volatility.ipynb #36429c53
+# %% ../../nbs/325_models.volatility.ipynb #24126152
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import lightgbm as lgb
@@ -83,7 +84,7 @@ class VolatilityModel:
         files = [linear_onnx(self.weights_[:-1], self.weights_[-1]), *(booster_onnx(booster, len(self.weights_) - 1) for booster in self.boosters_)]
         return {"volatility.onnx": merge_onnx(files, np.vstack([np.eye(outputs)] * (2 if self.boosters_ else 1)))}
 
-# %% ../../nbs/325_models.volatility.ipynb #d9a69ea1
+# %% ../../nbs/325_models.volatility.ipynb #732ae177
 WEEK = 7 * 86400
 
 # Seconds before the first fit, and between fits once there is half a year.
@@ -108,9 +109,10 @@ def walk_forward_variance(
 ) -> np.ndarray:  # Shape (rows, outputs); NaN before the first fit
     "Forecast every row with a model that was fitted on rows whose outcomes were known before it."
     out = np.full(y.shape, np.nan)
+    usable = np.isfinite(X).all(axis=1) & (True if learn is None else learn)
     edges = refit_moments(int(moment[0]), int(moment[-1])) if len(moment) else []
-    for start, end in zip(edges, [*edges[1:], np.inf], strict=True):
-        known, rows = (moment < start - PURGE) & (True if learn is None else learn), (moment >= start) & (moment < end)
-        if known.sum() >= MIN_ROWS:
+    for start, end in pairwise([*edges, np.inf]):
+        known, rows = (moment < start - PURGE) & usable, (moment >= start) & (moment < end)
+        if np.isfinite(y[known]).sum(axis=0).min() >= MIN_ROWS:
             out[rows] = make().fit(X[known], y[known]).predict(X[rows])
     return out
