@@ -255,7 +255,7 @@ def test_a_crash_does_not_carry_the_forecast_away() -> None:
     crashed = make_quarter_rows(table, "BTC-USD")
     forecast = VolatilityModel(threads=1).fit(calm.volatility, calm.log_variance).predict(crashed.volatility)
     windows = crashed.volatility[:, :1] + crashed.volatility[:, : len(BACK)] * (np.arange(len(BACK)) > 0)
-    assert crashed.volatility[:, 1].max() > 10  # The last five minutes, against the week
+    assert crashed.volatility[:, 1].max() > 7  # The last five minutes, in logarithms, against the week
     assert (forecast < np.maximum(windows.max(axis=1), windows[:, 0] + 3)[:, None]).all()
 
 
