@@ -11,6 +11,7 @@ learns from that coin alone, and only the other one is scored.
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -174,7 +175,7 @@ def main(what: str, horizons: Sequence[int], learned: Sequence[str]) -> None:
             lines = [{"minutes": horizon, "where": "at :00", "variant": name, **score(rows[rows["minute"] == 0])}]
             lines.append({"minutes": horizon, "where": "off the hour", "variant": name, **score(rows[rows["minute"] != 0])})
             print(pd.DataFrame(lines).round(4).to_string(index=False), flush=True)
-    print(f"done after {time.perf_counter() - began:.0f} s")
+    print(f"done after {time.perf_counter() - began:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB")
 
 
 if __name__ == "__main__":
