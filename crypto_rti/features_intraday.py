@@ -24,7 +24,7 @@ INTRADAY_INPUTS = [*INPUTS, "minute", *(f"realised_{width}" for width in BACK[:-
 # Seconds of one-minute candles that a row needs: the features' history, and a quarter more, whose first return no candle precedes.
 MINUTE_HISTORY = HISTORY * HOUR + QUARTER
 
-# %% ../nbs/228_features_intraday.ipynb #23f077be
+# %% ../nbs/228_features_intraday.ipynb #f79ba286
 class IntradayRows(NamedTuple):
     "Rows at any minutes of the hour, of one coin, in time order."
 
@@ -32,7 +32,7 @@ class IntradayRows(NamedTuple):
     inputs: np.ndarray  # Shape (89, rows), rows `INTRADAY_INPUTS`
     close: np.ndarray  # The last price, dollars
     rolling: np.ndarray  # Rolling volatility of an hour
-    volatility: np.ndarray  # Inputs of the volatility model, shape (38, rows), rows `VOLATILITY_INPUTS`
+    volatility: np.ndarray  # Inputs of the volatility model, shape (42, rows), rows `VOLATILITY_INPUTS`
 
     def take(self, where: np.ndarray | slice) -> "IntradayRows":
         "Select rows."
