@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['INTRADAY_INPUTS', 'MINUTE_HISTORY', 'IntradayRows', 'hours_table', 'intraday_rows', 'live_row']
 
-# %% ../nbs/228_features_intraday.ipynb #38d982e7
+# %% ../nbs/228_features_intraday.ipynb #97515ae0
 from typing import NamedTuple
 
 import numpy as np
@@ -14,25 +14,25 @@ import pandas as pd
 from .data.candles import COLUMNS, HOUR
 from .features import HISTORY, complete_rows
 from .inputs import INPUTS, MODEL_COLUMNS, model_columns
-from .realised import MINUTE, QUARTER, Quarters, hours_ending, to_quarters
+from .realised import BACK, MINUTE, QUARTER, Quarters, hours_ending, to_quarters
 from .volatility_inputs import volatility_inputs
 
-# %% ../nbs/228_features_intraday.ipynb #a48ff7cb
+# %% ../nbs/228_features_intraday.ipynb #e6b23fab
 # The inputs of a model that is asked inside the hour.
-INTRADAY_INPUTS = [*INPUTS, "minute"]
+INTRADAY_INPUTS = [*INPUTS, "minute", *(f"realised_{width}" for width in BACK[:-1])]
 
 # Seconds of one-minute candles that a row needs: the features' history, and a quarter more, whose first return no candle precedes.
 MINUTE_HISTORY = HISTORY * HOUR + QUARTER
 
-# %% ../nbs/228_features_intraday.ipynb #7208d3f0
+# %% ../nbs/228_features_intraday.ipynb #f79ba286
 class IntradayRows(NamedTuple):
     "Rows at any minutes of the hour, of one coin, in time order."
 
     moment: np.ndarray  # End of the last candle that the row reads, Unix seconds
-    inputs: np.ndarray  # Shape (84, rows), rows `INTRADAY_INPUTS`
+    inputs: np.ndarray  # Shape (89, rows), rows `INTRADAY_INPUTS`
     close: np.ndarray  # The last price, dollars
     rolling: np.ndarray  # Rolling volatility of an hour
-    volatility: np.ndarray  # Inputs of the volatility model, shape (38, rows), rows `VOLATILITY_INPUTS`
+    volatility: np.ndarray  # Inputs of the volatility model, shape (42, rows), rows `VOLATILITY_INPUTS`
 
     def take(self, where: np.ndarray | slice) -> "IntradayRows":
         "Select rows."
@@ -46,8 +46,9 @@ def hours_table(
     "Return hours as a table."
     return pd.DataFrame(dict(zip(COLUMNS, hours_ending(quarters, minute), strict=True)))
 
-# %% ../nbs/228_features_intraday.ipynb #c70a78bc
+# %% ../nbs/228_features_intraday.ipynb #9807696e
 _NO_ROWS = np.empty(0, dtype=np.int64)
+_LOG_VOLATILITY = INPUTS.index("log_volatility")  # Of an hour, as a standard deviation; realised variances are per minute
 
 
 def _rows_at(
@@ -81,8 +82,9 @@ def intraday_rows(
     place, columns = (np.concatenate(values, axis=-1) for values in zip(*found, strict=True)) if found else (_NO_ROWS, np.empty((len(MODEL_COLUMNS), 0)))
     order = np.argsort(place, kind="stable")
     place, columns = place[order], columns[:, order]
-    moment, split = quarters.end[place], len(INPUTS)
-    return IntradayRows(moment, np.vstack([columns[:split], moment % HOUR / HOUR]), columns[split], columns[split + 1], inputs[:, place])
+    moment, volatility, split = quarters.end[place], inputs[:, place], len(INPUTS)
+    realised = volatility[1 : len(BACK)] + (volatility[0] - 2 * columns[_LOG_VOLATILITY] + np.log(60))
+    return IntradayRows(moment, np.vstack([columns[:split], moment % HOUR / HOUR, realised]), columns[split], columns[split + 1], volatility)
 
 # %% ../nbs/228_features_intraday.ipynb #c4c1cf11
 def _history(

@@ -30,16 +30,16 @@ def closes_after(
     place = np.searchsorted(time, wanted)
     return np.where(np.append(time, -1)[place] == wanted, np.append(minutes["close"].to_numpy(), np.nan)[place], np.nan)
 
-# %% ../nbs/232_outcomes.ipynb #d300240a
+# %% ../nbs/232_outcomes.ipynb #f2215d55
 @dataclass(frozen=True)
 class QuarterRows:
     "Rows at the quarters of the hour and their outcomes, of one or more coins; every array has one entry per row."
 
     moment: np.ndarray  # End of the last candle that the row reads, Unix seconds
     product: np.ndarray  # Product name
-    X: np.ndarray  # Shape (rows, 84), columns `INTRADAY_INPUTS`
+    X: np.ndarray  # Shape (rows, 89), columns `INTRADAY_INPUTS`
     close: np.ndarray  # The last price, dollars
-    volatility: np.ndarray  # Inputs of the volatility model, float32, shape (rows, 38), columns `VOLATILITY_INPUTS`
+    volatility: np.ndarray  # Inputs of the volatility model, float32, shape (rows, 42), columns `VOLATILITY_INPUTS`
     later_close: np.ndarray  # Shape (rows, 4), one column per horizon, dollars; NaN where there is no candle
     log_variance: np.ndarray  # Of each minute of the horizon, shape (rows, 4); NaN where a minute is missing
 

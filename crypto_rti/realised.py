@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MINUTE', 'FIVE', 'QUARTER', 'QUIET', 'HORIZONS', 'HOUR_OF_QUARTERS', 'BACK', 'Quarters', 'to_quarters',
-           'quarter_variance', 'hours_ending', 'variance_back', 'variance_ahead', 'tick_variance', 'log_variance']
+           'quarter_variance', 'hours_ending', 'variance_back', 'absolute_back', 'variance_ahead', 'tick_variance',
+           'log_variance']
 
 # %% ../nbs/226_realised.ipynb #3beef824
 from typing import NamedTuple
@@ -63,7 +64,7 @@ def _squared_returns(
     grid[(minutes > last) & (minutes - last <= QUIET)] = 0.0
     return grid
 
-# %% ../nbs/226_realised.ipynb #d47072a4
+# %% ../nbs/226_realised.ipynb #8c07cccb
 class Quarters(NamedTuple):
     "Quarters of an hour without a gap in their times; one entry per quarter."
 
@@ -74,6 +75,7 @@ class Quarters(NamedTuple):
     close: np.ndarray  # The last price so far; NaN before the first
     volume: np.ndarray
     fives: np.ndarray  # Sum of squared returns of the first, second and third five minutes, shape (3, quarters); NaN where a minute is missing
+    absolute: np.ndarray  # Sum of absolute returns; NaN where a minute is missing
     step: np.ndarray  # Smallest move of the close from candle to candle; infinite where it never moved
 
     def take(self, where: slice) -> "Quarters":
@@ -116,7 +118,7 @@ def _whole_quarters(
     arrays = CandleArrays(time[where], *(column[where] for column in values))
     return _Minutes(arrays, (arrays.time - start) // MINUTE, start, count)
 
-# %% ../nbs/226_realised.ipynb #bfafd960
+# %% ../nbs/226_realised.ipynb #42dde02e
 def _quarter_edges(
     cut: _Minutes,
 ) -> tuple[np.ndarray, np.ndarray]:  # First price of each quarter, NaN where nobody traded; last price so far
@@ -141,17 +143,18 @@ def to_quarters(
     cut = _whole_quarters(minutes, last if until is None else until) if last else None
     if cut is None or not len(cut.places):
         none = np.empty(0)
-        return Quarters(none.astype(np.int64), none, none, none, none, none, np.empty((3, 0)), none)
+        return Quarters(none.astype(np.int64), none, none, none, none, none, np.empty((3, 0)), none, none)
     arrays, edges = cut.arrays, np.arange(cut.quarters) * (QUARTER // MINUTE)
     moves = np.full(len(arrays.close), np.inf)
     np.abs(np.subtract(arrays.close[1:], arrays.close[:-1], out=moves[1:]), out=moves[1:])
     np.putmask(moves, moves == 0, np.inf)
     low, step = (np.minimum.reduceat(cut.grid(values, np.inf), edges) for values in (arrays.low, moves))
     high = np.maximum.reduceat(cut.grid(arrays.high, -np.inf), edges)
-    volume, fives = _sum_fives(cut.grid(arrays.volume, 0.0)), _sum_fives(_squared_returns(arrays.close, cut.places, cut.quarters * (QUARTER // MINUTE)))
-    parts = np.stack([fives[0::3], fives[1::3], fives[2::3]])
-    end = cut.start + QUARTER * np.arange(1, cut.quarters + 1)
-    return Quarters(end, low, high, *_quarter_edges(cut), volume[0::3] + volume[1::3] + volume[2::3], parts, step)
+    squares = _squared_returns(arrays.close, cut.places, cut.quarters * (QUARTER // MINUTE))
+    volume, fives, sizes = (_sum_fives(values) for values in (cut.grid(arrays.volume, 0.0), squares, np.sqrt(squares)))
+    parts, end = np.stack([fives[0::3], fives[1::3], fives[2::3]]), cut.start + QUARTER * np.arange(1, cut.quarters + 1)
+    volume, sizes = (values[0::3] + values[1::3] + values[2::3] for values in (volume, sizes))
+    return Quarters(end, low, high, *_quarter_edges(cut), volume, parts, sizes, step)
 
 # %% ../nbs/226_realised.ipynb #272cf976
 # Windows of four quarters.
@@ -185,7 +188,7 @@ def hours_ending(
     )
     return hours.take(np.logical_and.reduce([known[part] for part in parts]))
 
-# %% ../nbs/226_realised.ipynb #e5f4c077
+# %% ../nbs/226_realised.ipynb #f209cf41
 # Minutes of the windows that end at a row.
 BACK = (5, 15, 60, 360, 1440, 10080)
 
@@ -193,23 +196,35 @@ _STEPS: tuple[Steps, ...] = (HOUR_OF_QUARTERS, ((4, 2), (8, 3)), ((24, 2), (48, 
 _NEEDED = (4, 24, 96, 336)  # Known quarters
 
 
+def _means_back(
+    values: np.ndarray,  # One sum per quarter, NaN where unknown
+) -> np.ndarray:  # Shape (4, quarters): means of a minute over an hour, six hours, a day and a week
+    "Average over windows that end with a quarter."
+    out, known = np.full((len(_STEPS), len(values)), np.nan), ~np.isnan(values)
+    sums = np.stack([np.where(known, values, 0.0), known])
+    for place, (steps, needed) in enumerate(zip(_STEPS, _NEEDED, strict=True)):
+        width = BACK[place + 2] * MINUTE // QUARTER
+        if len(values) < width:
+            break
+        sums = reduce_windows(sums, steps)
+        total, count = sums
+        np.divide(total, count * (QUARTER // MINUTE), out=out[place, width - 1 :], where=count >= needed)
+    return out
+
+
 def variance_back(
     quarters: Quarters,
 ) -> np.ndarray:  # Shape (6, quarters), NaN where unknown
     "Compute realised variance per minute over each window of `BACK` that ends with a quarter."
     variance = quarter_variance(quarters)
-    out, known = np.full((len(BACK), len(variance)), np.nan), ~np.isnan(variance)
-    out[0], out[1] = quarters.fives[2] / FIVE * MINUTE, variance / QUARTER * MINUTE
-    sums = np.stack([np.where(known, variance, 0.0), known])
-    for place, steps, needed in zip(range(2, len(BACK)), _STEPS, _NEEDED, strict=True):
-        width = BACK[place] * MINUTE // QUARTER
-        if sums.shape[1] >= 1 + sum(apart * (count - 1) for apart, count in steps):
-            sums = reduce_windows(sums, steps)
-            total, count = sums
-            np.divide(total, count * (QUARTER // MINUTE), out=out[place, width - 1 :], where=count >= needed)
-        else:
-            break
-    return out
+    return np.vstack([quarters.fives[2] / (FIVE // MINUTE), variance / (QUARTER // MINUTE), _means_back(variance)])
+
+
+def absolute_back(
+    quarters: Quarters,
+) -> np.ndarray:  # Shape (4, quarters), NaN where unknown
+    "Compute the mean absolute one-minute return over 15, 60, 360 and 1440 minutes that end with a quarter."
+    return np.vstack([quarters.absolute / (QUARTER // MINUTE), _means_back(quarters.absolute)[:-1]])
 
 
 def variance_ahead(

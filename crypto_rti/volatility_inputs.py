@@ -7,18 +7,18 @@ __all__ = ['SAME_TIME', 'MOVES', 'CLOCK', 'VOLATILITY_INPUTS', 'HOURS_BACK', 'SQ
            'clock_terms', 'volatility_inputs', 'volatility_targets', 'range_variance', 'hourly_volatility_inputs',
            'hourly_volatility_target']
 
-# %% ../nbs/227_volatility_inputs.ipynb #0049ba44
+# %% ../nbs/227_volatility_inputs.ipynb #98404a55
 from functools import lru_cache
 
 import numpy as np
 
 from .data.candles import HOUR
-from .realised import BACK, HORIZONS, MINUTE, QUARTER, Quarters, log_variance, tick_variance, variance_ahead, variance_back
+from .realised import BACK, HORIZONS, MINUTE, QUARTER, Quarters, absolute_back, log_variance, tick_variance, variance_ahead, variance_back
 from .screen import CandleArrays, grid_positions, grid_returns, on_grid
 from .volatility import VOLATILITY_FLOOR
 from .windows import DAY, reduce_windows
 
-# %% ../nbs/227_volatility_inputs.ipynb #a01a7f07
+# %% ../nbs/227_volatility_inputs.ipynb #b712a282
 # Lags of the same minutes of earlier days: a day, a week, and the mean of seven days.
 SAME_TIME = ("day_ago", "week_ago", "seven_days")
 
@@ -31,7 +31,7 @@ CLOCK = [*(f"{wave}_day_{k}" for k in (1, 2, 3, 4) for wave in ("sin", "cos")), 
 # The inputs of a volatility model, the level first: windows and the same minutes of other days are relative to it.
 VOLATILITY_INPUTS = [
     "level", *(f"variance_{width}" for width in BACK[:-1]), *(f"{lag}_{horizon}" for horizon in HORIZONS for lag in SAME_TIME),
-    *(f"{name}_{minutes}" for name in ("move", "fall") for minutes in MOVES), *CLOCK,
+    *(f"absolute_{width}" for width in BACK[1:-1]), *(f"{name}_{minutes}" for name in ("move", "fall") for minutes in MOVES), *CLOCK,
 ]  # fmt: skip
 
 # %% ../nbs/227_volatility_inputs.ipynb #bd986260
@@ -50,7 +50,7 @@ def clock_terms(
     minute, weekday = moment % 86400 // MINUTE, (moment // 86400 + 3) % 7  # Unix time began on a Thursday
     return np.vstack([_day_of_waves().take(minute, axis=1), weekday >= 5, minute / 1440, weekday])
 
-# %% ../nbs/227_volatility_inputs.ipynb #73bf8f7f
+# %% ../nbs/227_volatility_inputs.ipynb #a395d993
 def _lagged(
     values: np.ndarray,  # One per row
     by: int,  # Rows
@@ -88,14 +88,17 @@ def _write_moves(
 
 def volatility_inputs(
     quarters: Quarters,
-) -> np.ndarray:  # Shape (38, quarters), rows `VOLATILITY_INPUTS`; a quarter that lacks a minute it needs has a NaN
+) -> np.ndarray:  # Shape (42, quarters), rows `VOLATILITY_INPUTS`; a quarter that lacks a minute it needs has a NaN
     "Compute the inputs of the volatility model at the end of each quarter."
     tick, out = tick_variance(quarters), np.empty((len(VOLATILITY_INPUTS), len(quarters.end)))
     *windows, level = zip(BACK, variance_back(quarters), strict=True)
     same = [(horizon, variance) for horizon in HORIZONS for variance in _same_time(variance_ahead(quarters, horizon))]
     out[0] = log_variance(level[1], tick, level[0])
+    sizes = [(minutes, size * size) for minutes, size in zip(BACK[1:-1], absolute_back(quarters), strict=True)]
     for row, (minutes, variance) in enumerate([*windows, *same], start=1):
         np.subtract(log_variance(variance, tick, minutes), out[0], out=out[row])
+    for row, (minutes, square) in enumerate(sizes, start=1 + len(windows) + len(same)):
+        np.subtract(log_variance(square, tick, minutes * minutes), out[0], out=out[row])
     _write_moves(quarters, out[0], out[-len(CLOCK) - 2 * len(MOVES) : -len(CLOCK)])
     out[-len(CLOCK) :] = clock_terms(quarters.end)
     return out

@@ -11,6 +11,7 @@ learns from that coin alone, and only the other one is scored.
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from crypto_rti.evaluation.metrics import coverage_by_stretch, score_forecasts
 from crypto_rti.evaluation.walk_forward import Block, forecast_rows, known_before
 from crypto_rti.features import complete_rows
 from crypto_rti.features_intraday import INTRADAY_INPUTS
+from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import Persistence, split_validation, train_forecaster
 from crypto_rti.models.volatility import VolatilityModel, walk_forward_variance
 from crypto_rti.outcomes import QuarterRows, concat_rows, make_quarter_rows
@@ -39,15 +41,15 @@ COINS = ("BTC-USDT", "ETH-USDT")
 SPANS = {"choose": ("2022-07-01", "2024-01-01"), "judge": ("2024-01-01", "2025-04-01")}
 LIGHTGBM = {"rounds": 100, "patience": 100, "learning_rate": 0.03, "threads": 1}
 
-# What is tried in `choose`: the minutes of the hour that are learned from, the inputs left out, whether the forecast volatility is an input, and whether
-# the median alone has a booster (the other quantiles are then the same in every hour, in units of the forecast volatility).
-QUARTERS = (0, 15, 30, 45)
+# What is tried in `choose`: the minutes of the hour that are learned from, the inputs left out, and whether the median alone has a booster (the other
+# quantiles are then the same in every hour, in units of the forecast volatility).
+QUARTERS, REALISED = (0, 15, 30, 45), INTRADAY_INPUTS[len(INPUTS) + 1 :]
 VARIANTS = {
-    "whole hours alone": ((0,), ("minute",), False, True),
-    "minute unknown": (QUARTERS, ("minute",), False, True),
-    "median alone": (QUARTERS, (), False, True),
-    "five quantiles": (QUARTERS, (), False, False),
-    "five, scale as input": (QUARTERS, (), True, False),
+    "whole hours alone": ((0,), ["minute", *REALISED], True),
+    "minute unknown": (QUARTERS, ["minute", *REALISED], True),
+    "median alone": (QUARTERS, REALISED, True),
+    "without realised": (QUARTERS, REALISED, False),
+    "five quantiles": (QUARTERS, [], False),
 }
 CHOSEN = "five quantiles"
 
@@ -75,11 +77,11 @@ def minute_of(data: Dataset) -> np.ndarray:
     return data.moment % HOUR // 60
 
 
-def variant(data: Dataset, inputs: Sequence[str], scale: bool) -> Dataset:
-    "Blank inputs of a data set, and add the forecast volatility relative to the rolling one."
+def without(data: Dataset, inputs: Sequence[str]) -> Dataset:
+    "Blank inputs of a data set."
     X = data.X.copy()
     X[:, [INTRADAY_INPUTS.index(name) for name in inputs]] = 0.0
-    return replace(data, X=np.column_stack([X, np.log(data.volatility / data.rolling)]) if scale else X)
+    return replace(data, X=X)
 
 
 def rolling_quantiles(known: Dataset, data: Dataset) -> np.ndarray:
@@ -168,13 +170,13 @@ def main(what: str, horizons: Sequence[int], learned: Sequence[str]) -> None:
     print(pd.DataFrame(volatility_scores(pool, forecasts, start, end)).round(3).to_string(index=False), flush=True)
     for horizon, forecast in forecasts.items():
         data, _ = pool.targets(horizon, forecast)
-        for name, (minutes, left_out, scale, median_only) in VARIANTS.items() if what == "choose" else [(CHOSEN, VARIANTS[CHOSEN])]:
-            used = variant(data, left_out, scale)
+        for name, (minutes, left_out, median_only) in VARIANTS.items() if what == "choose" else [(CHOSEN, VARIANTS[CHOSEN])]:
+            used = without(data, left_out)
             rows = pd.concat([frame for block in blocks(start, end) for frame in forecast_block(used, block, minutes, median_only, learned)], ignore_index=True)
             lines = [{"minutes": horizon, "where": "at :00", "variant": name, **score(rows[rows["minute"] == 0])}]
             lines.append({"minutes": horizon, "where": "off the hour", "variant": name, **score(rows[rows["minute"] != 0])})
             print(pd.DataFrame(lines).round(4).to_string(index=False), flush=True)
-    print(f"done after {time.perf_counter() - began:.0f} s")
+    print(f"done after {time.perf_counter() - began:.0f} s, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB")
 
 
 if __name__ == "__main__":

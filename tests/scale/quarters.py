@@ -1,7 +1,7 @@
 """How long rows at the four quarters of each hour take, from one-minute candles, against copying in numpy what a row reads.
 
 The baseline copies the windows that a row reads, hour by hour, with numpy's sliding windows: the 25 closes and 25 volumes of its day, as in
-`crypto_rti.bench`, and the 168 returns of its week, for the rows of four quarters. "Rows with volatility" are the 68 features and the 38 inputs of the
+`crypto_rti.bench`, and the 168 returns of its week, for the rows of four quarters. "Rows with volatility" are the 68 features and the 42 inputs of the
 volatility model, from minutes to arrays; the normalised inputs, with unusual returns screened, are on a line of their own.
 
     python tests/scale/quarters.py [--quick]
