@@ -406,3 +406,13 @@ def test_simulated_minutes_move_as_real_ones_do():
     assert hourly.autocorr(1) > 0.7 and hourly.autocorr(24) > 0.4  # On Binance: 0.81 and 0.54
     assert abs(moves.autocorr(1)) < 0.03 and 0.5 < hourly.std() < 0.8  # On Binance: 0.005 and 0.64
     assert -0.05 < np.corrcoef(moves[:-1], (moves**2)[1:])[0, 1] < 0.05
+
+
+def test_a_range_without_candles_is_named(tmp_path):
+    sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 9 * HOUR, MINUTE).to_parquet(tmp_path / "BTC-USD.parquet", index=False, row_group_size=100)
+    store = CandleStore(tmp_path / "home")
+    writer(store).save(sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 9 * HOUR, MINUTE), (NEW_YEAR, NEW_YEAR + 9 * HOUR))
+    for source, step in ((str(tmp_path), MINUTE), (str(tmp_path), HOUR), (SIM, MINUTE), (SIM, 900)):
+        for start, end in ((NEW_YEAR + 20 * HOUR, NEW_YEAR + 22 * HOUR), (NEW_YEAR - 9 * HOUR, NEW_YEAR - HOUR), (NEW_YEAR + 5 * HOUR, NEW_YEAR + 2 * HOUR)):
+            with pytest.raises(NoCandlesError, match="has candles in 2024-01-01T00:00:00Z .. 2024-01-01T09:00:00Z, none in"):
+                store.load(source, "BTC-USD", start, end, step)
