@@ -249,6 +249,16 @@ def test_an_end_inside_an_hour_is_kept_to_the_minute(tmp_path):
         assert rest.minutes.requests == 1 and rest.minutes.contradicting == [] and stored(settings).equals(sim_candles("BTC-USD", SINCE, UNTIL, MINUTE))
 
 
+def test_a_damaged_month_is_named_and_stops_neither_hours_nor_other_products(tmp_path, caplog):
+    with exchange_of(tmp_path, products=["BTC-USD", "ETH-USD"]) as (_exchange, settings):
+        quick(settings, "BTC-USD", "ETH-USD")
+        CandleStore(settings.candles_dir).minutes("replay", "BTC-USD").path("2024-03").write_bytes(b"PAR1")
+        with pytest.raises(StoreError, match=r"minutes/BTC-USD/2024-03\.parquet is not a readable Parquet file"):
+            quick(settings, "BTC-USD", "ETH-USD")
+        damaged, whole = quick(settings, "BTC-USD", "ETH-USD", skip=lambda product, error: pytest.fail("the hours are complete"))
+        assert damaged.rows and damaged.minutes is None and whole.minutes.rows and "the minutes of BTC-USD are not up to date" in caplog.text
+
+
 # --- Killed --------------------------------------------------------------------------------
 
 FETCH = """

@@ -1,6 +1,7 @@
 """One-minute candles: longer candles from shorter ones, at rest in the store, in folders, fetched over a socket."""
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_rti.data.candle_files import NoCandlesError, StoreError
-from crypto_rti.data.candles import COLUMNS, HOUR, MINUTE, STEPS, CandleError, to_unix
+from crypto_rti.data.candles import COLUMNS, HOUR, MINUTE, STEPS, CandleError, check_candles, resample_candles, to_unix
 from crypto_rti.data.fetch import validate_folder
 from crypto_rti.data.minutes import CONTRADICTS, VOLUME_TOLERANCE, find_contradictions
 from crypto_rti.data.origin import NameTakenError, claim_name
 from crypto_rti.data.ranges import ClassifiedGap
-from crypto_rti.data.simulation import sim_candles
+from crypto_rti.data.simulation import SIM_START, sim_candles
 from crypto_rti.data.sources import Source, parse_source
 from crypto_rti.data.steps import aggregate, find_step
 from crypto_rti.data.store import CandleStore
@@ -371,3 +372,47 @@ def test_a_folder_of_minutes_is_planned_and_served_like_one_of_hours(tmp_path):
     one, other = served["minutes"][0], served["hours"][0]
     assert (one.predicted_price, one.current_price, one.predicted_for) == (other.predicted_price, other.current_price, other.predicted_for)
     assert np.array_equal(served["minutes"][1], served["hours"][1])
+
+
+# --- The simulated market ------------------------------------------------------------------
+
+
+@given(st.sampled_from(["BTC-USD", "FOO-USD", "XRP-USDT"]), st.integers(0, 3), st.integers(0, 31_000))
+@settings(max_examples=40)
+def test_simulated_minutes_give_the_hours_to_the_bit(product, seed, day):
+    start = SIM_START + day * 86400
+    minutes, hours = sim_candles(product, start, start + 86400, MINUTE, seed), sim_candles(product, start, start + 86400, HOUR, seed)
+    assert resample_candles(minutes).equals(hours) and (minutes["volume"] > 0).all()
+    check_candles(minutes, product, MINUTE)
+    part = sim_candles(product, start + 7 * HOUR, start + 9 * HOUR, MINUTE, seed)
+    assert part.equals(minutes[minutes["time"].between(start + 7 * HOUR, start + 9 * HOUR - 1)].reset_index(drop=True))
+
+
+def test_simulated_hours_are_those_of_the_versions_before():
+    """Models and ledgers of `sim` stay valid: the digest was taken before the minutes had a clock inside the hour."""
+    digest = hashlib.sha256()
+    for product, seed in (("BTC-USD", 0), ("SOL-USD", 1), ("FOO-USD", 2)):
+        hours = sim_candles(product, "2024-01-01", "2024-01-04", HOUR, seed)
+        digest.update(np.ascontiguousarray(hours.to_numpy().round(4)).tobytes())
+    assert digest.hexdigest() == "493e804c251a79c1dc6df94f1c34d294437e325917e732d8efb5467256260621"
+
+
+def test_simulated_minutes_move_as_real_ones_do():
+    minutes = sim_candles("BTC-USD", "2023-01-01", "2024-01-01", MINUTE)
+    moves = np.log(minutes["close"]).diff().iloc[1:]
+    by_minute = np.sqrt((moves**2).groupby(minutes["time"] // MINUTE % 60).mean() / (moves**2).mean())
+    assert all(by_minute[minute] > by_minute[minute + 5] + 0.05 for minute in (0, 15, 30)) and by_minute[:15].mean() > by_minute[45:].mean() + 0.05
+    hourly = np.log(np.sqrt((moves**2).groupby(minutes["time"] // HOUR).sum()))
+    assert hourly.autocorr(1) > 0.7 and hourly.autocorr(24) > 0.4  # On Binance: 0.81 and 0.54
+    assert abs(moves.autocorr(1)) < 0.03 and 0.5 < hourly.std() < 0.8  # On Binance: 0.005 and 0.64
+    assert -0.05 < np.corrcoef(moves[:-1], (moves**2)[1:])[0, 1] < 0.05
+
+
+def test_a_range_without_candles_is_named(tmp_path):
+    sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 9 * HOUR, MINUTE).to_parquet(tmp_path / "BTC-USD.parquet", index=False, row_group_size=100)
+    store = CandleStore(tmp_path / "home")
+    writer(store).save(sim_candles("BTC-USD", NEW_YEAR, NEW_YEAR + 9 * HOUR, MINUTE), (NEW_YEAR, NEW_YEAR + 9 * HOUR))
+    for source, step in ((str(tmp_path), MINUTE), (str(tmp_path), HOUR), (SIM, MINUTE), (SIM, 900)):
+        for start, end in ((NEW_YEAR + 20 * HOUR, NEW_YEAR + 22 * HOUR), (NEW_YEAR - 9 * HOUR, NEW_YEAR - HOUR), (NEW_YEAR + 5 * HOUR, NEW_YEAR + 2 * HOUR)):
+            with pytest.raises(NoCandlesError, match="has candles in 2024-01-01T00:00:00Z .. 2024-01-01T09:00:00Z, none in"):
+                store.load(source, "BTC-USD", start, end, step)

@@ -141,7 +141,7 @@ def common_step(
     times: np.ndarray,  # Unix seconds, in any order
 ) -> int:  # Seconds; 0 for fewer than two different times
     "Find the width of candles: the greatest common divisor of the distances between them."
-    return int(np.gcd.reduce(np.diff(np.unique(times)))) if len(times) > 1 else 0
+    return int(np.gcd.reduce(np.diff(np.sort(times)))) if len(times) > 1 else 0  # Equal times have the distance 0, which changes no divisor
 
 
 def is_wider(

@@ -233,16 +233,10 @@ def _summaries_or_error(
 log = logging.getLogger("crypto_rti.fetch")
 
 
-def _minutes_due(
-    settings: Settings, store: CandleStore, source: Source, results: Sequence[FetchSummary | BaseException], since: str | int | None
-) -> dict[str, str | int | None]:
-    "Products whose minutes are wanted, and where they begin; `None` for two years."
-    due = dict[str, str | int | None]()
-    for product in [result.product for result in results if isinstance(result, FetchSummary)]:
-        known = store.minutes(source, product).record().covered
-        if since is not None or wants_minutes(settings, bool(known)):  # Minutes at hand are kept up to date; a named horizon or date asks for more
-            due[product] = since if since is not None or settings.horizons or not known else known[0][0]
-    return due
+def _minutes_due(settings: Settings, store: CandleStore, source: Source, results: Sequence[FetchSummary | BaseException], named: bool) -> list[str]:
+    "Products whose minutes are wanted, or are at hand and kept up to date."
+    done = [result.product for result in results if isinstance(result, FetchSummary)]
+    return [product for product in done if named or wants_minutes(settings, bool(store.minutes(source, product).months))]
 
 
 def _with_minutes(
@@ -287,9 +281,11 @@ async def fetch_products(
             lines = [_progress_line(bar, bar.add_task(product, total=None, unit="hours")) for product in wanted]
             jobs = [fetch_product(store, supplier, product, span, line, ask_unknown) for product, line in zip(wanted, lines, strict=True)]
             results = await asyncio.gather(*jobs, return_exceptions=True)
-            due = _minutes_due(settings, store, source, results, minutes_since)
+            due = _minutes_due(settings, store, source, results, minutes_since is not None)
+            resume = minutes_since is None and not settings.horizons  # Only a named date or horizon asks for earlier minutes than those at hand
             lines = [_progress_line(bar, bar.add_task(f"{product} minutes", total=None, unit="minutes")) for product in due]
-            more = [fetch_minutes(store, supplier, product, first, end, line, ask_unknown) for (product, first), line in zip(due.items(), lines, strict=True)]
+            options = minutes_since, end
+            more = [fetch_minutes(store, supplier, product, *options, line, ask_unknown, resume) for product, line in zip(due, lines, strict=True)]
             minutes = dict(zip(due, await asyncio.gather(*more, return_exceptions=True), strict=True))
     results = [_with_minutes(result, minutes, skip is None) for result in results]
     return _summaries_or_error(wanted, results, show, skip)

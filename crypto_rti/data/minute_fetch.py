@@ -188,17 +188,19 @@ async def fetch_minutes(
     end: str | int | None = None,  # Last moment, excluded; by default the end of the last final minute
     on_progress: Callable[[int, int], None] = lambda done, total: None,  # Called with the requested minutes and their total
     ask_again: bool = False,  # Whether hours that contradicted their minutes are requested again
+    resume: bool = False,  # Whether to begin where the stored minutes begin, if there are any
 ) -> MinuteSummary | None:  # `None` where the product has no hours to compare with
     "Bring the minutes of one product up to date."
     started, sent = time.monotonic(), supplier.requests(product)
     series = store.series(supplier.source, product)
     if not len(series.candles):
         return None
+    writer = store.minute_writer(supplier.source, product, supplier.origin)
+    before = writer.record()
+    since = before.covered[0][0] if resume and before.covered else since
     span = resolve_minutes(since, end, supplier.minutes_until, (series.covered[0][0], int(series.candles["time"].iloc[0])))
     if span is None:
         return None
-    writer = store.minute_writer(supplier.source, product, supplier.origin)
-    before = writer.record()
     again = [(each.start, each.end) for each in before.doubts if ask_again and each.verdict == CONTRADICTS]
     wanted = subtract_ranges([span], subtract_ranges(before.covered, again))
     total, done = sum(right - left for left, right in wanted) // MINUTE, 0

@@ -218,8 +218,8 @@ def _traded(product: str, day: int, rng: np.random.Generator) -> np.ndarray:
 
 # %% ../../nbs/134_data.simulation.ipynb #3acc3ef6
 @lru_cache(maxsize=96)
-def _minutes(product: str, day: int, seed: int) -> np.ndarray:
-    "All one-minute candles of one day, as rows of `COLUMNS`."
+def _even_minutes(product: str, day: int, seed: int) -> np.ndarray:
+    "All one-minute candles of one day, as rows of `COLUMNS`, without the clock inside the hour."
     decimals = product_traits(product).decimals
     path, deviation, burst = _path(product, day, seed)
     rng = np.random.default_rng([seed, 3, day, *_key(product)])
@@ -234,6 +234,82 @@ def _minutes(product: str, day: int, seed: int) -> np.ndarray:
     times = SIM_START + day * DAY + 60 * np.arange(1440)
     rows = np.column_stack([times, np.maximum(prices.T, 10.0**-decimals), np.maximum(np.round(volume, 8), 1e-8)])
     return np.asarray(rows[traded])
+
+# %% ../../nbs/134_data.simulation.ipynb #3b3a7824
+_PEAKS = np.array([0.16, 0.10, 0.34, 0.12])[np.arange(60) // 15] * np.exp(-(np.arange(60) % 15) / 1.5)
+_CLOCK = 1.05 - 0.0028 * np.arange(60) + _PEAKS  # Volatility of each minute of an hour, relative, as measured on Binance
+
+_PACE = 60 * np.concatenate([[0.0], np.cumsum(_CLOCK**2) / (_CLOCK**2).sum()])  # Even minutes that are over when a minute begins
+_CUTS = np.union1d(np.arange(60.0), _PACE[:-1])  # Beginnings of pieces, each of which lies in one even minute and in one minute
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    "Pieces of the path of a day: the even minute and the minute in which each lies, and its part of the even minute."
+
+    even: np.ndarray
+    minute: np.ndarray
+    begin: np.ndarray
+    stop: np.ndarray
+
+
+def _cut_day() -> _Pieces:
+    "Cut the path of a day at the ends of even minutes and of minutes."
+    even, minute, day = _CUTS.astype(int), np.searchsorted(_PACE, _CUTS, side="right") - 1, 60 * np.arange(24)[:, None]
+    begin, stop = _CUTS - even, np.append(_CUTS[1:], 60.0) - even
+    return _Pieces((day + even).ravel(), (day + minute).ravel(), np.tile(begin, 24), np.tile(stop, 24))
+
+
+_DAY_OF_PIECES = _cut_day()
+
+# %% ../../nbs/134_data.simulation.ipynb #884cb9d9
+def _pass_through(even: np.ndarray, first: int, decimals: int, rng: np.random.Generator) -> np.ndarray:
+    "The minutes of a day that starts at `first`, from its even minutes; their volumes are those of the hours but for rounding."
+    held = ((even[:, 0] - first) // 60).astype(int)
+    values, present = np.empty((1440, 5)), np.zeros(1440, dtype=bool)
+    values[held], present[held] = even[:, 1:], True
+    chosen = present[_DAY_OF_PIECES.even]
+    place, minute, begin, stop = (getattr(_DAY_OF_PIECES, name)[chosen] for name in ("even", "minute", "begin", "stop"))
+    low, high, opens, closes, volume = values[place].T
+    bend, reach, moment = rng.standard_normal(1440)[place], rng.standard_exponential((2, 1440))[:, place], rng.random((2, 1440))[:, place]
+    deviation = (high - low) / 1.4  # The mean range of a random walk is 1.6 times its standard deviation; the rest is what clipping takes away
+
+    def price(part: np.ndarray) -> np.ndarray:
+        inside = np.round(opens + (closes - opens) * part + deviation * np.sqrt(part * (1 - part)) * bend, decimals)
+        return np.where(part == 0, opens, np.where(part == 1, closes, np.clip(inside, low, high)))
+
+    left, right = price(begin), price(stop)
+    wide = np.sqrt((right - left) ** 2 + 2 * deviation**2 * (stop - begin) * reach)
+    holds = (begin <= moment) & (moment < stop)  # One piece of each even minute has its low, and one its high
+    bottom = np.where(holds[0], low, np.clip(np.round((left + right - wide[0]) / 2, decimals), low, np.minimum(left, right)))
+    top = np.where(holds[1], high, np.clip(np.round((left + right + wide[1]) / 2, decimals), np.maximum(left, right), high))
+    starts = np.flatnonzero(np.diff(minute, prepend=-1))
+    ends = np.append(starts[1:], len(minute)) - 1
+    sums = np.minimum.reduceat(bottom, starts), np.maximum.reduceat(top, starts), left[starts], right[ends], np.add.reduceat(volume * (stop - begin), starts)
+    return np.column_stack([first + 60 * minute[starts], *sums])
+
+
+def _hourly_volumes(rows: np.ndarray) -> "pd.Series[float]":
+    "The volume of each hour, summed as `resample_candles` does."
+    return pd.Series(rows[:, 5]).groupby(rows[:, 0] // HOUR).sum()
+
+
+@lru_cache(maxsize=96)
+def _minutes(product: str, day: int, seed: int) -> np.ndarray:
+    "All one-minute candles of one day, as rows of `COLUMNS`; they give the hours of the even minutes to the bit."
+    even = _even_minutes(product, day, seed)
+    if not len(even):
+        return even
+    rng = np.random.default_rng([seed, 4, day, *_key(product)])
+    rows, wanted = _pass_through(even, SIM_START + day * DAY, product_traits(product).decimals, rng), _hourly_volumes(even)
+    largest = pd.Series(rows[:, 5]).groupby(rows[:, 0] // HOUR).idxmax()
+    for _ in range(3):
+        if not (rest := wanted - _hourly_volumes(rows)).any():
+            return rows
+        rows[largest, 5] += rest
+    odd = rest.index[(wanted != _hourly_volumes(rows)).to_numpy()].to_numpy()  # Hardly ever: such an hour keeps its even minutes
+    kept = np.concatenate([rows[~np.isin(rows[:, 0] // HOUR, odd)], even[np.isin(even[:, 0] // HOUR, odd)]])
+    return kept[np.argsort(kept[:, 0])]
 
 # %% ../../nbs/134_data.simulation.ipynb #fc89291d
 def sim_candles(
@@ -258,6 +334,7 @@ def sim_candles(
 # %% ../../nbs/134_data.simulation.ipynb #d4cffad0
 def _some_days(product: str, days: range, step: int, seed: int) -> pd.DataFrame:
     "Candles of whole days, a few at a time, because a year of minutes is 25 MB."
-    rows = np.concatenate([_minutes(product, day, seed) for day in days])
+    made = _minutes if step < HOUR else _even_minutes
+    rows = np.concatenate([made(product, day, seed) for day in days])
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"time": "int64"})
     return table if step == 60 else resample_candles(table, step)

@@ -150,7 +150,8 @@ async def ask_everything(content):
     told = feed.Feed(asked)
     now = 1_706_700_000
     work = [
-        lambda: asked.answer("BTC-USD", now - 3600 * 30, now), lambda: asked.products(), lambda: asked.product("BTC-USD"), lambda: asked.ticker("BTC-USD"),
+        lambda: asked.answer("BTC-USD", now - 3600 * 30, now), lambda: asked.answer("BTC-USD", now - 3600, now, 60),
+        lambda: asked.products(), lambda: asked.product("BTC-USD"), lambda: asked.ticker("BTC-USD"),
         lambda: asked.trades("BTC-USD"), lambda: asked.server_time(), lambda: feed.set_clock(told), lambda: feed.latest(told, "BTC-USD"),
         lambda: minutes.minutes_for(told, "BTC-USD"), lambda: live_prices._poll(told, "BTC-USD", {}), lambda: live_prices._rebuild(told, "BTC-USD"),
         lambda: live_prices._unlisted(told, ["BTC-USD"], connection.UnknownProductError("x")),
