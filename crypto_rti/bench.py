@@ -204,8 +204,8 @@ def measure_retrain(
 ) -> RetrainCost:
     "Retrain in a process of its own; raise `PipelineError` if that fails."
     began, arguments = time.monotonic(), [str(home), " ".join(bench_coins(count)), " ".join(kinds), str(days)]
-    environment = {**os.environ, **({"PYTHONPATH": str(tree)} if tree else {})}
-    process = subprocess.Popen([sys.executable, "-c", _RETRAIN, *arguments], env=environment)
+    environment = {**os.environ, **({"PYTHONPATH": str(tree)} if tree else {})}  # For the kernels; this process imports from its folder first
+    process = subprocess.Popen([sys.executable, "-c", _RETRAIN, *arguments], env=environment, cwd=tree)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

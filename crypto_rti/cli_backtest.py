@@ -262,7 +262,7 @@ def backtest(
 
     $ crypto-rti backtest -s coinbase -p BTC-USD --train-source binance/ --train-product BTC-USDT -m lightgbm --start 2025-01-01 --end 2025-03-01 --refit never
 
-    $ crypto-rti backtest -s ../shared/candles/binance-1m -p BTC-USDT -p ETH-USDT -m lasso --horizon 15 --horizon 60 --minute 0 --minute 30 --start 2024-01-01 --end 2024-07-01
+    $ crypto-rti backtest -s ../shared/candles/binance-1m -p BTC-USDT -m lasso --horizon 15 --minute 0 --minute 30 --start 2024-01-01 --end 2024-07-01
 
     An interrupted run resumes when the same command is given again. Networks are fitted at most once a year.
     """

@@ -204,7 +204,7 @@ def scale_rows(
     forecast = dict(zip(tests, scaled[: len(tests)], strict=True))
     return forecast, dict(zip(pool, scaled[len(tests) :], strict=True)) if pool is not None else forecast
 
-# %% ../../nbs/422_evaluation.horizons.ipynb #f912ae9a
+# %% ../../nbs/422_evaluation.horizons.ipynb #65f1f617
 @dataclass(frozen=True)
 class HorizonWalk:
     "All rows of a backtest of minutes, and what is asked of them."
@@ -231,7 +231,8 @@ class HorizonWalk:
         if not len(pool):
             raise BacktestError(f"no row has a target {horizon} minutes later; fetch minutes of more weeks")
         plan, begin = make_plan(models, int(pool.time[0]), *self.span)
-        folder = work / fingerprint([pool, *(tests[name] for name in sorted(tests))], sorted(tests), dict(models), getattr(train, "__qualname__", ""), self.span)
+        facts = sorted(tests), dict(models), getattr(train, "__qualname__", ""), self.span
+        folder = work / fingerprint([pool, *(tests[name] for name in sorted(tests))], *facts)
         folder.mkdir(parents=True, exist_ok=True)
         walk = RawWalkForward(pool, {name: data.between(begin, self.span[1]) for name, data in tests.items()}, models, train, Parts(folder))
         run_jobs(plan, walk, jobs, progress)
@@ -262,7 +263,7 @@ class HorizonWalk:
             [*FORECAST_COLUMNS, *SERIES_COLUMNS]
         ]
 
-# %% ../../nbs/422_evaluation.horizons.ipynb #1bf4844d
+# %% ../../nbs/422_evaluation.horizons.ipynb #b353c14a
 def _until(
     rows: Mapping[str, QuarterRows],  # By product
     end: int,  # Unix seconds
@@ -298,7 +299,8 @@ def run_horizons(
             seconds |= {kind: seconds.get(kind, 0.0) + more for kind, more in spent.items()}
     found = pd.concat(frames, ignore_index=True)
     start, end, refit_days = span
-    r2 = {(name, horizon, minute): rows.volatility_r2(horizon, minute, start, end) for name, rows in scaled.items() for horizon in question.horizons for minute in question.minutes}
+    keys = [(name, horizon, minute) for name in scaled for horizon in question.horizons for minute in question.minutes]
+    r2 = {(name, horizon, minute): scaled[name].volatility_r2(horizon, minute, start, end) for name, horizon, minute in keys}
     found = found[found["model"].isin(models)].sort_values(["product", "horizon", "time"], kind="stable", ignore_index=True)
     if not len(found):
         raise BacktestError(f"no rows between {to_iso(start)} and {to_iso(end)}; the candles end before or begin after")
