@@ -84,7 +84,7 @@ class VolatilityModel:
         files = [linear_onnx(self.weights_[:-1], self.weights_[-1]), *(booster_onnx(booster, len(self.weights_) - 1) for booster in self.boosters_)]
         return {"volatility.onnx": merge_onnx(files, np.vstack([np.eye(outputs)] * (2 if self.boosters_ else 1)))}
 
-# %% ../../nbs/325_models.volatility.ipynb #732ae177
+# %% ../../nbs/325_models.volatility.ipynb #0b6148c0
 WEEK = 7 * 86400
 
 # Seconds before the first fit, and between fits once there is half a year.
@@ -99,7 +99,7 @@ def refit_moments(
     early = [first + FIRST_FIT, first + 2 * FIRST_FIT]
     return [moment for moment in (*early, *range(early[-1] + REFIT, end + 1, REFIT)) if moment <= end]
 
-
+# %% ../../nbs/325_models.volatility.ipynb #9c364783
 def walk_forward_variance(
     moment: np.ndarray,  # Moments of the rows, Unix seconds, rising
     X: np.ndarray,  # Inputs of the volatility model
