@@ -46,7 +46,7 @@ def hours_table(
     "Return hours as a table."
     return pd.DataFrame(dict(zip(COLUMNS, hours_ending(quarters, minute), strict=True)))
 
-# %% ../nbs/228_features_intraday.ipynb #9807696e
+# %% ../nbs/228_features_intraday.ipynb #88ce2e6f
 _NO_ROWS = np.empty(0, dtype=np.int64)
 _LOG_VOLATILITY = INPUTS.index("log_volatility")  # Of an hour, as a standard deviation; realised variances are per minute
 
@@ -68,7 +68,7 @@ def _rows_at(
     beside = None if reference is None or not len(reference.end) else hours_table(reference, minute)
     return place, model_columns(hours, rows, beside)
 
-
+# %% ../nbs/228_features_intraday.ipynb #d720351d
 def intraday_rows(
     quarters: Quarters,  # Of the coin
     reference: Quarters | None = None,  # Of its reference coin, to the same minute

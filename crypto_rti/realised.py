@@ -118,7 +118,7 @@ def _whole_quarters(
     arrays = CandleArrays(time[where], *(column[where] for column in values))
     return _Minutes(arrays, (arrays.time - start) // MINUTE, start, count)
 
-# %% ../nbs/226_realised.ipynb #42dde02e
+# %% ../nbs/226_realised.ipynb #4b84e2a6
 def _quarter_edges(
     cut: _Minutes,
 ) -> tuple[np.ndarray, np.ndarray]:  # First price of each quarter, NaN where nobody traded; last price so far
@@ -129,7 +129,7 @@ def _quarter_edges(
     opens = np.where(end > begin, cut.arrays.open[np.minimum(begin, len(cut.places) - 1)], np.nan)
     return opens, np.where(end > 0, cut.arrays.close[end - 1], np.nan)
 
-
+# %% ../nbs/226_realised.ipynb #f137b599
 def to_quarters(
     minutes: pd.DataFrame,  # One-minute candles; minutes without trades are absent
     until: int | None = None,  # End of the last quarter, Unix seconds, any minute; by default the last :00, :15, :30 or :45 that the candles reach
@@ -188,7 +188,7 @@ def hours_ending(
     )
     return hours.take(np.logical_and.reduce([known[part] for part in parts]))
 
-# %% ../nbs/226_realised.ipynb #f209cf41
+# %% ../nbs/226_realised.ipynb #09c89008
 # Minutes of the windows that end at a row.
 BACK = (5, 15, 60, 360, 1440, 10080)
 
@@ -211,7 +211,7 @@ def _means_back(
         np.divide(total, count * (QUARTER // MINUTE), out=out[place, width - 1 :], where=count >= needed)
     return out
 
-
+# %% ../nbs/226_realised.ipynb #0c565f7d
 def variance_back(
     quarters: Quarters,
 ) -> np.ndarray:  # Shape (6, quarters), NaN where unknown
@@ -226,7 +226,7 @@ def absolute_back(
     "Compute the mean absolute one-minute return over 15, 60, 360 and 1440 minutes that end with a quarter."
     return np.vstack([quarters.absolute / (QUARTER // MINUTE), _means_back(quarters.absolute)[:-1]])
 
-
+# %% ../nbs/226_realised.ipynb #ba7e7b84
 def variance_ahead(
     quarters: Quarters,
     horizon: int,  # One of `HORIZONS`

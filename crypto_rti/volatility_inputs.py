@@ -50,7 +50,7 @@ def clock_terms(
     minute, weekday = moment % 86400 // MINUTE, (moment // 86400 + 3) % 7  # Unix time began on a Thursday
     return np.vstack([_day_of_waves().take(minute, axis=1), weekday >= 5, minute / 1440, weekday])
 
-# %% ../nbs/227_volatility_inputs.ipynb #a395d993
+# %% ../nbs/227_volatility_inputs.ipynb #f5273763
 def _lagged(
     values: np.ndarray,  # One per row
     by: int,  # Rows
@@ -71,7 +71,7 @@ def _same_time(
         np.divide(total[:-day], count[:-day], out=mean[7 * day :], where=count[:-day] > 0)
     return _lagged(ahead, day), _lagged(ahead, 7 * day), mean
 
-
+# %% ../nbs/227_volatility_inputs.ipynb #83a52cfc
 def _write_moves(
     quarters: Quarters,
     level: np.ndarray,  # Log variance per minute of the week
@@ -85,7 +85,7 @@ def _write_moves(
         np.log1p(np.abs(move), out=out[row])
         np.log1p(np.maximum(-move, 0.0), out=out[len(MOVES) + row])
 
-
+# %% ../nbs/227_volatility_inputs.ipynb #ed1ed1cf
 def volatility_inputs(
     quarters: Quarters,
 ) -> np.ndarray:  # Shape (42, quarters), rows `VOLATILITY_INPUTS`; a quarter that lacks a minute it needs has a NaN
@@ -103,7 +103,7 @@ def volatility_inputs(
     out[-len(CLOCK) :] = clock_terms(quarters.end)
     return out
 
-
+# %% ../nbs/227_volatility_inputs.ipynb #639cf81c
 def volatility_targets(
     quarters: Quarters,
 ) -> np.ndarray:  # Shape (4, quarters), one row per horizon; NaN where a minute is missing
