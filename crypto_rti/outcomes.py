@@ -15,7 +15,8 @@ import pandas as pd
 from .data.candles import HOUR
 from .features import FeatureError
 from .features_intraday import intraday_rows
-from .realised import HORIZONS, MINUTE, QUARTER, to_quarters
+from .realised import MINUTE, QUARTER, to_quarters
+from .settings import HORIZONS
 from .targets import Dataset
 from .volatility_inputs import volatility_targets
 

@@ -13,8 +13,9 @@ from functools import lru_cache
 import numpy as np
 
 from .data.candles import HOUR
-from .realised import BACK, HORIZONS, MINUTE, QUARTER, Quarters, absolute_back, log_variance, tick_variance, variance_ahead, variance_back
+from .realised import BACK, MINUTE, QUARTER, Quarters, absolute_back, log_variance, tick_variance, variance_ahead, variance_back
 from .screen import CandleArrays, grid_positions, grid_returns, on_grid
+from .settings import HORIZONS
 from .volatility import VOLATILITY_FLOOR
 from .windows import DAY, reduce_windows
 

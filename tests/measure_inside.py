@@ -32,7 +32,8 @@ from crypto_rti.inputs import INPUTS
 from crypto_rti.models.base import Persistence, split_validation, train_forecaster
 from crypto_rti.models.volatility import VolatilityModel, walk_forward_variance
 from crypto_rti.outcomes import QuarterRows, concat_rows, make_quarter_rows
-from crypto_rti.realised import HORIZONS, hours_ending, to_quarters
+from crypto_rti.realised import hours_ending, to_quarters
+from crypto_rti.settings import HORIZONS
 from crypto_rti.targets import HIGH_90, LOW_90, Dataset, to_prices
 from crypto_rti.volatility_inputs import HOURLY_VOLATILITY_INPUTS, hourly_volatility_inputs
 

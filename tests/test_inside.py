@@ -15,7 +15,8 @@ from crypto_rti.features_intraday import MINUTE_HISTORY, IntradayRows, intraday_
 from crypto_rti.models.base import PURGE, ModelError
 from crypto_rti.models.volatility import FIRST_FIT, REFIT, VolatilityModel, refit_moments, walk_forward_variance
 from crypto_rti.outcomes import QuarterRows, closes_after, concat_rows, make_quarter_rows
-from crypto_rti.realised import BACK, HORIZONS, MINUTE, QUARTER, QUIET, absolute_back, hours_ending, to_quarters, variance_ahead, variance_back
+from crypto_rti.realised import BACK, MINUTE, QUARTER, QUIET, absolute_back, hours_ending, to_quarters, variance_ahead, variance_back
+from crypto_rti.settings import HORIZONS
 from crypto_rti.targets import Dataset, concat_datasets
 from crypto_rti.volatility_inputs import SAME_TIME, VOLATILITY_INPUTS, volatility_inputs
 

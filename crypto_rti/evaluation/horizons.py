@@ -20,17 +20,18 @@ import numpy as np
 import pandas as pd
 
 from ..data.candles import HOUR, to_iso
+from ..files import write_atomic
+from ..models.base import PURGE, Forecaster, check_kinds, train_forecaster
+from ..models.volatility import VolatilityModel, walk_forward_variance
+from ..outcomes import QuarterRows
+from ..realised import MINUTE, QUARTER
+from ..settings import HORIZONS
+from ..targets import HIGH_90, LOW_90, MEDIAN, QUANTILES, Dataset, concat_datasets, shrink_quantiles, to_prices
 from .backtest import Backtest, Progress, gather_parts, run_jobs
 from .intervals import calibrate, follow
 from .metrics import FORECAST_COLUMNS, LEVELS
 from .size import SizeState, follow_sizes
 from .walk_forward import BacktestError, Block, Job, Parts, Train, WalkForward, fingerprint, make_blocks, make_jobs
-from ..files import write_atomic
-from ..models.base import PURGE, Forecaster, check_kinds, train_forecaster
-from ..models.volatility import VolatilityModel, walk_forward_variance
-from ..outcomes import QuarterRows
-from ..realised import HORIZONS, MINUTE, QUARTER
-from ..targets import HIGH_90, LOW_90, MEDIAN, QUANTILES, Dataset, concat_datasets, shrink_quantiles, to_prices
 
 # %% ../../nbs/422_evaluation.horizons.ipynb #eb574445
 WARM_UP = 182 * 86400

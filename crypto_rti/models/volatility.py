@@ -84,7 +84,7 @@ class VolatilityModel:
         files = [linear_onnx(self.weights_[:-1], self.weights_[-1]), *(booster_onnx(booster, len(self.weights_) - 1) for booster in self.boosters_)]
         return {"volatility.onnx": merge_onnx(files, np.vstack([np.eye(outputs)] * (2 if self.boosters_ else 1)))}
 
-# %% ../../nbs/325_models.volatility.ipynb #732ae177
+# %% ../../nbs/325_models.volatility.ipynb #0b6148c0
 WEEK = 7 * 86400
 
 # Seconds before the first fit, and between fits once there is half a year.
@@ -99,20 +99,18 @@ def refit_moments(
     early = [first + FIRST_FIT, first + 2 * FIRST_FIT]
     return [moment for moment in (*early, *range(early[-1] + REFIT, end + 1, REFIT)) if moment <= end]
 
-
+# %% ../../nbs/325_models.volatility.ipynb #9c364783
 def walk_forward_variance(
     moment: np.ndarray,  # Moments of the rows, Unix seconds, rising
     X: np.ndarray,  # Inputs of the volatility model
     y: np.ndarray,  # Log variance, shape (rows, outputs)
     make: Callable[[], VolatilityModel] = VolatilityModel,  # Builds a model that is not fitted yet
-    learn: np.ndarray | None = None,  # Mask of the rows to learn from; all by default
 ) -> np.ndarray:  # Shape (rows, outputs); NaN before the first fit
     "Forecast every row with a model that was fitted on rows whose outcomes were known before it."
     out = np.full(y.shape, np.nan)
-    usable = np.isfinite(X).all(axis=1) & (True if learn is None else learn)
     edges = refit_moments(int(moment[0]), int(moment[-1])) if len(moment) else []
     for start, end in pairwise([*edges, np.inf]):
-        known, rows = (moment < start - PURGE) & usable, (moment >= start) & (moment < end)
+        known, rows = (moment < start - PURGE) & np.isfinite(X).all(axis=1), (moment >= start) & (moment < end)
         if np.isfinite(y[known]).sum(axis=0).min() >= MIN_ROWS:
             out[rows] = make().fit(X[known], y[known]).predict(X[rows])
     return out
