@@ -105,12 +105,14 @@ def walk_forward_variance(
     X: np.ndarray,  # Inputs of the volatility model
     y: np.ndarray,  # Log variance, shape (rows, outputs)
     make: Callable[[], VolatilityModel] = VolatilityModel,  # Builds a model that is not fitted yet
+    learn: np.ndarray | None = None,  # Mask of the rows to learn from; all by default
 ) -> np.ndarray:  # Shape (rows, outputs); NaN before the first fit
     "Forecast every row with a model that was fitted on rows whose outcomes were known before it."
     out = np.full(y.shape, np.nan)
+    usable = np.isfinite(X).all(axis=1) & (True if learn is None else learn)
     edges = refit_moments(int(moment[0]), int(moment[-1])) if len(moment) else []
     for start, end in pairwise([*edges, np.inf]):
-        known, rows = (moment < start - PURGE) & np.isfinite(X).all(axis=1), (moment >= start) & (moment < end)
+        known, rows = (moment < start - PURGE) & usable, (moment >= start) & (moment < end)
         if np.isfinite(y[known]).sum(axis=0).min() >= MIN_ROWS:
             out[rows] = make().fit(X[known], y[known]).predict(X[rows])
     return out
