@@ -48,6 +48,8 @@ MODELS = {
     ("what_are_the_features_worth", "b25c4baa"): ("persistence",),
     ("what_are_the_features_worth", "65a4c196"): ("lightgbm",),
     ("what_does_a_rolling_hour_cost", "41a8e3d9"): ("persistence", "lasso", "lightgbm"),
+    ("what_does_a_late_forecast_lose", "8dc56c3f"): ("persistence", "lasso", "lightgbm", "ensemble"),
+    ("where_in_the_hour_does_skill_sit", "01c649a0"): ("persistence", "lasso", "lightgbm", "ensemble"),
     ("why_the_median_and_not_the_mean", "173b9c2c"): ("persistence",),
     ("why_the_median_and_not_the_mean", "5443b615"): ("persistence",),
 }
