@@ -13,7 +13,7 @@ ERRORS = {"MOG-BTC": 7.7124e-14, "SHIB-USD": 7.7124e-8, "USDC-USD": 0.000123, "B
 
 def test_a_table_of_the_command_line_shows_errors_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
     scores = {"n": 8760, "mase": 0.99213, "dm_t": -2.31, "direction": 0.5312, "coverage_50": 0.501, "coverage_90": 0.8987, "width_90_bps": 211.4}
-    results = [{"product": product, "model": "lasso", "mae": mae, **scores} for product, mae in ERRORS.items()]
+    results = [{"product": product, "model": "lasso", "horizon": 60, "minute": 0, "mae": mae, **scores} for product, mae in ERRORS.items()]
     print_scores({"source": "many", "start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z", "results": results})
     cells = [line.split() for line in capsys.readouterr().out.splitlines() if " lasso " in line]
     shown = {line[0]: line[3] for line in cells}

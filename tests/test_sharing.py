@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import wild
 from test_registry import Shop, facts, fan_onnx
+from waiting import wait_for
 
 from crypto_rti.inputs import INPUTS, features_signature
 from crypto_rti.registry import blobs as blobs_module
@@ -302,10 +303,10 @@ def test_a_pull_that_is_killed_leaves_whole_bundles_and_is_continued(tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     publish(there, coins(150), content=fan_onnx(0.1, 2_000_000))
     code, seen = PULLER.format(tests=str(TESTS), there=str(there), here=str(here)), []
-    for seed in range(3):
+    for wanted in (1, 30, 60):
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.2 + random.Random(seed).random())
+        wait_for(lambda least=wanted: len(list(here.glob("sim.*/1/manifest.json"))) >= least, 60, "the first bundles", pause=0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
         visible = [path.parent for path in here.glob("sim.*/1/manifest.json")]
