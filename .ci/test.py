@@ -23,7 +23,7 @@ from crypto_rti.processes import ProcessTree
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOKS_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS, SLOWEST = 1200, 1500, 400, 20
-EXPERIMENTS = "tests/test_experiments.py"
+EXPERIMENTS, TRAINING = "tests/test_experiments.py", ("tests/test_neural.py", "tests/test_training.py")
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
@@ -172,9 +172,15 @@ def pytest_cases(name: str, *arguments: object, seconds: float) -> tuple[list[Re
 
 
 def test_python() -> list[Result]:
-    """Run pytest on everything but experiments and attacks, two files at a time."""
+    """Run pytest on everything but trainings, experiments and attacks, two files at a time."""
     side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
-    return pytest_cases("pytest", *side_by_side, "--ignore=tests/attacks", f"--ignore={EXPERIMENTS}", seconds=PYTEST_SECONDS)[0]
+    others = [f"--ignore={path}" for path in ("tests/attacks", EXPERIMENTS, *TRAINING)]
+    return pytest_cases("pytest", *side_by_side, *others, seconds=PYTEST_SECONDS)[0]
+
+
+def test_training() -> list[Result]:
+    """Run pytest on trainings and backtests that are killed and continued, one at a time."""
+    return pytest_cases("training", *TRAINING, seconds=PYTEST_SECONDS)[0]
 
 
 def test_experiments() -> list[Result]:
@@ -352,13 +358,14 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
     "test-frontend": test_frontend,
     "test-notebooks": test_notebooks,
     "test-python": test_python,
+    "test-training": test_training,
     "test-experiments": test_experiments,
     "test-attacks": test_attacks,
 }
 
 
 # What `make test` runs at the same time, in this order; then what measures times, alone.
-LANES = (("test-python",), ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "wheel", "types", "check-notebooks", "lint"))
+LANES = (("test-python",), ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "wheel", "types", "check-notebooks", "lint"))
 ALONE = ("test-attacks",)
 
 
