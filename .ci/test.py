@@ -365,7 +365,10 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
 
 
 # What `make test` runs at the same time, in this order; then what measures times, alone.
-LANES = (("test-python",), ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "wheel", "types", "check-notebooks", "lint"))
+LANES = (
+    ("test-python",),
+    ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "wheel", "types", "check-notebooks", "lint"),
+)
 ALONE = ("test-attacks",)
 
 
