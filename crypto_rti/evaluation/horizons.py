@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WARM_UP', 'LEAST_WARM_UP', 'SERIES_COLUMNS', 'RAW_COLUMNS', 'QuestionError', 'Question', 'RawWalkForward',
-           'make_plan', 'follow_series', 'rolling_interval', 'log_variance_r2', 'ScaledRows', 'kept_variance',
-           'scale_rows', 'HorizonWalk', 'run_horizons']
+           'make_plan', 'follow_series', 'rolling_interval', 'finish_series', 'log_variance_r2', 'ScaledRows',
+           'kept_variance', 'scale_rows', 'HorizonWalk', 'run_horizons']
 
 # %% ../../nbs/422_evaluation.horizons.ipynb #fc86289f
 import hashlib
@@ -142,6 +142,23 @@ def rolling_interval(
             out[rows] = data.close[rows, None] * np.exp(data.rolling[rows, None] * edges)
     return out
 
+# %% ../../nbs/422_evaluation.horizons.ipynb #a6d80c17
+def finish_series(
+    raw: pd.DataFrame,  # `RAW_COLUMNS` of one series in time order, warm-up included
+    start: int,  # First hour to score, Unix seconds
+    horizon: int,  # Minutes
+    baseline: pd.DataFrame,  # `base_q05` and `base_q95` by time
+    issued: pd.Series | None = None,  # Price by moment of the forecast, where forecasts are issued late; forecasts without a price are left out
+) -> pd.DataFrame:  # `FORECAST_COLUMNS` and `size`
+    "Apply size and intervals to a series, and set the baseline beside it."
+    prices = None
+    if issued is not None:
+        prices = issued.reindex(raw["time"] + HOUR).to_numpy()
+        raw, prices = raw[np.isfinite(prices)], prices[np.isfinite(prices)]
+    followed = follow_series(raw, start, horizon, prices)
+    beside = baseline.reindex(followed["time"])
+    return followed.assign(base_q05=beside["base_q05"].to_numpy(), base_q95=beside["base_q95"].to_numpy())
+
 # %% ../../nbs/422_evaluation.horizons.ipynb #08f9c150
 def log_variance_r2(
     forecast: np.ndarray,  # Log variance
@@ -187,6 +204,14 @@ def kept_variance(
         np.save(content, walk_forward_variance(*arrays))
         write_atomic(path, content.getvalue())
     return np.asarray(np.load(path))
+
+# %% ../../nbs/422_evaluation.horizons.ipynb #f5307be9
+def _until(
+    rows: Mapping[str, QuarterRows],  # By product
+    end: int,  # Unix seconds
+) -> dict[str, QuarterRows]:
+    "Leave out the rows of candles from `end` on: nothing is asked of them, and nothing may be learned from them."
+    return {name: own.take(own.moment < end + HOUR) for name, own in rows.items()}
 
 # %% ../../nbs/422_evaluation.horizons.ipynb #56a48dff
 def scale_rows(
@@ -249,30 +274,13 @@ class HorizonWalk:
             data = data.take(np.asarray(data.time % HOUR == minute * MINUTE))
             baseline = pd.DataFrame(rolling_interval(pool, data, blocks, minute), index=data.time, columns=["base_q05", "base_q95"])
             own = raw[(raw["product"] == product) & (raw["time"] % HOUR == minute * MINUTE)]
-            frames += [self.one_series(series.sort_values("time"), product, horizon, minute, baseline) for _, series in own.groupby("model", sort=False)]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*FORECAST_COLUMNS, *SERIES_COLUMNS])
-
-    def one_series(self, raw: pd.DataFrame, product: str, horizon: int, minute: int, baseline: pd.DataFrame) -> pd.DataFrame:
-        "Apply size, intervals and the baseline to one series."
-        issued = None
-        if self.question.late:
-            issued = self.issued[product].reindex(raw["time"] + HOUR).to_numpy()
-            raw, issued = raw[np.isfinite(issued)], issued[np.isfinite(issued)]
-        followed = follow_series(raw, self.span[0], horizon, issued)
-        base = baseline.reindex(followed["time"])
-        return followed.assign(horizon=horizon, minute=minute, base_q05=base["base_q05"].to_numpy(), base_q95=base["base_q95"].to_numpy())[
-            [*FORECAST_COLUMNS, *SERIES_COLUMNS]
-        ]
+            issued = self.issued[product] if self.question.late else None
+            series = [part.sort_values("time") for _, part in own.groupby("model", sort=False)]
+            frames += [finish_series(part, start, horizon, baseline, issued).assign(horizon=horizon, minute=minute) for part in series]
+        columns = [*FORECAST_COLUMNS, *SERIES_COLUMNS]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 # %% ../../nbs/422_evaluation.horizons.ipynb #b353c14a
-def _until(
-    rows: Mapping[str, QuarterRows],  # By product
-    end: int,  # Unix seconds
-) -> dict[str, QuarterRows]:
-    "Leave out the rows of candles from `end` on: nothing is asked of them, and nothing may be learned from them."
-    return {name: own.take(own.moment < end + HOUR) for name, own in rows.items()}
-
-
 def run_horizons(
     tests: Mapping[str, QuarterRows],  # Product -> rows to forecast
     models: Mapping[str, Mapping[str, Any]],  # Kind -> hyper-parameters
