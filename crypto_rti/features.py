@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAGS', 'VOLATILITY_HOURS', 'HISTORY', 'RETURN_HOURS', 'PRICES', 'VOLUMES', 'RETURNS', 'FEATURES', 'FeatureError',
-           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'find_rows', 'relative_strength', 'day_features',
-           'feature_columns', 'window_features', 'to_frame', 'build_features']
+           'NotEnoughHistoryError', 'to_arrays', 'complete_rows', 'find_rows', 'relative_strength', 'lagged_values',
+           'current_features', 'day_features', 'feature_columns', 'window_features', 'to_frame', 'build_features']
 
 # %% ../nbs/210_features.ipynb #4e1d0644
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from .data.candles import COLUMNS, HOUR
 from .screen import CandleArrays
 from .settings import CryptoRTIError
-from .windows import DAY, Steps, reduce_windows, row_blocks
+from .windows import DAY, Steps, reduce_windows, row_blocks, select_rows
 
 # %% ../nbs/210_features.ipynb #72510076
 class FeatureError(CryptoRTIError, ValueError):
@@ -136,42 +136,62 @@ def _mean_and_deviation(
     return np.stack([mean, np.sqrt(total[:, 0] / (LAGS - 1))], axis=1).reshape(4, -1)
 
 # %% ../nbs/210_features.ipynb #c19e0e64
-_BEFORE = [LAGS - hours for hours in RETURN_HOURS]  # Columns of the prices that the percentage returns are taken from
+def lagged_values(
+    values: np.ndarray,  # The last axis counts unbroken hours
+    stride: int = 1,  # Distance of two hours in `values`
+) -> np.ndarray:  # A view of shape (..., 24, rows), not to be written to
+    "Return the values of the 24 hours before each row, the oldest first."
+    strides, rows = values.strides, values.shape[-1] - LAGS * stride
+    return as_strided(values, (*values.shape[:-1], LAGS, rows), (*strides[:-1], stride * strides[-1], strides[-1]))
 
 
+def current_features(
+    candles: CandleArrays,  # Of unbroken hours, `LAGS` more than rows
+    out: np.ndarray,  # Shape (20, rows), to write to
+    stride: int = 1,  # Distance of two hours in the arrays
+) -> np.ndarray:  # Shape (20, rows)
+    "Compute the features that follow the 48 lagged ones, in the order of `FEATURES`."
+    time, low, high, open_, close, volume = candles.take(slice(LAGS * stride, None))
+    values = np.stack([candles.close, candles.volume])
+    lagged = lagged_values(values, stride)
+    out[:5], out[5:8] = (low, high, open_, close, volume), _cycles(time)
+    out[8], out[9] = high - np.maximum(open_, close), np.minimum(open_, close) - low
+    out[10:14] = _mean_and_deviation(values[:, :-stride], lagged, stride)
+    last, before = lagged[0, -1], lagged[0, _BEFORE]
+    out[14:19], out[19] = (last - before) / before, relative_strength(candles.close, stride)
+    return out
+
+
+_BEFORE = [LAGS - hours for hours in RETURN_HOURS]  # Lags that the percentage returns are taken from
+
+# %% ../nbs/210_features.ipynb #3ac3e007
 def day_features(
     candles: CandleArrays,  # Of unbroken hours, `LAGS` more than rows
     out: np.ndarray | None = None,  # Shape (68, rows), to write to
     stride: int = 1,  # Distance of two hours in the arrays
 ) -> np.ndarray:  # Shape (68, rows)
     "Compute the features of all hours but the first 24, in the order of `FEATURES`."
-    ours = slice(LAGS * stride, None)
-    time, low, high, open_, close, volume = candles.take(ours)
-    out = np.empty((len(FEATURES), len(close))) if out is None else out
-    values = np.stack([candles.close, candles.volume])
-    lagged = as_strided(values, (2, LAGS, len(close)), (values.strides[0], stride * values.itemsize, values.itemsize))
-    out[:LAGS], out[LAGS : 2 * LAGS] = lagged
-    rest, last = out[2 * LAGS :], out[LAGS - 1]
-    rest[:5], rest[5:8] = (low, high, open_, close, volume), _cycles(time)
-    rest[8], rest[9] = high - np.maximum(open_, close), np.minimum(open_, close) - low
-    rest[10:14] = _mean_and_deviation(values[:, : -stride], lagged, stride)
-    before = out[_BEFORE]
-    rest[14:19], rest[19] = (last - before) / before, relative_strength(candles.close, stride)
+    out = np.empty((len(FEATURES), len(candles.close) - LAGS * stride)) if out is None else out
+    out[:LAGS], out[LAGS : 2 * LAGS] = lagged_values(candles.close, stride), lagged_values(candles.volume, stride)
+    current_features(candles, out[2 * LAGS :], stride)
     return out
 
 # %% ../nbs/210_features.ipynb #c19e0002
+_BLOCK = 4096  # Hours of which the 68 features are computed at once, about two megabytes
+
+
 def feature_columns(
     arrays: CandleArrays,  # From `to_arrays`
     rows: np.ndarray,  # Positions from `complete_rows`
 ) -> np.ndarray:  # Shape (68, rows)
     "Compute the features of the given rows."
     out = np.empty((len(FEATURES), len(rows)))
-    for part, first, end, where in row_blocks(rows):
+    for part, first, end, where in row_blocks(rows, _BLOCK, most_gaps=8):
         candles = arrays.take(slice(first - LAGS, end))
         if isinstance(where, slice):
             day_features(candles, out[:, part])
         else:
-            out[:, part] = day_features(candles)[:, where]
+            out[:, part] = select_rows(day_features(candles), where)
     return out
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REFERENCES', 'REFERENCE_HOURS', 'REFERENCE', 'INPUTS', 'CLOSE', 'RETURN_SCALES', 'OWN_INPUTS', 'OWN_MOVES',
-           'MODEL_COLUMNS', 'normalise_columns', 'normalise', 'denormalise', 'reference_product', 'model_columns',
-           'model_inputs', 'live_inputs', 'features_signature', 'computations']
+           'MODEL_COLUMNS', 'normalise_parts', 'normalise_columns', 'normalise', 'denormalise', 'reference_product',
+           'model_columns', 'model_inputs', 'live_inputs', 'features_signature', 'computations']
 
 # %% ../nbs/220_inputs.ipynb #eb2f9388
 import hashlib
@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from .data.candles import HOUR
-from .features import FEATURES, HISTORY, LAGS, PRICES, RETURNS, RETURN_HOURS, VOLUMES, FeatureError, NotEnoughHistoryError, complete_rows
-from .features import day_features, find_rows, to_arrays, to_frame, window_features
+from .features import FEATURES, HISTORY, LAGS, RETURNS, RETURN_HOURS, FeatureError, NotEnoughHistoryError, complete_rows
+from .features import current_features, find_rows, lagged_values, to_arrays, to_frame, window_features
 from .screen import CandleArrays, screen_windows
 from .volatility import CONTEXT, UNITS, VOLATILITY, WEEKLY_VOLUME, context_columns, volatility_at, window_context
-from .windows import row_blocks, windows_at
+from .windows import row_blocks, select_rows, windows_at
 
 # %% ../nbs/220_inputs.ipynb #b7efdca8
 # Reference coins, in order of preference; a coin is never its own reference.
@@ -38,20 +38,26 @@ INPUTS = [*(name for name in FEATURES if name != "close"), *CONTEXT, *REFERENCE]
 CLOSE = FEATURES.index("close")
 
 
-def _spans(*names: str) -> list[tuple[slice, slice]]:
-    "Return where features stand in `FEATURES` and in `INPUTS`, neighbours as one slice: whole slices are computed in place."
+def _spans(*names: str) -> list[slice]:
+    "Return where features stand in `FEATURES`, neighbours as one slice: whole slices are computed in place."
     places = [FEATURES.index(name) for name in names]
-    starts = [place for place in places if place - 1 not in places]
-    ends = [place + 1 for place in places if place + 1 not in places]
-    moved = [int(start > CLOSE) for start in starts]  # `close` is no input
-    return [(slice(start, end), slice(start - by, end - by)) for start, end, by in zip(starts, ends, moved, strict=True)]
+    return [slice(place, next(end for end in range(place, len(FEATURES) + 1) if end not in places)) for place in places if place - 1 not in places]
+
+
+def _input(span: slice) -> slice:
+    "Return where features stand in `INPUTS`, which has no `close`."
+    return span if span.start < CLOSE else slice(span.start - 1, span.stop - 1)
+
+
+def _current(span: slice) -> slice:
+    "Return where features stand behind the 48 lagged ones."
+    return slice(span.start - 2 * LAGS, span.stop - 2 * LAGS)
 
 # %% ../nbs/220_inputs.ipynb #b7ef0001
-_LOG_PRICES = _spans(*PRICES, "low", "high", "open", "price_24_hour_mean")
+_LOG_PRICES = _spans("low", "high", "open", "price_24_hour_mean")
 _PRICE_DISTANCES = _spans("upper_shadow", "lower_shadow", "price_24_hour_std")
-_LOG_VOLUMES = _spans(*VOLUMES, "volume")
-_VOLUME_MEAN, _VOLUME_STD, _RETURNS, _RSI, _CYCLES = (
-    _spans(*names)[0] for names in (["volume_24_hour_mean"], ["volume_24_hour_std"], RETURNS, ["rsi"], ["sin_day", "cos_day", "sin_week"])
+_VOLUME, _VOLUME_MEAN, _VOLUME_STD, _RETURNS, _RSI, _CYCLES = (
+    _spans(*names)[0] for names in (["volume"], ["volume_24_hour_mean"], ["volume_24_hour_std"], RETURNS, ["rsi"], ["sin_day", "cos_day", "sin_week"])
 )
 # A return over h hours is about the square root of h times as wide as one over an hour.
 RETURN_SCALES = np.sqrt([hours - 1 for hours in RETURN_HOURS])[:, None]
@@ -59,28 +65,39 @@ RETURN_SCALES = np.sqrt([hours - 1 for hours in RETURN_HOURS])[:, None]
 OWN_INPUTS = len(INPUTS) - len(REFERENCE)
 
 # %% ../nbs/220_inputs.ipynb #972365ee
+def normalise_parts(
+    log_prices: np.ndarray,  # Logs of the lagged closes, shape (24, rows)
+    volumes: np.ndarray,  # The lagged volumes, shape (24, rows)
+    current: np.ndarray,  # The features that follow them, shape (20, rows)
+    context: np.ndarray,  # From `context_columns`, shape (6, rows)
+    out: np.ndarray,  # Shape (71, rows), to write to
+) -> np.ndarray:  # Shape (71, rows): `INPUTS` without those of the reference coin
+    "Convert features to numbers without a unit; the lagged ones may be views of the candles."
+    close, volatility = current[CLOSE - 2 * LAGS], context[VOLATILITY]
+    unit = close * volatility
+    # Without trades a ratio is 0
+    day, week = (np.where(volume > 0, volume, np.inf) for volume in (current[_current(_VOLUME_MEAN)][0], context[WEEKLY_VOLUME]))
+    np.subtract(log_prices, np.log(close), out=out[:LAGS])
+    for span in _LOG_PRICES:
+        np.log(np.divide(current[_current(span)], close, out=out[_input(span)]), out=out[_input(span)])
+    for span in (slice(0, LAGS), *_LOG_PRICES):
+        out[_input(span)] /= volatility
+    np.divide(volumes, day, out=out[LAGS : 2 * LAGS])
+    ratios = [(_VOLUME, day), (_VOLUME_MEAN, week), (_VOLUME_STD, day), (_RETURNS, volatility * RETURN_SCALES), (_RSI, 100.0)]
+    for span, divisor in [*((span, unit) for span in _PRICE_DISTANCES), *ratios]:
+        np.divide(current[_current(span)], divisor, out=out[_input(span)])
+    for span in (slice(LAGS, 2 * LAGS), _VOLUME, _VOLUME_MEAN):
+        np.log1p(out[_input(span)], out=out[_input(span)])
+    out[_input(_CYCLES)], out[len(FEATURES) - 1 :] = current[_current(_CYCLES)], context[len(UNITS) :]
+    return out
+
+
 def normalise_columns(
     raw: np.ndarray,  # Features, shape (68, rows)
     context: np.ndarray,  # From `context_columns`, shape (6, rows)
-    out: np.ndarray | None = None,  # Shape (71, rows), to write to
-) -> np.ndarray:  # Shape (71, rows): `INPUTS` without those of the reference coin
-    "Convert features to numbers without a unit."
-    out = np.empty((OWN_INPUTS, raw.shape[1])) if out is None else out
-    close, volatility = raw[CLOSE], context[VOLATILITY]
-    # Without trades a ratio is 0
-    day, week = (np.where(volume > 0, volume, np.inf) for volume in (raw[_VOLUME_MEAN[0]], context[WEEKLY_VOLUME]))
-    for here, there in _LOG_PRICES:
-        np.log(np.divide(raw[here], close, out=out[there]), out=out[there])
-        out[there] /= volatility
-    for here, there in _PRICE_DISTANCES:
-        np.divide(raw[here], close * volatility, out=out[there])
-    for here, there, unit in [(*span, day) for span in _LOG_VOLUMES] + [(*_VOLUME_MEAN, week)]:
-        np.log1p(np.divide(raw[here], unit, out=out[there]), out=out[there])
-    for (here, there), unit in ((_VOLUME_STD, day), (_RETURNS, volatility * RETURN_SCALES)):
-        np.divide(raw[here], unit, out=out[there])
-    out[_RSI[1]], out[_CYCLES[1]] = raw[_RSI[0]] / 100, raw[_CYCLES[0]]
-    out[len(FEATURES) - 1 :] = context[len(UNITS) :]
-    return out
+) -> np.ndarray:  # Shape (71, rows)
+    "Convert a table of features to numbers without a unit."
+    return normalise_parts(np.log(raw[:LAGS]), raw[LAGS : 2 * LAGS], raw[2 * LAGS :], context, np.empty((OWN_INPUTS, raw.shape[1])))
 
 
 _NORMALISED_COLUMNS = pd.Index(INPUTS[:OWN_INPUTS])
@@ -105,14 +122,14 @@ def denormalise(
     "Recover the 68 features; the inverse of `normalise`."
     out = np.insert(inputs.to_numpy().T[: len(FEATURES) - 1], CLOSE, close, axis=0)
     volatility, weekly = (context[name].to_numpy() for name in UNITS)
-    unit, mean = out[CLOSE] * volatility, np.expm1(out[_VOLUME_MEAN[0]]) * weekly
-    for here, _ in _LOG_PRICES:
-        out[here] = np.exp(out[here] * volatility) * out[CLOSE]
-    for here, _ in _LOG_VOLUMES:
-        out[here] = np.expm1(out[here]) * mean
-    for here, factor in [*((here, unit) for here, _ in _PRICE_DISTANCES), (_VOLUME_STD[0], mean), (_RETURNS[0], volatility * RETURN_SCALES), (_RSI[0], 100)]:
-        out[here] *= factor
-    out[_VOLUME_MEAN[0]] = mean
+    unit, mean = out[CLOSE] * volatility, np.expm1(out[_VOLUME_MEAN]) * weekly
+    for span in (slice(0, LAGS), *_LOG_PRICES):
+        out[span] = np.exp(out[span] * volatility) * out[CLOSE]
+    for span in (slice(LAGS, 2 * LAGS), _VOLUME):
+        out[span] = np.expm1(out[span]) * mean
+    for span, factor in [*((span, unit) for span in _PRICE_DISTANCES), (_VOLUME_STD, mean), (_RETURNS, volatility * RETURN_SCALES), (_RSI, 100)]:
+        out[span] *= factor
+    out[_VOLUME_MEAN] = mean
     return pd.DataFrame(out.T, index=inputs.index, columns=FEATURES)
 
 # %% ../nbs/220_inputs.ipynb #f226bdda
@@ -166,19 +183,24 @@ def _bounded_columns(
         yield which, context[VOLATILITY], normalise_columns(window_features(windows.day), context)
 
 
+_BLOCK = 6144  # Hours that are computed and normalised at once
+
+
 def _plain_columns(
     arrays: CandleArrays,  # From `to_arrays`
     rows: np.ndarray,  # Positions from `complete_rows`
     out: np.ndarray,  # Shape (71, rows), to write to
 ) -> np.ndarray:  # Volatility, shape (rows,)
-    "Compute the inputs from the candles as they are."
-    context, work = context_columns(arrays, rows), np.empty((len(FEATURES), 0))
-    for part, first, end, where in row_blocks(rows, most_gaps=0):
+    "Compute the inputs from the candles as they are; the lags are read in place, and each close has its logarithm taken once."
+    context, log_close, work = context_columns(arrays, rows), np.log(arrays.close), np.empty((len(FEATURES) - 2 * LAGS, 0))
+    for part, first, end, where in row_blocks(rows, _BLOCK):
         if work.shape[1] < end - first:  # One array for all blocks: fresh memory costs as much as what is computed in it
-            work = np.empty((len(FEATURES), end - first))
-        raw = day_features(arrays.take(slice(first - LAGS, end)), work[:, : end - first])
-        raw = raw if isinstance(where, slice) else raw.take(where, axis=1)  # Rows across a gap are computed and left out: that is faster than short blocks
-        normalise_columns(raw, context[:, part], out[:, part])
+            work = np.empty((len(work), end - first))
+        hours = slice(first - LAGS, end)
+        # Rows across a gap are computed and left out: that is faster than short blocks
+        current = select_rows(current_features(arrays.take(hours), work[:, : end - first]), where)
+        log_prices, volumes = (select_rows(lagged_values(values[hours]), where) for values in (log_close, arrays.volume))
+        normalise_parts(log_prices, volumes, current, context[:, part], out[:, part])
     return context[VOLATILITY]
 
 # %% ../nbs/220_inputs.ipynb #e521d6af

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNUSUAL', 'BOUND', 'MOST_JUMPS', 'WARM_UP', 'WEEK', 'HALF_LIFE', 'FLOOR', 'MANY_MOVES', 'FEW_MOVES', 'grid_positions',
-           'on_grid', 'grid_returns', 'rows_to_screen', 'BoundedReturns', 'bound_returns', 'CandleArrays',
-           'BoundedWindows', 'bound_candles', 'screen_windows', 'screen_days', 'unusual_hours']
+           'on_grid', 'grid_returns', 'rows_to_screen', 'BoundedReturn', 'BoundedReturns', 'bound_returns',
+           'CandleArrays', 'BoundedWindows', 'bound_candles', 'screen_windows', 'screen_days', 'unusual_hours']
 
 # %% ../nbs/200_screen.ipynb #7e1b7d52
 from collections.abc import Iterator
@@ -141,9 +141,11 @@ def _typical_move(
     size: np.ndarray,  # Absolute returns, shape (hours, rows), 0 where unknown
 ) -> np.ndarray:  # Shape (rows,); the floor where there are fewer than `FEW_MOVES`
     "Find the median size of the returns that are not 0, or their smallest where they are few."
-    moves, (hours, rows) = np.count_nonzero(size, axis=0), size.shape
+    ordered, (hours, rows) = _ordered(size), size.shape
+    moves, still = np.full(rows, hours), np.flatnonzero(ordered[:, 0] == 0)
+    moves[still] = np.count_nonzero(ordered[still], axis=1)
     place = hours - np.where(moves >= MANY_MOVES, 1 + moves // 2, np.maximum(moves, 1))
-    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(_ordered(size)[np.arange(rows), place], FLOOR), FLOOR))
+    return np.asarray(np.where(moves >= FEW_MOVES, np.maximum(ordered[np.arange(rows), place], FLOOR), FLOOR))
 
 
 def _clip_warm_up(
@@ -170,51 +172,73 @@ def _sums_before(
     return sums[WARM_UP:]
 
 # %% ../nbs/200_screen.ipynb #c748ab86
-def _weights_before(
-    known: np.ndarray,  # Whether each return is known, shape (192, rows)
+def _sums_and_weights(
+    squares: np.ndarray,  # Squared returns, shape (192, rows)
+    known: np.ndarray,  # Whether each return is known, same shape
     hours: np.ndarray,  # At least `WARM_UP`
     rows: np.ndarray,  # As many
-) -> np.ndarray:  # Of the known returns before those hours of those rows
-    "Sum the weights of known returns; all rows without a gap have the same."
-    whole = known.all(axis=0)
-    kinds = np.hstack([np.ones((len(known), 1)), known[:, ~whole]])
-    kind = np.where(whole, 0, np.cumsum(~whole))
-    return _sums_before(kinds)[hours - WARM_UP, kind[rows]].clip(1e-9, _WEIGHT)
+) -> tuple[np.ndarray, np.ndarray]:  # Weighted sums of the squares before those hours of those rows; weights of the known returns
+    "Sum squares and weights in one pass; all rows without a gap have the same weights."
+    several, place = np.unique(rows, return_inverse=True)
+    gaps = np.flatnonzero(~known.all(axis=0))
+    kind = np.zeros(known.shape[1], dtype=int)
+    kind[gaps] = 1 + np.arange(len(gaps))
+    sums = _sums_before(np.hstack([squares.take(several, axis=1), np.ones((len(known), 1)), known.take(gaps, axis=1)]))
+    return sums[hours - WARM_UP, place], sums[hours - WARM_UP, len(several) + kind[rows]].clip(1e-9, _WEIGHT)
 
 # %% ../nbs/200_screen.ipynb #85419646
+class BoundedReturn(NamedTuple):
+    "Returns that were bounded together, at most one of each row; arrays of one length."
+
+    hours: np.ndarray
+    rows: np.ndarray
+    values: np.ndarray  # What they count as
+    moved: np.ndarray  # By how much a jump that was not undone exceeds its bound
+
+
 class BoundedReturns:
-    "Windows of returns and their bounded values; arrays of shape (hours, rows)."
+    "Windows of returns, shape (hours, rows), and the bounded values of those that are unusual; they are few, so that no second array of all is kept."
 
     def __init__(self, returns: np.ndarray):
-        self.returns = np.ascontiguousarray(returns)
+        self.returns = np.array(returns, order="C")
         self.known = ~np.isnan(self.returns)
-        self.returns = np.where(self.known, self.returns, 0.0)
-        self.bounded = self.returns.copy()  # The same, unusual ones bounded
-        self.unusual = np.zeros(returns.shape, dtype=bool)
-        self.moved = np.zeros(returns.shape)  # By how much a jump that was not undone exceeds its bound
+        np.copyto(self.returns, 0.0, where=~self.known)
         self.offset = np.zeros(returns.shape[1])  # How far the true price has left the bounded one
         self.jumps = np.full((MOST_JUMPS, returns.shape[1]), -WEEK)  # Hours of the latest jumps that were not undone, oldest first
+        self.found = [BoundedReturn(*np.empty((2, 0), dtype=int), *np.empty((2, 0)))]
 
     def bound(self, hours: np.ndarray, rows: np.ndarray, volatility: np.ndarray, limit: np.ndarray) -> np.ndarray:
         "Bound one return of each of some rows, later than those bounded before, and return what they count as."
         value, offset = self.returns[hours, rows], self.offset[rows]
         bounded = np.where(hours - self.jumps[0, rows] <= WARM_UP, value, np.copysign(BOUND * volatility, value))
-        undone = (offset != 0) & (np.abs(value + offset) <= limit)
-        self.jumps[:-1, rows], self.jumps[-1, rows] = self.jumps[1:, rows], hours
-        self.moved[hours, rows], self.offset[rows] = value - bounded, offset + value - bounded
+        undone, moved = (offset != 0) & (np.abs(value + offset) <= limit), value - bounded
+        self.jumps[:-1, rows], self.jumps[-1, rows], self.offset[rows] = self.jumps[1:, rows], hours, offset + value - bounded
+        self.found.append(BoundedReturn(hours, rows, bounded, moved))
         if undone.any():
             back = rows[undone]
             bounded[undone] = (value + offset)[undone]
-            self.jumps[:, back], self.moved[:, back], self.offset[back] = -WEEK, 0.0, 0.0
-        self.bounded[hours, rows], self.unusual[hours, rows] = bounded, True
+            self.jumps[:, back], self.offset[back] = -WEEK, 0.0
+            for earlier in self.found:
+                earlier.moved[np.isin(earlier.rows, back)] = 0.0
         return bounded
 
     def forget_offsets(self, hours: np.ndarray, rows: np.ndarray) -> None:
         "A gap between the latest jump and the given hour of a row ends its offset: the price across it is not known."
-        rows, hours = (values[self.offset[rows] != 0] for values in (rows, hours))
+        left = (self.offset[rows] != 0) & ~self.known[:, rows].all(axis=0)
+        rows, hours = rows[left], hours[left]
         unknown = np.cumsum(~self.known[:, rows], axis=0)
         place = np.arange(len(rows))
         self.offset[rows[unknown[hours, place] > unknown[self.jumps[-1, rows], place]]] = 0.0
+
+    def unusual(self) -> BoundedReturn:
+        "Join everything that was bounded."
+        return BoundedReturn(*(np.concatenate(parts) for parts in zip(*self.found, strict=True)))
+
+    def bounded(self) -> np.ndarray:  # Shape (hours, rows)
+        "Return all returns, the unusual ones bounded."
+        out, unusual = self.returns.copy(), self.unusual()
+        out[unusual.hours, unusual.rows] = unusual.values
+        return out
 
 # %% ../nbs/200_screen.ipynb #f0f20527
 def bound_returns(
@@ -228,10 +252,8 @@ def bound_returns(
     squares, least = np.square(size, out=size), (UNUSUAL * typical) ** 2  # Squares are compared, which saves the roots
     hours, rows = np.divmod(np.flatnonzero(squares[WARM_UP:] > least), squares.shape[1])  # No other return can be unusual
     hours += WARM_UP
-    weight = _weights_before(windows.known, hours, rows)
     while len(rows):  # Each round bounds the first unusual return that is left in every row
-        several, place = np.unique(rows, return_inverse=True)
-        total = _sums_before(squares.take(several, axis=1))[hours - WARM_UP, place]
+        total, weight = _sums_and_weights(squares, windows.known, hours, rows)
         unseen = (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
         limit = np.maximum(np.maximum(total * (UNUSUAL**2 * unseen / weight), (UNUSUAL * FLOOR) ** 2 * unseen), least[rows])
         beyond = np.flatnonzero(squares[hours, rows] > limit)
@@ -243,7 +265,7 @@ def bound_returns(
         latest = np.full(len(typical), len(squares))
         latest[changed] = hours[first]
         left = hours > latest[rows]
-        hours, rows, weight = hours[left], rows[left], weight[left]
+        hours, rows = hours[left], rows[left]
     return windows
 
 # %% ../nbs/200_screen.ipynb #9047bfdf
@@ -285,18 +307,25 @@ def _factors(
 
 
 def bound_candles(
-    windows: BoundedWindows,  # As they are, shape (hours + 1, rows)
-    walk: BoundedReturns,  # Of the returns between them, and perhaps of further windows
-    rows: np.ndarray,  # Which windows of `walk` they are
+    windows: BoundedWindows,  # As they are, shape (hours + 1, rows): those of the returns that hold an unusual one
+    returns: BoundedReturns,  # The returns between them, and perhaps of further windows
 ) -> BoundedWindows:  # The same, without unusual returns
     "Rewrite candles so that their returns are the bounded ones."
-    excess, moved = (walk.returns - walk.bounded).take(rows, axis=1), walk.moved.take(rows, axis=1)
-    moved[-1] = 0.0
-    day, hours, factor = windows.day, len(windows.day.close), _factors(excess)
-    close, volume = windows.close * factor, windows.volume * _factors(-moved)
+    unusual, day = returns.unusual(), windows.day
+    place, excess = np.unique(unusual.rows, return_inverse=True)[1], returns.returns[unusual.hours, unusual.rows] - unusual.values
+    beyond, moved = np.zeros((2, len(returns.returns), windows.close.shape[1]))
+    beyond[unusual.hours, place], moved[unusual.hours, place] = excess, -unusual.moved
+    moved[-1] = 0.0  # Whether a jump in the last hour will be undone is not known yet
+    hours, factor = len(day.close), _factors(beyond)
+    apart = np.unique(place[(unusual.moved != excess) | (unusual.hours == len(moved) - 1)])
+    per_price = 1 / factor  # Of volumes, where every jump stayed
+    per_price[:, apart] = _factors(moved[:, apart])
+    close, volume = windows.close * factor, windows.volume * per_price
     low, high, open_ = (values * factor[-hours:] for values in (day.low, day.high, day.open))
     last, before = close[-hours:], np.vstack([close[:1], close[-hours - 1 :]])[-hours - 1 : -1]
-    cut = np.vstack([np.zeros((1, len(rows)), dtype=bool), walk.unusual[-hours:].take(rows, axis=1) & (excess[-hours:] != 0)])[-hours:]
+    cut = np.zeros(close.shape, dtype=bool)
+    cut[unusual.hours + 1, place] = excess != 0
+    cut = cut[-hours:]
     low, high = np.where(cut, np.minimum(before, last), low), np.where(cut, np.maximum(before, last), high)
     return BoundedWindows(CandleArrays(day.time, low, high, np.where(cut, before, open_), last, volume[-hours:]), close, volume)
 
@@ -318,11 +347,11 @@ def screen_windows(
     for start in range(0, len(found), _CHUNK):
         chunk = found[start : start + _CHUNK]
         walk = bound_returns(windows_at(returns, ends[chunk], WARM_UP + WEEK))
-        held = np.flatnonzero(walk.unusual.any(axis=0))
+        held = np.unique(walk.unusual().rows)
         if len(held):
             which = chunk[held]
             hours = (windows_at(values, ends[which], WARM_UP + WEEK + 1) for values in (close, volume))
-            yield which, bound_candles(BoundedWindows(arrays.days(rows[which]), *hours), walk, held)
+            yield which, bound_candles(BoundedWindows(arrays.days(rows[which]), *hours), walk)
 
 # %% ../nbs/200_screen.ipynb #834e98c8
 def screen_days(
@@ -340,7 +369,7 @@ def screen_days(
             unusual = np.flatnonzero(beyond[hour])
             walk.bound(np.full(len(unusual), hour), unusual, volatility[unusual], UNUSUAL * volatility[unusual])
         day = arrays.days(rows[found])
-        yield found, bound_candles(BoundedWindows(day, day.close, day.volume), walk, found)
+        yield found, bound_candles(BoundedWindows(day, day.close, day.volume), walk)
 
 # %% ../nbs/200_screen.ipynb #6e11ddc6
 def unusual_hours(
@@ -355,5 +384,5 @@ def unusual_hours(
     if not len(rows_to_screen(returns, end)):
         return []
     walk = bound_returns(windows_at(returns, end, WARM_UP + WEEK))
-    hours = np.flatnonzero(walk.unusual) + 2 - WARM_UP - WEEK
+    hours = walk.unusual().hours + 2 - WARM_UP - WEEK
     return [int(time[-1] + HOUR * hour) for hour in hours]

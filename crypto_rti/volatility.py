@@ -15,7 +15,7 @@ import pandas as pd
 
 from .features import LAGS, VOLATILITY_HOURS, complete_rows, to_arrays, to_frame
 from .screen import BoundedWindows, CandleArrays, grid_positions, grid_returns, on_grid
-from .windows import DAY, DAY_AND_NOW, decayed_sums, reduce_windows, row_blocks
+from .windows import DAY, DAY_AND_NOW, decayed_sums, reduce_windows, row_blocks, select_rows
 
 # %% ../nbs/215_volatility.ipynb #effd4631
 # Smallest volatility: a tenth of a basis point an hour, so that a constant price does not divide by zero.
@@ -42,6 +42,19 @@ def _weekly_sums(
     return total
 
 
+def _known_weights(
+    known: np.ndarray,  # Shape (half-lives, hours), where values are not NaN
+    half_lives: tuple[float, ...],
+) -> np.ndarray:  # Shape (half-lives, hours - 167)
+    "Sum the weights of the known hours of every week; weeks without a gap have the same, so that only those around gaps are summed."
+    weeks = known.shape[1] - VOLATILITY_HOURS + 1
+    weight, unknown = np.repeat(_whole_week(half_lives), weeks, axis=1), np.flatnonzero(~known.all(axis=0))
+    for gaps in np.split(unknown, 1 + np.flatnonzero(np.diff(unknown) > 8 * VOLATILITY_HOURS)):
+        first, end = max(gaps[0] - VOLATILITY_HOURS + 1, 0), min(gaps[-1] + 1, weeks)
+        weight[:, first:end] = _weekly_sums(known[:, first : end + VOLATILITY_HOURS - 1].astype(float), half_lives, 1)
+    return weight
+
+
 def weekly_means(
     values: np.ndarray,  # Shape (half-lives, hours), NaN where unknown
     half_lives: tuple[float, ...],  # Hours after which a value counts half; infinite for a plain mean
@@ -51,8 +64,10 @@ def weekly_means(
     known = ~np.isnan(values)
     if known.all():
         return np.asarray(_weekly_sums(values, half_lives, stride) / _whole_week(half_lives))
-    total, weight = (_weekly_sums(part, half_lives, stride) for part in (np.where(known, values, 0.0), known.astype(float)))
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    total = _weekly_sums(np.where(known, values, 0.0), half_lives, stride)
+    weight = _known_weights(known, half_lives) if stride == 1 else _weekly_sums(known.astype(float), half_lives, stride)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        return np.asarray(total / weight)
 
 # %% ../nbs/215_volatility.ipynb #c3991ebc
 def deviation(
@@ -60,6 +75,9 @@ def deviation(
 ) -> np.ndarray:  # Standard deviation around zero; the floor where no return is known
     "Take the root."
     return np.fmax(np.sqrt(mean_square), VOLATILITY_FLOOR)
+
+
+_BLOCK = 16384  # Hours of which the context is computed at once
 
 
 def volatility_at(
@@ -72,8 +90,8 @@ def volatility_at(
     if len(rows):
         places = grid_positions(arrays.time)
         squares = grid_returns(places, arrays.close)[None] ** 2
-        for part, first, end, where in row_blocks(places[rows], most_gaps=0):
-            out[part] = deviation(weekly_means(squares[:, first - VOLATILITY_HOURS + 1 : end], (half_life,)))[0, where]
+        for part, first, end, where in row_blocks(places[rows], _BLOCK):
+            out[part] = select_rows(deviation(weekly_means(squares[:, first - VOLATILITY_HOURS + 1 : end], (half_life,)))[0], where)
     return out
 
 # %% ../nbs/215_volatility.ipynb #550881e3
@@ -147,11 +165,11 @@ def context_columns(
     if len(rows):
         places = grid_positions(arrays.time)
         returns, volume = grid_returns(places, arrays.close), on_grid(places, arrays.volume)
-        for part, first, end, where in row_blocks(places[rows], most_gaps=0):
+        for part, first, end, where in row_blocks(places[rows], _BLOCK):
             week = slice(first - VOLATILITY_HOURS + 1, end)
-            out[WEEKLY, part] = weekly_context(returns[week], volume[week])[:, where]
-        for part, first, end, where in row_blocks(rows, most_gaps=0):
-            out[DAILY, part] = daily_context(arrays.take(slice(first - LAGS, end)))[:, where]
+            out[WEEKLY, part] = select_rows(weekly_context(returns[week], volume[week]), where)
+        for part, first, end, where in row_blocks(rows, _BLOCK):
+            out[DAILY, part] = select_rows(daily_context(arrays.take(slice(first - LAGS, end))), where)
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_rti import screen, windows
+from crypto_rti import screen
 from crypto_rti.data.candles import HOUR
 from crypto_rti.features import HISTORY, LAGS, build_features, complete_rows, to_arrays
 from crypto_rti.inputs import INPUTS, MODEL_COLUMNS, model_columns, model_inputs
@@ -59,11 +59,11 @@ hours_of_day = st.lists(st.integers(0, 599), max_size=12)
 
 @pytest.mark.parametrize("bounded", [True, False])
 def test_inputs_have_the_values_of_the_code_before(bounded: bool) -> None:
-    """Written by the code that gathered a window for each row; bundles were trained on its rows."""
+    """Written by the code that gathered a window for each row; bundles were trained on its rows. The logarithm of a ratio is now a difference of logarithms."""
     rows = model_inputs(*sample(), bounded=bounded)
     rows = rows[np.isin(unix(rows), BEFORE["hours"])]
     assert rows.shape == (len(BEFORE["hours"]), len(MODEL_COLUMNS))
-    np.testing.assert_allclose(rows.to_numpy(), BEFORE[str(bounded)], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(rows.to_numpy(), BEFORE[str(bounded)], rtol=1e-12, atol=1e-11)
 
 
 def test_features_have_the_values_of_the_code_before() -> None:
@@ -103,7 +103,8 @@ def test_what_comes_later_changes_no_earlier_row(seed: int, gaps: list[int], pri
 def test_the_size_of_a_block_changes_no_bit(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     own, beside = sample()
     expected = [build_features(own), build_context(own), model_inputs(own, beside)]
-    monkeypatch.setattr(windows, "_BLOCK", block)
+    for module in ("features", "volatility", "inputs"):
+        monkeypatch.setattr(f"crypto_rti.{module}._BLOCK", block)
     assert all(now.equals(then) for now, then in zip([build_features(own), build_context(own), model_inputs(own, beside)], expected, strict=True))
 
 
@@ -182,9 +183,11 @@ def test_windows_are_bounded_as_by_hand(seed: int, unknown: float, apart: int, p
         values[min(place + int(rng.choice([1, 1, 5, 400])), 399)] -= print_size
     values[rng.random(400) < unknown] = np.nan
     several = bound_returns(sliding_windows(values, WARM_UP + screen.WEEK)[::9].T)
+    moved, unusual, found = np.zeros(several.returns.shape), np.zeros(several.returns.shape, dtype=bool), several.unusual()
+    moved[found.hours, found.rows], unusual[found.hours, found.rows] = found.moved, True
+    bounded = several.bounded()
     for place in range(several.returns.shape[1]):
-        found = (several.bounded[:, place].tolist(), several.unusual[:, place].tolist(), several.moved[:, place].tolist())
-        assert found == bound_by_hand(values[9 * place : 9 * place + WARM_UP + screen.WEEK])
+        assert (bounded[:, place].tolist(), unusual[:, place].tolist(), moved[:, place].tolist()) == bound_by_hand(values[9 * place : 9 * place + WARM_UP + screen.WEEK])
 
 
 @settings(max_examples=60, deadline=None)
@@ -195,8 +198,8 @@ def test_the_filter_keeps_every_row_with_an_unusual_return(seed: int, gaps: list
         own.loc[own.index == place, "close"] *= 1 - size
     places = grid_positions(own["time"].to_numpy())
     returns = grid_returns(places, own["close"].to_numpy())
-    unusual = bound_returns(windows_at(returns, places, WARM_UP + screen.WEEK)).unusual.any(axis=0)
-    assert set(np.flatnonzero(unusual).tolist()) <= set(rows_to_screen(returns, places).tolist())
+    unusual = bound_returns(windows_at(returns, places, WARM_UP + screen.WEEK)).unusual()
+    assert set(unusual.rows.tolist()) <= set(rows_to_screen(returns, places).tolist())
 
 
 # ---- data sets
