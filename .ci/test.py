@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOKS_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS, SLOWEST = 1200, 1500, 400, 20
 EXPERIMENTS, TRAINING = "tests/test_experiments.py", ("tests/test_neural.py", "tests/test_training.py")
+MEASURED = ("tests/attacks/test_budgets.py", "tests/attacks/test_bundles.py", "tests/attacks/test_fetching.py")  # Attacks whose latencies are measured
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
@@ -172,8 +173,8 @@ def pytest_cases(name: str, *arguments: object, seconds: float) -> tuple[list[Re
 
 
 def test_python() -> list[Result]:
-    """Run pytest on everything but trainings, experiments and attacks, two files at a time."""
-    side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
+    """Run pytest on everything but trainings, experiments and attacks, three files at a time: many tests wait for a clock, and two would leave cores idle."""
+    side_by_side = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
     others = [f"--ignore={path}" for path in ("tests/attacks", EXPERIMENTS, *TRAINING)]
     return pytest_cases("pytest", *side_by_side, *others, seconds=PYTEST_SECONDS)[0]
 
@@ -188,9 +189,9 @@ def test_experiments() -> list[Result]:
     return pytest_cases("experiments", EXPERIMENTS, seconds=PYTEST_SECONDS)[0]
 
 
-def test_attacks() -> list[Result]:
-    """Attack the service and its tools, one attack at a time because latencies are measured, and print what each did before and does now."""
-    results, cases = pytest_cases("attacks", "tests/attacks", seconds=ATTACK_SECONDS)
+def attacks(name: str, *arguments: object) -> list[Result]:
+    """Attack the service and its tools, one attack at a time, and print what each did before and does now."""
+    results, cases = pytest_cases(name, *arguments, seconds=ATTACK_SECONDS)
     rows = [{item.get("name"): item.get("value", "") for item in case.iter("property")} for case in cases]
     lines = [("attack", "before", "after"), *((row["attack"], row["before"], row["after"]) for row in rows if "attack" in row)]
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
@@ -360,16 +361,17 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
     "test-python": test_python,
     "test-training": test_training,
     "test-experiments": test_experiments,
-    "test-attacks": test_attacks,
+    "test-attacks": lambda: attacks("attacks", "tests/attacks", *(f"--ignore={path}" for path in MEASURED)),
+    "test-latency": lambda: attacks("latency", *MEASURED),
 }
 
 
 # What `make test` runs at the same time, in this order; then what measures times, alone.
 LANES = (
     ("test-python",),
-    ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "wheel", "types", "check-notebooks", "lint"),
+    ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "test-attacks", "wheel", "types", "check-notebooks", "lint"),
 )
-ALONE = ("test-attacks",)
+ALONE = ("test-latency",)
 
 
 def run_part(part: str) -> list[Result]:
