@@ -79,6 +79,7 @@ class Manifest(BaseModel):
     format: int = OWN_FILES
     name: Name  # Registered name, `{source}.{product}`
     kind: Word  # `lasso`, `lightgbm`, …
+    horizon: int = 60  # Minutes ahead
     version: str = Field("", pattern=r"^([0-9]{1,9})?$")  # Empty until the registry has numbered it
     source: Word
     product: str
