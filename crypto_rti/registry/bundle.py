@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,21 @@ import onnxruntime
 
 from ..errors import explain_os, named_errors
 from ..evaluation.intervals import ConformalState, IntervalError
+from ..evaluation.size import SizeState
+from ..features_intraday import INTRADAY_INPUTS, intraday_signature
 from ..files import write_atomic, write_json
 from ..inputs import INPUTS, REFERENCE, computations, features_signature
 from .blobs import BLOBS, Blobs, has_content
 from .folders import replacing_folder
 from .graphs import MOST_BYTES, GraphError, answer_rows
 from .manifest import FORMAT, MOST_TEXT, OWN_FILES, BundleCorruptError, BundleError, BundleFailedError, BundleMismatchError
-from .manifest import BundleMissingError, Manifest, parse_manifest
+from .manifest import VOLATILITY_FILE, BundleFacts, BundleMissingError, Manifest, parse_manifest
+from .quarter_states import forecast_scale, inputs_of, read_states, signatures_of, volatility_bounds
 from .sandbox import TrialError, try_model
 from .sessions import shared_session
 from .trials import Trial, trial_key
 from ..scaling import Scaler
+from ..settings import HORIZONS
 from ..targets import QUANTILES, shrink_quantiles
 
 # %% ../../nbs/520_registry.bundle.ipynb #196f0aec
@@ -59,6 +63,8 @@ def make_manifest(
     "Fill in the format, the hashes of the files and what the running code computes."
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     known = {"inputs": list(INPUTS), "features_signature": features_signature()}
+    if VOLATILITY_FILE in files:
+        known = {"inputs": list(INTRADAY_INPUTS), "features_signature": intraday_signature()}
     text = json.dumps({**known, **manifest, "format": OWN_FILES, "files": hashes}, indent=1, allow_nan=False)
     return parse_manifest(text.encode(), str(manifest.get("name", "bundle")))
 
@@ -150,12 +156,13 @@ def check_features(
     where: str,  # Name of the bundle for errors
 ) -> None:
     "Raise unless the inputs and quantiles of a bundle are those of the running code."
-    if manifest.inputs != list(INPUTS):
-        extra, lacking = sorted(set(manifest.inputs) - set(INPUTS)), sorted(set(INPUTS) - set(manifest.inputs))
+    inputs, signatures = inputs_of(manifest), signatures_of(manifest)
+    if manifest.inputs != inputs:
+        extra, lacking = sorted(set(manifest.inputs) - set(inputs)), sorted(set(inputs) - set(manifest.inputs))
         fault = f"reads {extra[:3]} and lacks {lacking[:3]}" if extra or lacking else "reads its inputs in another order"
-        raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(INPUTS)} inputs; train it again with this code")
-    if manifest.features_signature not in computations():
-        known = " and ".join(computations())
+        raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(inputs)} inputs; train it again with this code")
+    if manifest.features_signature not in signatures:
+        known = " and ".join(signatures)
         raise BundleMismatchError(
             f"{where} was trained on features with signature {manifest.features_signature}, the running code computes {known}; train it again"
         )
@@ -177,75 +184,67 @@ def stoppable(
     finally:
         _run.reset(token)
 
-# %% ../../nbs/520_registry.bundle.ipynb #ec1cd4db
+# %% ../../nbs/520_registry.bundle.ipynb #c9106649
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(BundleFacts):
     "A loaded and verified model. Several threads may use it."
 
-    manifest: Manifest
     scaler: Scaler
     sessions: tuple[onnxruntime.InferenceSession, ...]  # In the order of their file names
     interval: ConformalState | None = None  # State of its conformal intervals, up to their `until`
     trial: Trial | None = None  # Where the result of its trial is kept
-
-    @property
-    def name(self) -> str:
-        "Registered name, `{source}.{product}`."
-        return self.manifest.name
-
-    @property
-    def kind(self) -> str:
-        "`lasso`, `lightgbm`, …"
-        return self.manifest.kind
-
-    @property
-    def version(self) -> str:
-        "Number in the registry."
-        return self.manifest.version
-
-    @property
-    def source(self) -> str:
-        "Name of the source it was trained on."
-        return self.manifest.source
-
-    @property
-    def product(self) -> str:
-        "For example `BTC-USD`."
-        return self.manifest.product
-
-    @property
-    def reference(self) -> str | None:
-        "Product whose candles it also reads, if any."
-        return self.manifest.reference
+    volatility: onnxruntime.InferenceSession | None = None  # Forecasts the scale of a model that learned at the quarters of the hour
+    intervals: Mapping[int, ConformalState] = field(default_factory=dict)  # Of such a model, by minute of the hour
+    sizes: Mapping[int, SizeState] = field(default_factory=dict)  # Of such a model, by minute of the hour
 
     @property
     def bounded(self) -> bool:
         "Whether it was trained on inputs with bounded returns; the argument `bounded` of `model_inputs`."
-        return computations()[self.manifest.features_signature]
+        return self.volatility is not None or computations()[self.manifest.features_signature]
 
     def for_service(self) -> "Bundle":
-        "The same model, with a manifest that has no drift bins, interval state, scaler and inputs: nothing reads them once it is loaded."
-        return replace(self, manifest=self.manifest.model_copy(update={"bins": None, "interval": None, "scaler": {}, "inputs": []}))
+        "The same model, with a manifest that has no drift bins, states, ranges and names of inputs: nothing reads them once it is loaded."
+        unread: dict[str, Any] = {"bins": None, "interval": None, "intervals": None, "sizes": None, "volatility": None, "scaler": {}, "inputs": []}
+        return replace(self, manifest=self.manifest.model_copy(update=unread))
 
     def predict(
         self,
-        X: np.ndarray,  # Normalised inputs, float64, shape (rows, len(INPUTS)), unscaled
+        X: np.ndarray,  # Normalised inputs, float64, shape (rows, inputs), unscaled
     ) -> np.ndarray:  # Quantiles of the target, shape (rows, 5)
         "Forecast: scale, run the model, shrink."
         return shrink_quantiles(_raw_quantiles(self, X), self.manifest.shrink)
 
+    def scale(
+        self,
+        X: np.ndarray,  # Inputs of the volatility model, shape (rows, 42)
+    ) -> np.ndarray:  # Standard deviation of the log return over the horizon, shape (rows,)
+        "Forecast what the target is divided by; raise `BundleError` for a model of whole hours, whose inputs hold it."
+        if self.volatility is None:
+            raise BundleError(f"{self.name} version {self.version} is a model of whole hours, which has no volatility model; use the volatility of its rows")
+        return _checked_answer(self, X, lambda: forecast_scale(self.volatility, X, self.horizon, _run.get()))
+
 # %% ../../nbs/520_registry.bundle.ipynb #1f59c099
+_REFERENCE_COLUMNS = [INPUTS.index(name) for name in REFERENCE]  # `INTRADAY_INPUTS` begin with `INPUTS`
+
+
 def _raw_quantiles(
     bundle: Bundle,
     X: np.ndarray,  # Normalised inputs, shape (rows, inputs)
 ) -> np.ndarray:  # Answers of the ONNX models, side by side, in the order of file names
     "Run the models of a bundle, without shrinking."
-    if X.ndim != 2 or X.shape[1] != len(INPUTS):
-        raise BundleError(f"{bundle.name} version {bundle.version} reads rows of {len(INPUTS)} inputs, not an array of shape {X.shape}")
+    width = len(bundle.scaler.mean)
+    if X.ndim != 2 or X.shape[1] != width:
+        raise BundleError(f"{bundle.name} version {bundle.version} reads rows of {width} inputs, not an array of shape {X.shape}")
     if bundle.manifest.reference is None:
-        X = np.hstack([X[:, : -len(REFERENCE)], np.zeros((len(X), len(REFERENCE)))])  # It was trained with zeros here
+        X = X.copy()
+        X[:, _REFERENCE_COLUMNS] = 0.0  # It was trained with zeros here
+    return _checked_answer(bundle, X, lambda: answer_rows(bundle.sessions, bundle.scaler.transform(X), _run.get()))
+
+
+def _checked_answer(bundle: Bundle, X: np.ndarray, answer: Callable[[], np.ndarray]) -> np.ndarray:
+    "Name the fault of a model that does not answer: its inputs, or itself."
     try:
-        return answer_rows(bundle.sessions, bundle.scaler.transform(X), _run.get())
+        return answer()
     except GraphError as error:
         if not np.isfinite(X).all():
             raise BundleError(f"{bundle.name} version {bundle.version} received inputs that are not finite; check the candles") from None
@@ -268,8 +267,8 @@ def check_scaler(manifest: Manifest) -> tuple[Scaler, tuple[np.ndarray, np.ndarr
     scaler = Scaler.from_dict(manifest.scaler)
     with np.errstate(all="ignore"):
         ends = np.stack([(edge - scaler.mean) / scaler.std for edge in (scaler.low, scaler.high)])
-    if ends.shape != (2, len(INPUTS)):
-        raise ValueError(f"its scaler is for {ends.shape[-1]} inputs, not {len(INPUTS)}")
+    if ends.shape != (2, len(manifest.inputs)):
+        raise ValueError(f"its scaler is for {ends.shape[-1]} inputs, not {len(manifest.inputs)}")
     return scaler, (ends.min(axis=0), ends.max(axis=0))
 
 
@@ -278,7 +277,7 @@ def bundle_trial(
     manifest: Manifest,  # From `read_manifest`
 ) -> Trial:
     "The trial of a bundle's model. Bundles that share their files and have the same scaler share its result."
-    key, own = trial_key(manifest.files, manifest.scaler), Path(folder) / "trial.json"
+    key, own = trial_key(manifest.files, manifest.scaler | (manifest.volatility or {})), Path(folder) / "trial.json"
     return Trial(key, own, _blobs(folder).trial(min(manifest.files.values()), key) if manifest.shares_files else own)
 
 # %% ../../nbs/520_registry.bundle.ipynb #621db475
@@ -292,7 +291,7 @@ def _try(trial: Trial, where: str, manifest: Manifest, files: dict[str, bytes]) 
         fault = trial.recall()
         if fault is None:
             with _trying:
-                fault = _examine(trial, files, bounds)
+                fault = _examine(trial, files, bounds, volatility_bounds(manifest) if manifest.at_quarters else None)
     except (KeyError, ValueError, TypeError) as error:  # The scaler is invalid
         fault = f"its scaler cannot be used ({error})"
     except OSError as error:
@@ -302,18 +301,29 @@ def _try(trial: Trial, where: str, manifest: Manifest, files: dict[str, bytes]) 
     return scaler
 
 
-def _examine(trial: Trial, files: dict[str, bytes], bounds: tuple[np.ndarray, np.ndarray]) -> str:
-    "Test a model and record the result, unless another thread has done so meanwhile."
+_Bounds = tuple[np.ndarray, np.ndarray]
+
+
+def _examine(trial: Trial, files: dict[str, bytes], bounds: _Bounds, volatility: _Bounds | None) -> str:
+    "Test a model, and its volatility model if it has one, and record the result, unless another thread has done so meanwhile."
     if (known := trial.recall()) is not None:
         return known
     try:
-        columns = try_model(files, bounds)
+        columns = try_model(_quantile_files(files), bounds)
+        scales = None if volatility is None else try_model({VOLATILITY_FILE: files[VOLATILITY_FILE]}, volatility)
     except GraphError as error:
         trial.note(str(error), passing=isinstance(error, TrialError))
         return str(error)
     fault = "" if columns == len(QUANTILES) else f"it answers with {columns} columns, not {len(QUANTILES)} quantiles"
+    if scales not in (None, len(HORIZONS)):
+        fault = f"its volatility model answers with {scales} columns, not one for each of {len(HORIZONS)} horizons"
     trial.note(fault)
     return fault
+
+
+def _quantile_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    "Select the files that forecast quantiles."
+    return {name: files[name] for name in sorted(files) if name != VOLATILITY_FILE}
 
 # %% ../../nbs/520_registry.bundle.ipynb #c52e2562
 def note_failure(
@@ -352,9 +362,10 @@ def open_bundle(
 ) -> Bundle:  # Ready to predict
     "Load a bundle whose files were read."
     where, trial = name or _called(folder), bundle_trial(folder, manifest)
-    interval, scaler = _read_interval(manifest, where), _try(trial, where, manifest, files)
+    interval, states, scaler = _read_interval(manifest, where), read_states(manifest, where), _try(trial, where, manifest, files)
     try:
-        sessions = tuple(shared_session(manifest.files[file], files[file]) for file in sorted(files))
-        return Bundle(manifest, scaler, sessions, interval, trial)
+        sessions = {file: shared_session(manifest.files[file], content) for file, content in sorted(files.items())}
+        volatility = sessions.pop(VOLATILITY_FILE, None)
+        return Bundle(manifest, scaler, tuple(sessions.values()), interval, trial, volatility, *states)
     except GraphError as error:
         raise BundleCorruptError(f"{where} cannot be used: {error}; train and promote it again") from None
