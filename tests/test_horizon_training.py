@@ -1,5 +1,6 @@
 "Training one kind for one horizon: nothing learned reads what comes later, no fit is made twice, and the states of a bundle continue those of the training."
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-import crypto_rti.evaluation.horizon_pool as horizon_pool
+import crypto_rti.evaluation.horizon_training as training
 import crypto_rti.models.fits as fits
 from crypto_rti.data.candles import HOUR
-from crypto_rti.evaluation.horizon_pool import FittedVolatility, HorizonFit, fit_volatility, horizon_metrics, score_hours, split_quarters, train_horizon
+from crypto_rti.evaluation.horizon_pool import FittedVolatility, fit_volatility, split_quarters
+from crypto_rti.evaluation.horizon_training import HorizonFit, horizon_metrics, score_hours, train_horizon
 from crypto_rti.evaluation.horizons import QuestionError, follow_series
 from crypto_rti.evaluation.intervals import calibrate, update
 from crypto_rti.evaluation.metrics import LEAST_HOURS, LEVELS, diebold_mariano
@@ -89,7 +91,7 @@ def states_at_the_cut(monkeypatch, train) -> tuple[HorizonFit, list]:
         return kept[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(horizon_pool, "calibrate", keep)
+        patch.setattr(training, "calibrate", keep)
         return train(), kept
 
 
@@ -136,6 +138,19 @@ def test_the_future_of_a_held_out_row_does_not_change_its_forecast(root, minutes
     before = [each.rows[(each.rows["time"] + HOUR <= middle) & (each.rows["product"] != "NEW-D")] for each in (lasso, fit)]
     pd.testing.assert_frame_equal(before[0][COLUMNS].reset_index(drop=True), before[1][COLUMNS].reset_index(drop=True), check_exact=True)
     assert 1000 < len(before[0]) < len(lasso.rows) and not np.array_equal(fit.rows["actual"], lasso.rows["actual"])
+
+
+def test_each_fit_knew_only_outcomes_from_before_its_forecasts(root, monkeypatch, volatility):
+    learned, forecast, fit, predict = [], [], training.fit_or_load, training.raw_forecasts
+    monkeypatch.setattr(training, "fit_or_load", lambda folder, kind, data, params: learned.append(data) or fit(folder, kind, data, params))
+    monkeypatch.setattr(training, "raw_forecasts", lambda forecaster, data: forecast.append((len(learned), data)) or predict(forecaster, data))
+    monkeypatch.setattr(training, "REFIT_DAYS", 20.0)
+    train_horizon(root, "lasso", 60, volatility)
+    assert len(learned) == 3 and [number for number, _ in forecast] == [1, 2, 3, 3, 3]
+    for number, data in forecast:
+        assert learned[number - 1].known.max() <= data.time.min() and len(data) > 300
+    warm_up = np.concatenate([data.time for number, data in forecast if number < 3])
+    assert len(np.unique(warm_up)) == len(warm_up) / 2 and volatility.split.cut - warm_up.min() <= 182 * DAY
 
 
 def test_a_run_that_was_killed_repeats_no_fit_and_gives_the_same_bits(tmp_path, monkeypatch, pool, lasso):
@@ -188,13 +203,13 @@ def test_an_ensemble_fits_no_member_again(tmp_path, monkeypatch, volatility):
 
 
 def test_states_go_on_from_the_warm_up_as_in_one_pass(root, monkeypatch, volatility, lasso):
-    given, real = {}, horizon_pool.size_series
+    given, real = {}, training.size_series
 
     def keep(raw, *more, **options):
         given[raw["product"].iloc[0] if len(raw) else "", int(raw["time"].iloc[0]) % HOUR // 60 if len(raw) else len(given)] = raw
         return real(raw, *more, **options)
 
-    monkeypatch.setattr(horizon_pool, "size_series", keep)
+    monkeypatch.setattr(training, "size_series", keep)
     train_horizon(root, "lasso", 15, volatility)
     cut = volatility.split.cut
     for product, minute in ((product, minute) for product in ("A-B", "C-D") for minute in MINUTES):
@@ -214,13 +229,13 @@ def test_states_go_on_from_the_warm_up_as_in_one_pass(root, monkeypatch, volatil
 
 
 def test_one_state_of_intervals_learns_when_each_outcome_closes(root, monkeypatch, volatility):
-    given, real = [], horizon_pool.SizedSeries.follow
+    given, real = [], training.SizedSeries.follow
 
     def keep(series, start, interval):
         given.append((series, start, interval, real(series, start, interval)))
         return given[-1][-1]
 
-    monkeypatch.setattr(horizon_pool.SizedSeries, "follow", keep)
+    monkeypatch.setattr(training.SizedSeries, "follow", keep)
     train_horizon(root, "lasso", 15, volatility)
     series, start, state, done = given[0]
     for row in np.flatnonzero(series.raw["time"].to_numpy() >= start):
@@ -240,6 +255,7 @@ def test_metrics_of_a_coin_that_reverts_and_of_one_that_is_new(lasso):
     coins = [metrics[product] for product in ("A-B", "C-D")]
     assert all(coin["mase"] < 0.98 and coin["dm_t"] < -3 and coin["direction"] > 0.53 and 0.87 < coin["coverage_90"] < 0.93 for coin in coins)
     assert metrics["NEW-D"]["new"] is True and metrics["NEW-D"]["n"] < LEAST_HOURS and "mase" not in metrics["NEW-D"]
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     for coin in metrics.values():
         assert coin["pool_coins"] == 2 and coin["pool_mase"] == np.mean([each["mase"] for each in coins])
         assert coin["pool_coverage_90"] == np.mean([each["coverage_90"] for each in coins])
@@ -285,7 +301,7 @@ def test_weights_from_later_rows_are_no_warm_start(tmp_path, lasso):
     fits.store_forecaster(tmp_path / "lasso", lasso.forecaster, "another fit")
     for last, kept in ((int(lasso.dataset.time[-1]), True), (int(lasso.dataset.time[-1]) - DAY, False)):
         (tmp_path / "lasso" / "weights.npz").write_bytes(b"")
-        horizon_pool._forget_later(tmp_path / "lasso", last)
+        training._forget_later(tmp_path / "lasso", last)
         assert (tmp_path / "lasso" / "weights.npz").exists() == kept
 
 
