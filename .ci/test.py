@@ -34,7 +34,7 @@ RESEARCH = (
     "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest", "evaluation.horizons", "evaluation.horizon_pool",
     "evaluation.horizon_training", "evaluation.controls", "evaluation.plots", "evaluation.search",
     "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",
-    "registry.promotion", "registry.pruning",
+    "registry.quarter_comparison", "registry.promotion", "registry.pruning",
     "bench",
 )  # fmt: skip
 

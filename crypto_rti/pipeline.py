@@ -57,7 +57,7 @@ class Stage:
     def job(self, step: str, products: Sequence[str], kind: str = "", after: Sequence[str] = (), needs: Sequence[str] = (), **parameters: Any) -> Job:
         "The job of one notebook, for all coins, or for all coins and a kind of model."
         coins = {"PRODUCTS": " ".join(products), "REPORT_COINS": " ".join(each for each in self.report_coins if each in products)}
-        model = {"MODEL": kind_of(kind), **({} if horizon_of(kind) == HOUR_AHEAD else {"HORIZON": horizon_of(kind)})} if kind else {}
+        model = {"MODEL": kind_of(kind), **({} if step == "3_train" else {"HORIZON": horizon_of(kind)})} if kind else {}
         common = {"SOURCE": self.plan.source.address, **coins, "START": self.start, **model}
         report = self.folder / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, kind])), tuple(after), tuple(needs))

@@ -42,6 +42,8 @@ LEARNING_CODE = (
     "data/candles.py", "data/simulation.py", "models/*.py", "registry/*.py",
     "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
     "evaluation/adaptation.py", "evaluation/walk_forward.py", "evaluation/pool.py",
+    "outcomes.py", "realised.py", "features_intraday.py", "volatility_inputs.py",
+    "evaluation/size.py", "evaluation/horizons.py", "evaluation/horizon_pool.py", "evaluation/horizon_training.py",
 )  # fmt: skip
 "Modules that influence a model, its scores or its bundle. Those that fetch and serve are not among them."
 

@@ -26,6 +26,7 @@ from ..evaluation.intervals import ConformalState
 from ..evaluation.size import SizeError, SizeState, size_from_dict, size_to_dict
 from ..horizons import alias_at
 from ..models.base import MIN_ROWS, Forecaster
+from ..realised import QUARTER
 from ..targets import Dataset
 from .bundle import read_manifest
 from .connection import RegistryError
@@ -107,6 +108,7 @@ def _pack(
     source: str,  # Name
     dataset: Dataset,  # What it was trained on
     coins: Mapping[str, dict[str, Any]],  # Entries of each coin, by product
+    per_hour: int = 1,  # Rows of each hour
 ) -> list[dict[str, Any]]:  # A manifest for each coin
     "Join what all coins share, what is a coin's own, and its drift bins."
     shared = {
@@ -117,8 +119,8 @@ def _pack(
     for product, facts in coins.items():
         own = dataset.X[dataset.product == product]
         if len(own) < MIN_ROWS:
-            pooled = pooled or fit_bins(dataset.X).to_dict()
-        bins = pooled if len(own) < MIN_ROWS else fit_bins(own).to_dict()
+            pooled = pooled or fit_bins(dataset.X, per_hour).to_dict()
+        bins = pooled if len(own) < MIN_ROWS else fit_bins(own, per_hour).to_dict()
         manifests.append({**shared, **facts, "name": f"{source}.{product}", "product": product, "bins": bins})
     return manifests
 
@@ -170,7 +172,7 @@ def pack_horizon(
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:  # A manifest for each coin, and the ONNX files that they share
     "Pack a forecaster and its volatility model for the coins that they forecast."
     shared = {"horizon": dataset.horizon, "volatility": {"low": span[0].tolist(), "high": span[1].tolist()}}
-    manifests = _pack(forecaster, source, dataset, {product: {**shared, **part.facts()} for product, part in coins.items()})
+    manifests = _pack(forecaster, source, dataset, {product: {**shared, **part.facts()} for product, part in coins.items()}, HOUR // QUARTER)
     return manifests, {**forecaster.model.to_onnx(), **volatility.to_onnx()}
 
 

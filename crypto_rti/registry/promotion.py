@@ -147,7 +147,7 @@ def _evaluate(
         read = dataset.take((dataset.moment >= comparison.start + HOUR) & (dataset.moment < comparison.end + HOUR)).X
     else:
         read = rows_for(challenger, dataset.between(comparison.start, comparison.end), unbounded).X
-    drift = asdict(assess_drift(Bins.from_dict(challenger.manifest.bins), read)) if challenger.manifest.bins else None
+    drift = asdict(assess_drift(Bins.from_dict(challenger.manifest.bins), read, challenger.manifest.inputs)) if challenger.manifest.bins else None
     span = len(comparison.actual), to_iso(comparison.start), to_iso(comparison.end)
     covered = round(comparison.coverage(), 4)
     chain = best.version if best else "", promoted and is_new_best(comparison)
