@@ -109,20 +109,29 @@ def live_row(
     rows = intraday_rows(own, beside, until % HOUR // MINUTE)
     return rows.take(rows.moment == until)
 
-# %% ../nbs/228_features_intraday.ipynb #29020da1
-def _toy_minutes() -> pd.DataFrame:
-    "Return fixed one-minute candles, enough for a row."
-    count = np.arange(MINUTE_HISTORY // MINUTE + 30)
-    close = 100 + 7 * np.sin(count / 300) + 0.5 * np.sin(count / 7) + 0.01 * (count * 37 % 101)
-    low, high = close - 0.05 - 0.01 * (count % 7), close + 0.03 + 0.01 * (count % 11)
-    prices = {"low": low, "high": high, "open": np.roll(close, 1).clip(low, high), "close": close, "volume": (count * 53 % 97).astype(float)}
-    return pd.DataFrame({"time": 1_600_000_000 // HOUR * HOUR + MINUTE * count, **prices})
+# %% ../nbs/228_features_intraday.ipynb #51694a7e
+def _toy_minutes(
+    phase: float,  # Makes another coin of it
+) -> pd.DataFrame:
+    "Return a fixed table of one-minute candles, long enough for complete rows."
+    count = MINUTE_HISTORY // MINUTE + 120
+    minute = np.arange(count)
+    close = (100 + 7 * np.sin(minute / 310 + phase) + 2 * np.cos(minute / 23) * (1 + minute % 1440 / 1440) + 0.01 * (minute * 37 % 101)).round(2)
+    close[-2000:-1990], close[-1060:-1000] = close[-2001], 60.0
+    opens = np.roll(close, 1)
+    low, high = np.minimum(opens, close) - 0.01 * (minute % 7), np.maximum(opens, close) + 0.01 * (minute % 11)
+    time, volume = 1_600_000_000 // HOUR * HOUR + MINUTE * minute, (minute * 53 % 97).astype(float)
+    table = pd.DataFrame({"time": time, "low": low, "high": high, "open": opens, "close": close, "volume": volume})
+    return table.drop(index=[count - 700]).reset_index(drop=True)
 
 
 @lru_cache(maxsize=1)
 def intraday_signature() -> str:  # Sixteen hexadecimal digits
-    "Hash what `live_row` computes: the names of all inputs, and their values on fixed tables."
-    toy = _toy_minutes()
-    rows = live_row(toy, int(toy["time"].iloc[-1]) + MINUTE, toy.assign(close=np.sqrt(toy["close"]) * toy["low"]))
-    values = np.concatenate([rows.inputs.ravel(), rows.volatility.ravel()]).round(5) + 0.0  # -0 becomes 0
-    return hashlib.sha256("\n".join([*INTRADAY_INPUTS, *VOLATILITY_INPUTS, *(f"{value:.5f}" for value in values)]).encode()).hexdigest()[:16]
+    "Hash the names of the inputs, and their values at the last quarters of a fixed table and at one minute between, to five decimals."
+    own, beside = _toy_minutes(0.0), _toy_minutes(1.0)
+    until = int(own["time"].iloc[-1]) + MINUTE
+    parts = [intraday_rows(to_quarters(own), to_quarters(beside)).take(slice(-5, None)), live_row(own, until - 23 * MINUTE, beside), live_row(own, until)]
+    values = np.hstack([np.vstack([part.inputs, part.volatility]) for part in parts]).round(5)
+    values += 0.0  # -0 becomes 0
+    names = [*INTRADAY_INPUTS, *VOLATILITY_INPUTS]
+    return hashlib.sha256("\n".join([*names, *(f"{value:.5f}" for value in values.ravel())]).encode()).hexdigest()[:16]
