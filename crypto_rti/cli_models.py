@@ -30,7 +30,8 @@ def models(
         check_registered(settings, name)
     rows = [
         {
-            "model": found.name, "version": found.version, "kind": found.kind, "minutes ahead": found.horizon, "aliases": found.aliases, "trained until": found.train_span[1],
+            "model": found.name, "version": found.version, "kind": found.kind, "minutes ahead": found.horizon, "aliases": found.aliases,
+            "trained until": found.train_span[1],
             **{key: found.metrics.get(key) for key in ("mae", "mae_persistence", "mase", "coverage_90")},
         }
         for found in list_versions(settings, name)

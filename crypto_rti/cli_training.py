@@ -124,15 +124,13 @@ def train_meanwhile(
     family: ProcessTree,  # Ends the training with the service
     settings: Settings,
     horizons: tuple[int, ...],  # Minutes
-) -> Path:  # The file with its output
-    "Start `retrain` for further horizons, one notebook at a time."
-    log = settings.home / "horizons.log"
+) -> "subprocess.Popen[bytes]":
+    "Start `retrain` for further horizons, one notebook at a time; what it prints goes to `horizons.log`."
     given = settings_environment(settings.model_copy(update={"horizons": horizons, "workers": 1}))
     code = "from crypto_rti.cli import main; main()"
-    with open(log, "w", encoding="utf-8") as output:
+    with open(settings.home / "horizons.log", "w", encoding="utf-8") as output:
         command = [sys.executable, "-c", code, "retrain", "--every-hours", "24", "--quiet"]
-        family.start(command, env={**os.environ, **given}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-    return log
+        return family.start(command, env={**os.environ, **given}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
 # %% ../nbs/805_cli_training.ipynb #56e73fd7
 MOST_ROWS = 60
@@ -186,6 +184,7 @@ def run(
             def started(text: str) -> None:
                 typer.echo(f"{text} - documentation at /docs, stop with Ctrl-C")
                 if later:
-                    typer.echo(f"models of {', '.join(map(str, later[:-1]))} minutes are trained meanwhile; see {train_meanwhile(family, settings, later)}")
+                    train_meanwhile(family, settings, later)
+                    typer.echo(f"models of {', '.join(map(str, later[:-1]))} minutes are trained meanwhile; see {settings.home / 'horizons.log'}")
 
             server.serve(settings, any_port=True, on_start=started)

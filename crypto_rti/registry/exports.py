@@ -108,7 +108,8 @@ def change_champion(
     "Make a version champion. After the first write the change is decided; if the rest is interrupted, `finish_change` completes it."
     event = json.loads(to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
     others: dict[str, Any] = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
-    change: dict[str, Any] = {"version": item.version, "horizon": item.horizon, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
+    role = {"version": item.version, "horizon": item.horizon, "past": list(past[-200:])}
+    change: dict[str, Any] = {**role, "facts": event, "time": to_iso(int(time.time())), **others}
     client.set_registered_model_tag(item.name, "change", json.dumps(change))
     finish_change(client, settings, item.name)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import suggest
-from ..horizons import HOUR_AHEAD, alias_at
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of
 from ..parsing import ParseError, check_finite, parse_json
 from ..settings import HORIZONS, Settings
 from .connection import UnknownVersionError, connect, has_registry
@@ -124,7 +124,7 @@ class RegisteredModel:
         version: str,  # A number or an alias
     ) -> Version:
         "One version; an alias without a horizon is one of this horizon. Raise `UnknownVersionError` with the existing ones."
-        named = self.role(version) or self.aliases.get(version)
+        named = self.role(version) if horizon_of(version) == HOUR_AHEAD else self.aliases.get(version)
         for item in self.versions:
             if item.version in (version, named):
                 return item
