@@ -15,7 +15,7 @@ SPANS = {
     "BTC-USD": ("2024-01-01", "2024-07-01"), "ETH-USD": ("2024-01-01", "2024-07-01"), "SOL-USD": ("2024-01-01", "2024-07-01"),
     "NEW-USD": ("2024-06-26", "2024-07-01"), "OLD-USD": ("2024-01-01", "2024-05-01"),
 }  # fmt: skip
-KIND = "lasso"
+KIND, HORIZONS = "lasso", "15 60"
 
 
 def store_outputs(notebook: Path, report: Path) -> None:
@@ -30,7 +30,7 @@ def store_outputs(notebook: Path, report: Path) -> None:
 
 
 def main() -> int:
-    """Retrain, and store the outputs of the four reports."""
+    """Retrain, and store the outputs of the reports."""
     from crypto_rti.data.candles import to_unix
     from crypto_rti.data.simulation import sim_candles
     from crypto_rti.pipeline import retrain
@@ -40,13 +40,15 @@ def main() -> int:
         market = Path(folder) / "market"
         market.mkdir()
         for product, (start, end) in SPANS.items():
-            sim_candles(product, to_unix(start), to_unix(end)).to_parquet(market / f"{product}.parquet", index=False)
-        settings = load_settings(home=Path(folder) / "home", registry_uri="", source=str(market), products=" ".join(SPANS), models=KIND)
+            sim_candles(product, to_unix(start), to_unix(end), step=60).to_parquet(market / f"{product}.parquet", index=False)
+        settings = load_settings(home=Path(folder) / "home", registry_uri="", source=str(market), products=" ".join(SPANS), models=KIND, horizons=HORIZONS)
         report = retrain(settings)
         if any(outcome.error for outcome in report.outcomes):
             print(*report.failures, sep="\n")
             return 1
         for outcome in report.outcomes:
+            if outcome.job.label == f"4_promote {KIND}-15m":
+                continue  # The notebook shows the decisions of the hour
             store_outputs(ROOT / "nbs" / "pipelines" / outcome.job.notebook.name, outcome.job.report)
     return 0
 

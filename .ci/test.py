@@ -31,10 +31,10 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
     "data.candle_files", "data.minutes", "data.store", "data.suppliers", "data.repair", "data.minute_fetch", "data.fetch", "datasets", "models",
-    "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest", "evaluation.horizons",
-    "evaluation.controls", "evaluation.plots", "evaluation.search",
+    "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest", "evaluation.horizons", "evaluation.horizon_pool",
+    "evaluation.horizon_training", "evaluation.controls", "evaluation.plots", "evaluation.search",
     "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",
-    "registry.promotion", "registry.pruning",
+    "registry.quarter_comparison", "registry.promotion", "registry.pruning",
     "bench",
 )  # fmt: skip
 

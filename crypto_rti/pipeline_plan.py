@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'LEARNING_CODE', 'FRESH', 'FITTED', 'STALE', 'find_pipeline', 'digest_code', 'check_request', 'Plan',
-           'mark_fitted', 'mark_submitted', 'make_plan']
+           'mark_fitted', 'mark_submitted', 'planned_models', 'make_plan']
 
 # %% ../nbs/705_pipeline_plan.ipynb #c032e4e4
 import hashlib
@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .data.candles import HOUR, TimeError, to_iso, to_unix
+from .data.candles import HOUR, MINUTE, TimeError, to_iso, to_unix
 from .data.sources import Source, check_product, parse_source
 from .files import write_json
+from .horizons import HOUR_AHEAD, alias_at, horizon_of, kind_of, wanted_horizons
 from .parsing import ParseError, parse_json
 from .runner import PipelineError, cell_source, notebook_cells
 from .settings import CryptoRTIError, Settings, SettingsError
 import crypto_rti
 
 # %% ../nbs/705_pipeline_plan.ipynb #c5833db7
-STEPS = ("1_fetch", "2_features", "3_train", "4_promote")
+STEPS = ("1_fetch", "2_features", "3_train", "3_train_quarters", "4_promote")
 "The notebooks of the pipeline, in order."
 
 
@@ -41,6 +42,8 @@ LEARNING_CODE = (
     "data/candles.py", "data/simulation.py", "models/*.py", "registry/*.py",
     "evaluation/metrics.py", "evaluation/intervals.py", "evaluation/drift.py", "evaluation/backtest.py",
     "evaluation/adaptation.py", "evaluation/walk_forward.py", "evaluation/pool.py",
+    "outcomes.py", "realised.py", "features_intraday.py", "volatility_inputs.py",
+    "evaluation/size.py", "evaluation/horizons.py", "evaluation/horizon_pool.py", "evaluation/horizon_training.py",
 )  # fmt: skip
 "Modules that influence a model, its scores or its bundle. Those that fetch and serve are not among them."
 
@@ -84,7 +87,7 @@ class Plan:
 
     source: Source  # With its resolved name
     until: dict[str, int]  # End of the last final hour by product, Unix seconds
-    train: tuple[str, ...]  # Kinds to fit on the pool
+    train: tuple[str, ...]  # Kinds to fit on the pool; below the hour with the horizon, as `alias_at` names them
     submit: dict[str, str] = field(default_factory=dict)  # Kinds that were fitted and not compared with the champions yet -> the report of the fit
     fresh: tuple[str, ...] = ()  # Kinds that are up to date
     marks: dict[str, str] = field(default_factory=dict)  # Hash of settings and code by kind; a model with another one is out of date
@@ -202,6 +205,25 @@ def _hash(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def planned_models(
+    settings: Settings,  # Names kinds and horizons
+    source: Source,
+    products: Sequence[str],
+) -> list[str]:  # Kinds, then those of each horizon below the hour, for example `lasso-5m`
+    "List what is fitted: every kind for the hour, and for the horizons that are wanted where a coin has minutes."
+    from crypto_rti.data.store import CandleStore  # Imported here, because the process of every notebook imports this module
+
+    store = CandleStore(settings.candles_dir)
+    has_minutes = any(store.finest_step(source, product) == MINUTE for product in products)
+    horizons = [HOUR_AHEAD, *(horizon for horizon in wanted_horizons(settings, has_minutes) if horizon != HOUR_AHEAD)]
+    return [alias_at(kind, horizon) for horizon in horizons for kind in settings.models]
+
+
+def _horizon_fact(model: str) -> dict[str, int]:
+    "What distinguishes a fit below the hour; those of the hour keep the hash that they had."
+    return {} if horizon_of(model) == HOUR_AHEAD else {"horizon": horizon_of(model)}
+
+
 def make_plan(
     settings: Settings,  # Names source, products and models
     pipeline: Path,  # Folder with the notebooks
@@ -221,10 +243,10 @@ def make_plan(
     until, refused = _last_hours(settings, source, products)
     if start and to_unix(start) >= max(until.values()):
         raise TimeError(f"there is nothing to train on from {start} on: the last final hour ends at {to_iso(max(until.values()))}; choose an earlier --start")
-    state = _read_state(settings)
+    state, models = _read_state(settings), planned_models(settings, source, list(until))
     seed = settings.sim_seed if source.kind == "sim" else None
     common = {"code": digest_code(pipeline), "source": [source.kind, source.location], "start": start, "pool": sorted(until), "seed": seed}
-    marks = {kind: _hash({**common, "params": (params or {}).get(kind, {})}) for kind in settings.models}
+    marks = {model: _hash({**common, "params": (params or {}).get(kind_of(model), {}), **_horizon_fact(model)}) for model in models}
     submit, conditions = dict[str, str](), dict[str, set[str]]()
     for kind in marks:
         entries = {product: state.get(f"{source.name}.{product}", {}).get(kind, {}) for product in until}

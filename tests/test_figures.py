@@ -24,6 +24,8 @@ ALL = ("lasso", "lightgbm", "cnn", "lstm", "ensemble")
 MODELS = {
     ("3_train", "3f42338a"): ("persistence", "lasso"),
     ("3_train", "9c64755e"): ("persistence", "lasso"),
+    ("3_train_quarters", "404b04d3"): ("persistence", "lasso"),
+    ("3_train_quarters", "2a5e9466"): ("persistence", "lasso"),
     ("4_promote", "fee2f57b"): ("persistence", "lasso"),
     ("345_models.neural", "51929695"): ("persistence",),
     ("430_evaluation.plots", "92d8c0f5"): ("actual", "lasso"),

@@ -57,13 +57,15 @@ def test_every_job_gives_its_notebook_exactly_what_it_declares():
         stage.job("1_fetch", plan.products),
         stage.job("2_features", plan.products),
         stage.job("3_train", plan.products, "lasso", PARAMS={}),
-        stage.job("4_promote", plan.products, "lasso", REPORT="3_train.ipynb"),
+        stage.job("3_train_quarters", plan.products, "lasso-15m", PARAMS={}),
+        stage.job("4_promote", plan.products, "lasso-15m", REPORT="3_train.ipynb"),
     ]
     assert [job.notebook.stem for job in jobs] == list(STEPS)
     for job in jobs:
         check_parameters(job.notebook, {**job.parameters, "RESULT": ""})
         assert (job.parameters["PRODUCTS"], job.parameters["REPORT_COINS"]) == ("BTC-USD ETH-USD", "ETH-USD")
-    assert str(jobs[2].report) == "runs/lasso/3_train.ipynb"
+    assert str(jobs[2].report) == "runs/lasso/3_train.ipynb" and str(jobs[3].report) == "runs/lasso-15m/3_train_quarters.ipynb"
+    assert [(job.parameters["MODEL"], job.parameters["HORIZON"]) for job in jobs[3:]] == [("lasso", 15)] * 2
 
 
 @pytest.mark.parametrize(

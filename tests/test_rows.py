@@ -187,7 +187,8 @@ def test_windows_are_bounded_as_by_hand(seed: int, unknown: float, apart: int, p
     moved[found.hours, found.rows], unusual[found.hours, found.rows] = found.moved, True
     bounded = several.bounded()
     for place in range(several.returns.shape[1]):
-        assert (bounded[:, place].tolist(), unusual[:, place].tolist(), moved[:, place].tolist()) == bound_by_hand(values[9 * place : 9 * place + WARM_UP + screen.WEEK])
+        by_hand = bound_by_hand(values[9 * place : 9 * place + WARM_UP + screen.WEEK])
+        assert (bounded[:, place].tolist(), unusual[:, place].tolist(), moved[:, place].tolist()) == by_hand
 
 
 @settings(max_examples=60, deadline=None)

@@ -364,7 +364,7 @@ def test_what_is_no_fit_is_refused_before_anything_is_registered(home):
     for manifests, says in (
         ([], "every coin of the pool has failed"),
         ([good, good], "sim.BTC-USD would be registered twice"),
-        ([good, facts("lightgbm", "ETH-USD")], "one fit has one source and one kind"),
+        ([good, facts("lightgbm", "ETH-USD")], "one fit has one source, one kind and one horizon"),
     ):
         with pytest.raises(RegistryError, match=says):
             register_bundles(home, manifests, files)

@@ -75,6 +75,7 @@ MONTH = 720
 
 def fit_bins(
     X: np.ndarray,  # Training rows of one product in time order, shape (rows, inputs)
+    per_hour: int = 1,  # Rows of each hour
 ) -> Bins:
     "Divide each input of the training rows into up to ten bins of equal weight."
     if not len(X) or not np.isfinite(X).all():
@@ -82,7 +83,8 @@ def fit_bins(
     deciles = np.quantile(X, np.arange(1, 10) / 10, axis=0, method="lower").astype(np.float32).astype(float)  # Short numbers for JSON
     edges = tuple(tuple(np.unique(column).tolist()) for column in deciles.T)
     shares = tuple(tuple(_shares(column, cut).round(6).tolist()) for column, cut in zip(X.T, edges, strict=True))
-    months = [X[start : start + MONTH] for start in range(0, max(len(X) - MONTH, 0) + 1, MONTH)]
+    length = MONTH * per_hour
+    months = [X[start : start + length] for start in range(0, max(len(X) - length, 0) + 1, length)]
     index = [[population_stability(share, _shares(column, cut)) for column, cut, share in zip(month.T, edges, shares, strict=True)] for month in months]
     return Bins(edges, shares, tuple(np.quantile(index, 0.9, axis=0).round(4).tolist()))
 

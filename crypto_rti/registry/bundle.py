@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['write_bundle', 'make_manifest', 'export_bundle', 'read_manifest', 'file_path', 'is_complete', 'read_files',
-           'check_features', 'stoppable', 'Bundle', 'check_scaler', 'bundle_trial', 'note_failure', 'retry_bundle',
+           'check_features', 'stoppable', 'Described', 'Bundle', 'bundle_trial', 'note_failure', 'retry_bundle',
            'load_bundle', 'open_bundle']
 
 # %% ../../nbs/520_registry.bundle.ipynb #6f77cfff
@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,22 @@ import numpy as np
 import onnxruntime
 
 from ..errors import explain_os, named_errors
-from ..evaluation.intervals import ConformalState, IntervalError
+from ..evaluation.intervals import ConformalState
+from ..evaluation.size import SizeState
 from ..files import write_atomic, write_json
-from ..inputs import INPUTS, REFERENCE, computations, features_signature
+from ..inputs import REFERENCE
 from .blobs import BLOBS, Blobs, has_content
+from .contents import TrialTest, forecast_scale, input_names, known_signatures, read_interval, read_quarters, trial_tests
 from .folders import replacing_folder
 from .graphs import MOST_BYTES, GraphError, answer_rows
 from .manifest import FORMAT, MOST_TEXT, OWN_FILES, BundleCorruptError, BundleError, BundleFailedError, BundleMismatchError
-from .manifest import BundleMissingError, Manifest, parse_manifest
+from .manifest import VOLATILITY_FILE, BundleMissingError, Manifest, parse_manifest
 from .sandbox import TrialError, try_model
 from .sessions import shared_session
 from .trials import Trial, trial_key
 from ..scaling import Scaler
 from ..targets import QUANTILES, shrink_quantiles
+from ..volatility_inputs import VOLATILITY_INPUTS
 
 # %% ../../nbs/520_registry.bundle.ipynb #196f0aec
 def write_bundle(
@@ -58,7 +61,8 @@ def make_manifest(
 ) -> Manifest:  # Validated
     "Fill in the format, the hashes of the files and what the running code computes."
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    known = {"inputs": list(INPUTS), "features_signature": features_signature()}
+    by_quarter = VOLATILITY_FILE in files
+    known = {"inputs": input_names(by_quarter), "features_signature": next(iter(known_signatures(by_quarter)))}
     text = json.dumps({**known, **manifest, "format": OWN_FILES, "files": hashes}, indent=1, allow_nan=False)
     return parse_manifest(text.encode(), str(manifest.get("name", "bundle")))
 
@@ -150,15 +154,14 @@ def check_features(
     where: str,  # Name of the bundle for errors
 ) -> None:
     "Raise unless the inputs and quantiles of a bundle are those of the running code."
-    if manifest.inputs != list(INPUTS):
-        extra, lacking = sorted(set(manifest.inputs) - set(INPUTS)), sorted(set(INPUTS) - set(manifest.inputs))
+    inputs, known = input_names(manifest.by_quarter), known_signatures(manifest.by_quarter)
+    if manifest.inputs != inputs:
+        extra, lacking = sorted(set(manifest.inputs) - set(inputs)), sorted(set(inputs) - set(manifest.inputs))
         fault = f"reads {extra[:3]} and lacks {lacking[:3]}" if extra or lacking else "reads its inputs in another order"
-        raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(INPUTS)} inputs; train it again with this code")
-    if manifest.features_signature not in computations():
-        known = " and ".join(computations())
-        raise BundleMismatchError(
-            f"{where} was trained on features with signature {manifest.features_signature}, the running code computes {known}; train it again"
-        )
+        raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(inputs)} inputs; train it again with this code")
+    if manifest.features_signature not in known:
+        fault = f"signature {manifest.features_signature}, the running code computes {' and '.join(known)}"
+        raise BundleMismatchError(f"{where} was trained on features with {fault}; train it again")
     if tuple(manifest.quantiles) != QUANTILES:
         raise BundleMismatchError(f"{where} forecasts quantiles {manifest.quantiles}, the running code expects {list(QUANTILES)}; train it again")
 
@@ -177,16 +180,12 @@ def stoppable(
     finally:
         _run.reset(token)
 
-# %% ../../nbs/520_registry.bundle.ipynb #ec1cd4db
+# %% ../../nbs/520_registry.bundle.ipynb #5d0c7a11
 @dataclass(frozen=True)
-class Bundle:
-    "A loaded and verified model. Several threads may use it."
+class Described:
+    "What a bundle says about itself, as properties."
 
     manifest: Manifest
-    scaler: Scaler
-    sessions: tuple[onnxruntime.InferenceSession, ...]  # In the order of their file names
-    interval: ConformalState | None = None  # State of its conformal intervals, up to their `until`
-    trial: Trial | None = None  # Where the result of its trial is kept
 
     @property
     def name(self) -> str:
@@ -214,71 +213,109 @@ class Bundle:
         return self.manifest.product
 
     @property
+    def horizon(self) -> int:
+        "Minutes from the forecast to its outcome."
+        return self.manifest.horizon
+
+    @property
     def reference(self) -> str | None:
         "Product whose candles it also reads, if any."
         return self.manifest.reference
 
+# %% ../../nbs/520_registry.bundle.ipynb #ec1cd4db
+@dataclass(frozen=True)
+class Bundle(Described):
+    "A loaded and verified model. Several threads may use it."
+
+    scaler: Scaler
+    sessions: tuple[onnxruntime.InferenceSession, ...]  # Of the quantile models, in the order of their file names
+    interval: ConformalState | None = None  # State of its conformal intervals, up to their `until`
+    trial: Trial | None = None  # Where the result of its trial is kept
+    volatility: onnxruntime.InferenceSession | None = None  # Of the volatility model, for a bundle learned at the quarters of the hour
+    intervals: Mapping[int, ConformalState] = field(default_factory=dict)  # By minute of the hour; empty for a bundle of whole hours
+    sizes: Mapping[int, SizeState] = field(default_factory=dict)  # By minute of the hour, like `intervals`
+
+    @property
+    def by_quarter(self) -> bool:
+        "Whether it was learned at the quarters of the hour: it then reads `INTRADAY_INPUTS` and forecasts its scale."
+        return self.volatility is not None
+
     @property
     def bounded(self) -> bool:
         "Whether it was trained on inputs with bounded returns; the argument `bounded` of `model_inputs`."
-        return computations()[self.manifest.features_signature]
+        return known_signatures(self.by_quarter)[self.manifest.features_signature]
 
     def for_service(self) -> "Bundle":
-        "The same model, with a manifest that has no drift bins, interval state, scaler and inputs: nothing reads them once it is loaded."
-        return replace(self, manifest=self.manifest.model_copy(update={"bins": None, "interval": None, "scaler": {}, "inputs": []}))
+        "The same model, without the parts of the manifest that nothing reads once it is loaded: bins, states, scaler, ranges and inputs."
+        unread = dict.fromkeys(("bins", "interval", "intervals", "sizes", "volatility"))
+        return replace(self, manifest=self.manifest.model_copy(update={**unread, "scaler": {}, "inputs": []}))
 
     def predict(
         self,
-        X: np.ndarray,  # Normalised inputs, float64, shape (rows, len(INPUTS)), unscaled
+        X: np.ndarray,  # Normalised inputs, float64, unscaled, columns `INPUTS`, or `INTRADAY_INPUTS` if `by_quarter`
     ) -> np.ndarray:  # Quantiles of the target, shape (rows, 5)
         "Forecast: scale, run the model, shrink."
         return shrink_quantiles(_raw_quantiles(self, X), self.manifest.shrink)
 
+    def scale(
+        self,
+        inputs: np.ndarray,  # Columns `VOLATILITY_INPUTS`
+    ) -> np.ndarray:  # Shape (rows,)
+        "Forecast the standard deviation of the log return over the horizon: the unit of `predict`."
+        return _forecast_scale(self, inputs)
+
 # %% ../../nbs/520_registry.bundle.ipynb #1f59c099
+def _check_shape(bundle: Bundle, rows: np.ndarray, width: int, what: str) -> None:
+    "Raise `BundleError` unless rows have that many columns."
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise BundleError(f"{bundle.name} version {bundle.version} reads rows of {width} {what}, not an array of shape {rows.shape}")
+
+
+@contextmanager
+def _named_failures(bundle: Bundle, rows: np.ndarray) -> Iterator[None]:
+    "Turn a `GraphError` into the error of a bundle: its inputs are not finite, or it failed."
+    try:
+        yield
+    except GraphError as error:
+        if not np.isfinite(rows).all():
+            raise BundleError(f"{bundle.name} version {bundle.version} received inputs that are not finite; check the candles") from None
+        raise BundleFailedError(f"{bundle.kind} version {bundle.version} of {bundle.name} failed: {error}; promote another version") from None
+
+
 def _raw_quantiles(
     bundle: Bundle,
     X: np.ndarray,  # Normalised inputs, shape (rows, inputs)
 ) -> np.ndarray:  # Answers of the ONNX models, side by side, in the order of file names
-    "Run the models of a bundle, without shrinking."
-    if X.ndim != 2 or X.shape[1] != len(INPUTS):
-        raise BundleError(f"{bundle.name} version {bundle.version} reads rows of {len(INPUTS)} inputs, not an array of shape {X.shape}")
+    "Run the quantile models of a bundle, without shrinking."
+    names = input_names(bundle.by_quarter)
+    _check_shape(bundle, X, len(names), "inputs")
     if bundle.manifest.reference is None:
-        X = np.hstack([X[:, : -len(REFERENCE)], np.zeros((len(X), len(REFERENCE)))])  # It was trained with zeros here
-    try:
+        X = np.array(X, dtype=float, order="C")
+        X[:, [names.index(name) for name in REFERENCE]] = 0.0  # It was trained with zeros here
+    with _named_failures(bundle, X):
         return answer_rows(bundle.sessions, bundle.scaler.transform(X), _run.get())
-    except GraphError as error:
-        if not np.isfinite(X).all():
-            raise BundleError(f"{bundle.name} version {bundle.version} received inputs that are not finite; check the candles") from None
-        raise BundleFailedError(f"{bundle.kind} version {bundle.version} of {bundle.name} failed: {error}; promote another version") from None
 
-# %% ../../nbs/520_registry.bundle.ipynb #95d65da4
-def _read_interval(
-    manifest: Manifest,  # From `read_manifest`
-    where: str,  # Name of the bundle for errors
-) -> ConformalState | None:  # `None` for a bundle without one
-    "Read the state of a bundle's intervals."
-    try:
-        return None if manifest.interval is None else ConformalState.from_dict(manifest.interval)
-    except IntervalError as error:
-        raise BundleCorruptError(f"{where}: {error}") from None
+# %% ../../nbs/520_registry.bundle.ipynb #5d0c7a12
+def _forecast_scale(
+    bundle: Bundle,
+    inputs: np.ndarray,  # Columns `VOLATILITY_INPUTS`
+) -> np.ndarray:  # Shape (rows,)
+    "Run the volatility model of a bundle."
+    if bundle.volatility is None:
+        raise BundleError(f"{bundle.name} version {bundle.version} is a model of whole hours without a volatility model; scale by the rolling volatility")
+    _check_shape(bundle, inputs, len(VOLATILITY_INPUTS), "volatility inputs")
+    with np.errstate(over="ignore"):
+        rows = inputs.astype(np.float32)
+    with _named_failures(bundle, rows):
+        return forecast_scale(bundle.volatility, rows, bundle.horizon, _run.get())
 
 # %% ../../nbs/520_registry.bundle.ipynb #17582a15
-def check_scaler(manifest: Manifest) -> tuple[Scaler, tuple[np.ndarray, np.ndarray]]:
-    "The scaler, and the range of each scaled input; raise `ValueError`, `KeyError` or `TypeError` if it is invalid."
-    scaler = Scaler.from_dict(manifest.scaler)
-    with np.errstate(all="ignore"):
-        ends = np.stack([(edge - scaler.mean) / scaler.std for edge in (scaler.low, scaler.high)])
-    if ends.shape != (2, len(INPUTS)):
-        raise ValueError(f"its scaler is for {ends.shape[-1]} inputs, not {len(INPUTS)}")
-    return scaler, (ends.min(axis=0), ends.max(axis=0))
-
-
 def bundle_trial(
     folder: Path,  # A bundle
     manifest: Manifest,  # From `read_manifest`
 ) -> Trial:
     "The trial of a bundle's model. Bundles that share their files and have the same scaler share its result."
-    key, own = trial_key(manifest.files, manifest.scaler), Path(folder) / "trial.json"
+    key, own = trial_key(manifest.files, manifest.scaler, manifest.volatility), Path(folder) / "trial.json"
     return Trial(key, own, _blobs(folder).trial(min(manifest.files.values()), key) if manifest.shares_files else own)
 
 # %% ../../nbs/520_registry.bundle.ipynb #621db475
@@ -288,11 +325,10 @@ _trying = threading.Lock()  # Coins that load at the same time wait for one tria
 def _try(trial: Trial, where: str, manifest: Manifest, files: dict[str, bytes]) -> Scaler:
     "Test a model unless its result is known; raise `BundleCorruptError` if it cannot be used."
     try:
-        scaler, bounds = check_scaler(manifest)
-        fault = trial.recall()
+        (scaler, tests), fault = trial_tests(manifest, files, where), trial.recall()
         if fault is None:
             with _trying:
-                fault = _examine(trial, files, bounds)
+                fault = _examine(trial, tests)
     except (KeyError, ValueError, TypeError) as error:  # The scaler is invalid
         fault = f"its scaler cannot be used ({error})"
     except OSError as error:
@@ -302,17 +338,19 @@ def _try(trial: Trial, where: str, manifest: Manifest, files: dict[str, bytes]) 
     return scaler
 
 
-def _examine(trial: Trial, files: dict[str, bytes], bounds: tuple[np.ndarray, np.ndarray]) -> str:
+def _examine(trial: Trial, tests: Sequence[TrialTest]) -> str:
     "Test a model and record the result, unless another thread has done so meanwhile."
     if (known := trial.recall()) is not None:
         return known
-    try:
-        columns = try_model(files, bounds)
-    except GraphError as error:
-        trial.note(str(error), passing=isinstance(error, TrialError))
-        return str(error)
-    fault = "" if columns == len(QUANTILES) else f"it answers with {columns} columns, not {len(QUANTILES)} quantiles"
-    trial.note(fault)
+    fault, passing = "", False
+    for test in tests:
+        try:
+            fault = test.fault(try_model(test.files, test.bounds))
+        except GraphError as error:
+            fault, passing = f"{test.prefix}{error}", isinstance(error, TrialError)
+        if fault:
+            break
+    trial.note(fault, passing)
     return fault
 
 # %% ../../nbs/520_registry.bundle.ipynb #c52e2562
@@ -352,9 +390,11 @@ def open_bundle(
 ) -> Bundle:  # Ready to predict
     "Load a bundle whose files were read."
     where, trial = name or _called(folder), bundle_trial(folder, manifest)
-    interval, scaler = _read_interval(manifest, where), _try(trial, where, manifest, files)
+    interval, (intervals, sizes) = read_interval(manifest, where), read_quarters(manifest, where)
+    scaler = _try(trial, where, manifest, files)
     try:
-        sessions = tuple(shared_session(manifest.files[file], files[file]) for file in sorted(files))
-        return Bundle(manifest, scaler, sessions, interval, trial)
+        opened = {file: shared_session(manifest.files[file], files[file]) for file in sorted(files)}
     except GraphError as error:
         raise BundleCorruptError(f"{where} cannot be used: {error}; train and promote it again") from None
+    volatility = opened.pop(VOLATILITY_FILE, None)
+    return Bundle(manifest, scaler, tuple(opened.values()), interval, trial, volatility, intervals, sizes)

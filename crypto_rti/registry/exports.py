@@ -17,14 +17,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..data.candles import to_iso
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of
+from ..settings import CryptoRTIError, Settings
 from .blobs import Blobs
 from .bundle import export_bundle, is_complete, read_manifest
 from .connection import GoneError, RegistryError, connect, registry_lock
-from .index import Index, bundle_folder, write_index
+from .index import History, Index, bundle_folder, write_index
 from .manifest import BundleMissingError, parse_manifest
 from .packing import seal_version
 from .versions import RegisteredModel, Version, from_tag, read_registered, read_tags, to_tag, version_facts
-from ..settings import CryptoRTIError, Settings
 
 # %% ../../nbs/545_registry.exports.ipynb #7c0de005
 if TYPE_CHECKING:
@@ -84,17 +85,17 @@ def record_event(
     "Record what happened last."
     facts = {"event": event, "kind": item.kind, "version": item.version, "previous_version": previous, "reasons": list(reasons)}
     text = to_tag({**facts, "time": to_iso(int(time.time()))})
-    client.set_registered_model_tag(name, "last_event", text)
-    return {"last_event": text}
+    tag = alias_at("last_event", item.horizon)
+    client.set_registered_model_tag(name, tag, text)
+    return {tag: text}
 
 
 def _last_event(
-    tags: dict[str, str],  # Of the registered model
-    champion: str | None,  # Version of the champion now
+    model: RegisteredModel,
 ) -> dict[str, Any] | None:
     "The last event; `None` where it contradicts the alias."
-    event = version_facts(tags.get("last_event"))
-    return event if event and (event.get("event") == "refused" or event.get("version") == champion) else None
+    event = version_facts(model.tag("last_event"))
+    return event if event and (event.get("event") == "refused" or event.get("version") == model.champion) else None
 
 # %% ../../nbs/545_registry.exports.ipynb #1a487574
 def change_champion(
@@ -107,11 +108,17 @@ def change_champion(
     "Make a version champion. After the first write the change is decided; if the rest is interrupted, `finish_change` completes it."
     event = json.loads(to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
     others: dict[str, Any] = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
-    change: dict[str, Any] = {"version": item.version, "past": list(past[-200:]), "facts": event, "time": to_iso(int(time.time())), **others}
+    role = {"version": item.version, "horizon": item.horizon, "past": list(past[-200:])}
+    change: dict[str, Any] = {**role, "facts": event, "time": to_iso(int(time.time())), **others}
     client.set_registered_model_tag(item.name, "change", json.dumps(change))
     finish_change(client, settings, item.name)
 
 # %% ../../nbs/545_registry.exports.ipynb #5fd0258b
+def _set_tag(client: "MlflowClient", model: RegisteredModel, tag: str, text: str) -> None:
+    "Write a tag of one horizon."
+    client.set_registered_model_tag(model.name, alias_at(tag, model.horizon), text)
+
+
 def finish_change(
     client: "MlflowClient",
     settings: Settings,
@@ -122,24 +129,24 @@ def finish_change(
     change = from_tag(model.tags.get("change"))
     if not change:
         return False
-    version, rolled_back = change["version"], change["event"] == "rolled_back"
+    version, rolled_back, model = change["version"], change["event"] == "rolled_back", model.at(change.get("horizon", HOUR_AHEAD))
     try:
-        client.set_registered_model_alias(name, "champion", version)
+        client.set_registered_model_alias(name, alias_at("champion", model.horizon), version)
     except GoneError:  # Deleted with MLflow's own tools
         client.delete_registered_model_tag(name, "change")
         return False
-    client.set_registered_model_tag(name, "champions", json.dumps([*change["past"], version]))
+    _set_tag(client, model, "champions", json.dumps([*change["past"], version]))
     client.set_model_version_tag(name, version, "rolled_back_to" if rolled_back else "promoted", change["time"])
     if "left" in change:
         client.set_model_version_tag(name, change["left"], "rolled_back_from", change["time"])
     if change.get("decided"):
         decision = client.get_model_version(name, version).tags.get("decision", "null")
-        client.set_registered_model_tag(name, "last_decision", decision)
+        _set_tag(client, model, "last_decision", decision)
     event = {"event": change["event"], "kind": change["facts"].get("kind"), "version": version, **change["facts"], "time": change["time"]}
-    client.set_registered_model_tag(name, "last_event", to_tag(event))
-    client.set_registered_model_tag(name, "best_of_chain", change["best"])
-    if model.aliases.get("challenger") == version and not rolled_back:
-        client.delete_registered_model_alias(name, "challenger")
+    _set_tag(client, model, "last_event", to_tag(event))
+    _set_tag(client, model, "best_of_chain", change["best"])
+    if model.role("challenger") == version and not rolled_back:
+        client.delete_registered_model_alias(name, alias_at("challenger", model.horizon))
     export_aliases(client, settings, name)
     client.delete_registered_model_tag(name, "change")
     return True
@@ -172,14 +179,24 @@ def _export_model(client: "MlflowClient", settings: Settings, model: RegisteredM
     if not versions:
         raise RegistryError(f"{model.name} is not registered; train a model first")
     versions = [item for item in versions if _export_or_warn(client, settings, item, blobs)]
-    listed = {item.version: {"kind": item.kind, "created": item.created, "train_span": item.train_span, "metrics": item.metrics} for item in versions}
     aliases = {alias: item.version for item in versions for alias in item.aliases}
-    decision, event = version_facts(model.tags.get("last_decision")) or None, _last_event(model.tags, aliases.get("champion"))
-    before = model.past_champions()
-    past = [each for each in before if (bundle_folder(settings.bundles_dir, model.name, each) / "manifest.json").exists()]
-    newest = max(item.created for item in versions)
-    facts: dict[str, Any] = {"last_retrained": newest, "last_decision": decision, "last_event": event, "champions": past[-5:]}
-    return Index(name=model.name, aliases=aliases, versions=listed, **facts)
+    histories = {horizon: _history(settings, model.at(horizon)) for horizon in sorted({HOUR_AHEAD, *map(horizon_of, aliases)})}
+    newest, hourly = max(item.created for item in versions), histories.pop(HOUR_AHEAD)
+    others = {str(horizon): history for horizon, history in histories.items()}
+    listed = {item.version: _facts(item) for item in versions}
+    return Index(name=model.name, aliases=aliases, versions=listed, last_retrained=newest, horizons=others, **hourly.model_dump())
+
+
+def _facts(item: Version) -> dict[str, Any]:
+    "What an index says about a version."
+    horizon = {} if item.horizon == HOUR_AHEAD else {"horizon": item.horizon}
+    return {"kind": item.kind, **horizon, "created": item.created, "train_span": item.train_span, "metrics": item.metrics}
+
+
+def _history(settings: Settings, model: RegisteredModel) -> History:
+    "What happened to the champions of one horizon."
+    past = [each for each in model.past_champions() if (bundle_folder(settings.bundles_dir, model.name, each) / "manifest.json").exists()]
+    return History(champions=past[-5:], last_decision=version_facts(model.tag("last_decision")) or None, last_event=_last_event(model))
 
 
 def _export_or_warn(client: "MlflowClient", settings: Settings, item: Version, blobs: Blobs) -> bool:
@@ -187,7 +204,7 @@ def _export_or_warn(client: "MlflowClient", settings: Settings, item: Version, b
     try:
         export_version(client, settings, item, blobs)
     except BundleMissingError as error:
-        if "champion" in item.aliases:
+        if alias_at("champion", item.horizon) in item.aliases:
             raise
         logging.getLogger("crypto_rti").warning("left out of the export: %s", error)
         return False

@@ -31,6 +31,8 @@ class Comparison:
     forecasts: dict[str, np.ndarray]  # Five quantiles of price per hour, by `challenger`, `champion` and `best`
     notes: tuple[str, ...] = ()  # Remarks on the choice of hours
     best: str = ""  # The best of the chain; empty where the champion is the best
+    hour: np.ndarray | None = None  # Hour of each row, where an hour has several; tests compare hourly means
+    unit: str = "hours"  # What the rows are
 
     def errors(self, model: str) -> np.ndarray:
         "Absolute errors of `challenger`, `champion`, `best` or `persistence`, one per hour."
@@ -42,8 +44,20 @@ class Comparison:
 
     def dm_t(self, model: str) -> float:
         "Diebold-Mariano statistic of the challenger against another model: negative when the challenger is better, 0 when they never differ."
-        t, _ = diebold_mariano(self.errors("challenger"), self.errors(model))
+        t, _ = diebold_mariano(self._by_hour(self.errors("challenger")), self._by_hour(self.errors(model)))
         return 0.0 if np.isnan(t) else t
+
+    def _by_hour(self, errors: np.ndarray) -> np.ndarray:
+        "Average the rows of each hour."
+        if self.hour is None:
+            return errors
+        _, place, count = np.unique(self.hour, return_inverse=True, return_counts=True)
+        return np.asarray(np.bincount(place, errors) / count)
+
+    @property
+    def size(self) -> str:
+        "Number of rows, for a reason."
+        return f"{len(self.actual):,} {self.unit}"
 
     def coverage(self) -> float:
         "Share of hours inside the challenger's 90 % interval."
@@ -73,7 +87,7 @@ def _not_above(comparison: Comparison, model: str) -> str:
     mine, theirs = comparison.mae("challenger"), comparison.mae(model) if model in comparison.baselines else np.inf
     if mine <= theirs * (1 + 1e-12):
         return ""
-    errors = f"its mean absolute error is {format_price(mine, theirs)} against {format_price(theirs, mine)} on {len(comparison.actual):,} hours"
+    errors = f"its mean absolute error is {format_price(mine, theirs)} against {format_price(theirs, mine)} on {comparison.size}"
     return f"it is worse than {comparison.baselines[model]}: {errors}, Diebold-Mariano t {comparison.dm_t(model):+.2f}"
 
 # %% ../../nbs/550_registry.gate.ipynb #2d1a1e4c
@@ -97,7 +111,7 @@ def calibrated_interval(comparison: Comparison) -> str:
     covered = comparison.coverage()
     if abs(covered - 0.9) <= COVERAGE_TOLERANCE:
         return ""
-    return f"its 90 % interval held {100 * covered:.1f} % of {len(comparison.actual):,} hours, more than {100 * COVERAGE_TOLERANCE:.0f} points off"
+    return f"its 90 % interval held {100 * covered:.1f} % of {comparison.size}, more than {100 * COVERAGE_TOLERANCE:.0f} points off"
 
 
 GATE: tuple[Rule, ...] = (no_worse_than_persistence, no_worse_than_champion, no_worse_than_best, calibrated_interval)  # The rules in force
@@ -134,7 +148,7 @@ def decide(
     shown = {model: format_price(error, *errors.values()) for model, error in errors.items()}
     others = ", ".join(f"{name} has {shown[model]} (Diebold-Mariano t {comparison.dm_t(model):+.2f})" for model, name in comparison.baselines.items())
     covered = f"its 90 % interval held {100 * comparison.coverage():.1f} %"
-    facts = f"its mean absolute error is {shown['challenger']}, {others}, on the same {len(comparison.actual):,} hours; {covered}"
+    facts = f"its mean absolute error is {shown['challenger']}, {others}, on the same {comparison.size}; {covered}"
     return not refusals, [*refusals, facts, *comparison.notes]
 
 # %% ../../nbs/550_registry.gate.ipynb #79cd4c14

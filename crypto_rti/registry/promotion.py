@@ -12,9 +12,13 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..data.candles import to_iso
+from ..data.candles import HOUR, to_iso
 from ..evaluation.drift import Bins, assess_drift
 from ..evaluation.metrics import LEAST_HOURS
+from ..horizons import HOUR_AHEAD, alias_at
+from ..outcomes import QuarterRows
+from ..settings import CryptoRTIError, Settings
+from ..targets import Dataset
 from .blobs import Blobs
 from .bundle import Bundle, load_bundle, retry_bundle
 from .comparison import RowBuilder, compare_models, rows_for
@@ -23,11 +27,10 @@ from .exports import change_champion, export_aliases, export_read, export_versio
 from .gate import COVERAGE_TOLERANCE, GATE, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
 from .manifest import BundleError
+from .quarter_comparison import compare_quarters
 from .sessions import sessions_kept
 from .tracking import register_bundles
 from .versions import RegisteredModel, Version, check_registered, read_registered, to_tag
-from ..settings import CryptoRTIError, Settings
-from ..targets import Dataset
 
 # %% ../../nbs/560_registry.promotion.ipynb #7c0de000
 if TYPE_CHECKING:
@@ -39,11 +42,12 @@ def promote(
     name: str,  # Registered name, `{source}.{product}`
     version: str,  # A number or an alias such as `lasso`
     reasons: Sequence[str] = ("promoted by hand, without a comparison",),  # Kept with the event
-) -> str:  # The version that is champion now
+    horizon: int = HOUR_AHEAD,  # Minutes, for an alias; a number has the horizon of its version
+) -> str:  # The version that is champion of its horizon now
     "Make a version champion and export it, without a comparison; `submit_challenger` makes one."
     check_registered(settings, name)
     with models_locked(settings, name) as (client, models):
-        chosen = models[name].find(version)
+        chosen = models[name].at(horizon).find(version)
         retry_bundle(bundle_folder(settings.bundles_dir, name, chosen.version))
         _promote(client, settings, models[name], chosen, reasons, chosen.version)
     return chosen.version
@@ -58,15 +62,16 @@ def _promote(
     best: str,  # Version that is now the best of the chain
     decided: bool = False,  # Whether a decision is kept with the version
 ) -> None:
-    "Make a version champion, record the reasons, and export it; raise when it cannot be loaded."
+    "Make a version champion of its horizon, record the reasons, and export it; raise when it cannot be loaded."
+    model = model.at(chosen.horizon)
     load_bundle(export_version(client, settings, chosen))
     if model.champion != chosen.version:
         facts = {"event": "promoted", "previous": model.champion, "reasons": reasons, "best": best, "decided": decided}
         change_champion(client, settings, chosen, model.past_champions(), **facts)
         return
-    client.set_registered_model_tag(model.name, "best_of_chain", best)
-    if model.aliases.get("challenger") == chosen.version:
-        client.delete_registered_model_alias(model.name, "challenger")
+    client.set_registered_model_tag(model.name, alias_at("best_of_chain", model.horizon), best)
+    if model.role("challenger") == chosen.version:
+        client.delete_registered_model_alias(model.name, alias_at("challenger", model.horizon))
     export_aliases(client, settings, model.name)
 
 # %% ../../nbs/560_registry.promotion.ipynb #d6f43ff1
@@ -74,17 +79,18 @@ def rollback(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
     why: str = "",  # Kept with the event
+    horizon: int = HOUR_AHEAD,  # Minutes
 ) -> str:  # The version that is champion now
     "Make the previous champion the champion again, and export it."
     check_registered(settings, name)
     with models_locked(settings, name) as (client, models):
-        model = models[name]
+        model = models[name].at(horizon)
         left, past = model.find("champion"), model.past_champions()
         if len(past) < 2:
             raise RegistryError(f"{name} has had no champion before version {past[-1]}; promote another version instead")
         chosen = model.find(past[-2])
         load_bundle(export_version(client, settings, chosen))
-        best = model.tags.get("best_of_chain", "")
+        best = model.tag("best_of_chain") or ""
         reasons = [f"rolled back from {left.kind} version {left.version} to {chosen.kind} version {chosen.version}", *([why] if why else [])]
         facts = {"event": "rolled_back", "previous": left.version, "reasons": reasons, "left": left.version}
         change_champion(client, settings, chosen, past[:-2], best=best if best in past[:-1] else chosen.version, **facts)
@@ -110,31 +116,38 @@ def _refuse(
     text: str,  # From `_record_decision`
 ) -> None:
     "Record a refusal with the model, and export it; nothing else of the model has changed since it was read."
-    client.set_registered_model_tag(model.name, "last_decision", text)
+    tag = alias_at("last_decision", model.horizon)
+    client.set_registered_model_tag(model.name, tag, text)
     event = record_event(client, model.name, "refused", model.find(decision.version), decision.champion, decision.reasons)
-    export_read(client, settings, replace(model, tags={**model.tags, "last_decision": text, **event}))
+    export_read(client, settings, replace(model, tags={**model.tags, tag: text, **event}))
 
 
 def _evaluate(
     challenger: Bundle,
     champion: Bundle,
     best: Bundle | None,  # The best of the chain, where that is another version
-    dataset: Dataset,  # Hours of the product
+    dataset: Dataset | QuarterRows,  # Hours of the product, or quarters of the hour
     rules: Sequence[Rule],
     unbounded: RowBuilder | None,
 ) -> Decision:
     "Compare the models and decide. Too few hours are a refusal."
     decided = to_iso(int(time.time()))
     try:
-        comparison = compare_models(challenger, champion, dataset, unbounded, best)
+        if isinstance(dataset, QuarterRows):
+            comparison = compare_quarters(challenger, champion, dataset, best)
+        else:
+            comparison = compare_models(challenger, champion, dataset, unbounded, best)
     except TooFewHoursError as error:
         return Decision(False, challenger.kind, challenger.version, [str(error)], decided=decided, champion=champion.version)
     promoted, reasons = (True, [f"{comparison.champion} is the champion already"]) if challenger.version == champion.version else decide(comparison, rules)
     others = ("champion", "persistence") if best is None else ("champion", "persistence", "best")
     mae = {who: comparison.mae(who) for who in ("challenger", *others)}
     tests = {who: round(comparison.dm_t(who), 3) for who in others}
-    read = rows_for(challenger, dataset.between(comparison.start, comparison.end), unbounded)
-    drift = asdict(assess_drift(Bins.from_dict(challenger.manifest.bins), read.X)) if challenger.manifest.bins else None
+    if isinstance(dataset, QuarterRows):
+        read = dataset.take((dataset.moment >= comparison.start + HOUR) & (dataset.moment < comparison.end + HOUR)).X
+    else:
+        read = rows_for(challenger, dataset.between(comparison.start, comparison.end), unbounded).X
+    drift = asdict(assess_drift(Bins.from_dict(challenger.manifest.bins), read, challenger.manifest.inputs)) if challenger.manifest.bins else None
     span = len(comparison.actual), to_iso(comparison.start), to_iso(comparison.end)
     covered = round(comparison.coverage(), 4)
     chain = best.version if best else "", promoted and is_new_best(comparison)
@@ -151,7 +164,7 @@ def _best_of_chain(
     champion = model.find("champion")
     if champion.kind == "persistence":
         return "", None
-    named = model.tags.get("best_of_chain", champion.version)
+    named = model.tag("best_of_chain") or champion.version
     if named in (champion.version, challenger.version):
         return named, None
     try:
@@ -164,21 +177,23 @@ def submit_challenger(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
     version: str,  # A number or an alias
-    dataset: Dataset,  # Hours of the product; those that the challenger was trained on are left out
+    dataset: Dataset | QuarterRows,  # Hours of the product, or quarters of the hour; those that the challenger was trained on are left out
     rules: Sequence[Rule] = GATE,
     unbounded: RowBuilder | None = None,  # For bundles from before returns were bounded; called only if one takes part
+    horizon: int = HOUR_AHEAD,  # Minutes, for an alias
 ) -> Decision:
     "Compare a challenger with persistence, the champion and the best of the chain; promote it unless a rule objects, and record the decision."
     with models_locked(settings, name) as (client, models):
-        model = models[name]
-        challenger, champion = model.find(version), model.find("champion")
+        challenger = models[name].at(horizon).find(version)
+        model = models[name].at(challenger.horizon)
+        champion = model.find("champion")
         ours, theirs = (load_bundle(export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, model, challenger)
         decision = _evaluate(ours, theirs, rival, dataset, rules, unbounded)
         text = _record_decision(client, name, decision)
         if decision.promoted:
             if challenger.version == champion.version:
-                client.set_registered_model_tag(name, "last_decision", text)
+                client.set_registered_model_tag(name, alias_at("last_decision", model.horizon), text)
             _promote(client, settings, model, challenger, decision.reasons, challenger.version if decision.leads or not best else best, True)
         else:
             _refuse(client, settings, model, decision, text)
@@ -194,7 +209,8 @@ def ensure_champions(
     names = [manifest["name"] for manifest in manifests]
     with models_locked(settings, *names) as (client, models), sessions_kept():
         blobs = Blobs(settings.bundles_dir)
-        reasons = {name: _why_replace(client, settings, model, blobs) for name, model in models.items()}
+        horizons = {manifest["name"]: manifest.get("horizon", HOUR_AHEAD) for manifest in manifests}
+        reasons = {name: _why_replace(client, settings, model.at(horizons[name]), blobs) for name, model in models.items()}
         needed = [manifest for manifest in manifests if reasons[manifest["name"]]]
         made = register_bundles(settings, needed, files) if needed else {}
         models = read_registered(client, list(made))
@@ -230,8 +246,9 @@ def _adopt_new(
 ) -> Decision:
     "Let the model of the pool answer for a new coin if it would pass the gate on the mean of the coins that were judged."
     with models_locked(settings, name) as (client, models):
-        model = models[name]
-        challenger, champion = model.find(version), model.find("champion")
+        challenger = models[name].find(version)
+        model = models[name].at(challenger.horizon)
+        champion = model.find("champion")
         mean, covered, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coverage_90", "pool_coins", "n"))
         rival = champion.metrics.get("pool_mase") if _is_unjudged(champion) and champion.kind != challenger.kind else None
         judged, promoted = "no coin could be judged", False
@@ -255,10 +272,13 @@ def _is_unjudged(
     return bool(champion.metrics.get("new")) and champion.kind != "persistence"
 
 # %% ../../nbs/560_registry.promotion.ipynb #5bd10003
+_JUDGED_NOW = "the coin has enough hours to be judged now; persistence answers until a model is no worse"
+
+
 def submit_versions(
     settings: Settings,  # Names the registry and the export folder
     versions: Mapping[str, str],  # Version by registered name
-    datasets: Mapping[str, Dataset],  # Hours of each coin, by registered name
+    datasets: Mapping[str, Dataset | QuarterRows],  # Rows of each coin, by registered name
     unbounded: Callable[[str], Dataset] | None = None,  # Builds the rows of a product for bundles from before returns were bounded
 ) -> dict[str, Decision]:  # By registered name
     "Submit a version of each coin; a coin that fails is named in its decision and stops no other."
@@ -267,14 +287,15 @@ def submit_versions(
         pass  # Every version is found before the first is submitted
     with sessions_kept():
         for name, version in versions.items():
-            challenger, champion = models[name].find(version), models[name].find("champion")
+            challenger = models[name].find(version)
+            champion = models[name].at(challenger.horizon).find("champion")
             rows = None if unbounded is None else partial(unbounded, name.partition(".")[2])
             try:
                 if challenger.metrics.get("new"):
                     decisions[name] = _adopt_new(settings, name, version)
                     continue
                 if _is_unjudged(champion):
-                    promote(settings, name, "persistence", ["the coin has enough hours to be judged now; persistence answers until a model is no worse"])
+                    promote(settings, name, "persistence", [_JUDGED_NOW], challenger.horizon)
                 decisions[name] = submit_challenger(settings, name, version, datasets[name], unbounded=rows)
             except CryptoRTIError as error:
                 decisions[name] = Decision(False, challenger.kind, version, [str(error)], decided=to_iso(int(time.time())), champion=champion.version)

@@ -37,7 +37,7 @@ CHAMPIONS = 5
 
 
 def versions_needed(
-    versions: Sequence[Version],  # Of one registered model, newest first
+    versions: Sequence[Version],  # Of one registered model and horizon, newest first
     champions: Sequence[str],  # Versions that have been champion, oldest first
     best: str,  # The best of the champion's chain
     keep: int,  # Number of newest versions of each kind to keep
@@ -182,7 +182,10 @@ class Pruned:
 # %% ../../nbs/570_registry.pruning.ipynb #bc32fbd1
 def _choose(model: RegisteredModel, keep: int) -> tuple[set[str], list[Version]]:
     "The versions of a model that stay, and those to remove now, oldest last."
-    stay = versions_needed(model.versions, model.past_champions(), model.tags.get("best_of_chain", ""), keep)
+    stay = set[str]()
+    for horizon in {item.horizon for item in model.versions}:  # Each has champions and newest versions of its own
+        own = model.at(horizon)
+        stay |= versions_needed([item for item in model.versions if item.horizon == horizon], own.past_champions(), own.tag("best_of_chain") or "", keep)
     return stay, [item for item in model.versions if item.version not in stay][-AT_ONCE:]
 
 

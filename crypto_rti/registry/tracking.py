@@ -9,8 +9,8 @@ __all__ = ['MOST_DETAILED', 'manifest_path', 'register_bundles', 'register_bundl
 import csv
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ import numpy as np
 
 from ..data.candles import to_iso
 from ..files import write_json
+from ..horizons import alias_at
+from ..settings import Settings
 from .bundle import check_features, make_manifest, open_bundle, write_bundle
 from .connection import RegistryError, connect, import_mlflow, registry_lock
 from .manifest import Manifest
@@ -26,7 +28,6 @@ from .packing import describe_code, seal_version
 from .sessions import sessions_kept
 from .storage import artifacts_folder, experiment_name
 from .versions import get_version, read_tags, to_tag
-from ..settings import Settings
 
 # %% ../../nbs/540_registry.tracking.ipynb #7c0de000
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _run_metrics(bundles: Sequence[Manifest]) -> dict[str, float]:
 def _run_params(bundles: Sequence[Manifest]) -> list[tuple[str, str]]:
     "Parameters of a run as text, which MLflow requires. Shrinkage is among them where all coins have the same."
     shrink = {} if len({bundle.shrink for bundle in bundles}) > 1 else {"shrink": bundles[0].shrink}
-    values = {"kind": bundles[0].kind, **shrink, **bundles[0].params}
+    values = {"kind": bundles[0].kind, "horizon": bundles[0].horizon, **shrink, **bundles[0].params}
     return [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in values.items()]
 
 # %% ../../nbs/540_registry.tracking.ipynb #e3d31fc7
@@ -82,7 +83,7 @@ def _log_run(
 ) -> str:  # Run id
     "Log one fit: parameters, metrics, data sets and artifacts. After an error the run is marked as failed."
     entities, name = import_mlflow().entities, experiment_name([bundle.name for bundle in bundles])
-    run = client.create_run(_experiment(client, settings, name), run_name=bundles[0].kind).info.run_id
+    run = client.create_run(_experiment(client, settings, name), run_name=alias_at(bundles[0].kind, bundles[0].horizon)).info.run_id
     data = {bundle.data["sha256"]: bundle.data for bundle in bundles if bundle.data}
     try:
         metrics = [entities.Metric(key, value, 0, 0) for key, value in _run_metrics(bundles).items()]
@@ -114,8 +115,8 @@ def _check_fit(
     counts = Counter(bundle.name for bundle in bundles)
     if twice := sorted(name for name, count in counts.items() if count > 1):
         raise RegistryError(f"{', '.join(twice[:5])} would be registered twice from one fit; give each coin once")
-    if len(kinds := sorted({(bundle.source, bundle.kind) for bundle in bundles})) > 1:
-        raise RegistryError(f"one fit has one source and one kind, not {kinds[:5]}; register them one by one")
+    if len(kinds := sorted({(bundle.source, bundle.kind, bundle.horizon) for bundle in bundles})) > 1:
+        raise RegistryError(f"one fit has one source, one kind and one horizon, not {kinds[:5]}; register them one by one")
     with sessions_kept():
         for bundle in bundles:
             check_features(bundle, bundle.name)
@@ -186,11 +187,11 @@ def _create_version(
     "Create the version of one coin, then move its aliases."
     place = {"manifest": manifest_path(bundle)} if pooled else {}
     span = {"train_start": bundle.train_span[0], "train_end": bundle.train_span[1]}
-    facts = {"kind": bundle.kind, "created": bundle.created, "seal": seal_version(bundle), **span, **place}
+    facts = {"kind": bundle.kind, "horizon": str(bundle.horizon), "created": bundle.created, "seal": seal_version(bundle), **span, **place}
     data = {f"data_{key}": str(value)[:5000] for key, value in bundle.data.items()}
     made = client.create_model_version(bundle.name, f"runs:/{run}/bundle", run_id=run, tags={**facts, **data, "metrics": to_tag(bundle.metrics)})
     for alias in (bundle.kind, "challenger"):
-        client.set_registered_model_alias(bundle.name, alias, str(made.version))
+        client.set_registered_model_alias(bundle.name, alias_at(alias, bundle.horizon), str(made.version))
     return str(made.version)
 
 

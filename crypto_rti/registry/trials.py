@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import onnxruntime
 
@@ -29,9 +29,13 @@ _VERSION = 1
 def trial_key(
     files: Mapping[str, str],  # SHA-256 by file name
     scaler: Mapping[str, Sequence[float]],  # As the manifest has it
+    volatility: Mapping[Any, Sequence[float]] | None = None,  # Range of the inputs of a volatility model, if there is one
 ) -> str:  # SHA-256
-    "The key of a trial: files, scaler and code."
-    return hashlib.sha256(json.dumps([_VERSION, onnxruntime.__version__, sorted(files.items()), sorted(scaler.items())]).encode()).hexdigest()
+    "The key of a trial: files, the ranges of their inputs, and code."
+    parts = [_VERSION, onnxruntime.__version__, sorted(files.items()), sorted(scaler.items())]
+    if volatility is not None:  # Without one the key is what it was before there were volatility models
+        parts.append(sorted(volatility.items()))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 # %% ../../nbs/507_registry.trials.ipynb #f457162b
 _KEPT, _HOUR = 1000, 3600

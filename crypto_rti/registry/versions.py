@@ -9,14 +9,15 @@ __all__ = ['FEW', 'to_tag', 'from_tag', 'version_facts', 'Version', 'RegisteredM
 # %% ../../nbs/538_registry.versions.ipynb #93f47cc4
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import suggest
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of
 from ..parsing import ParseError, check_finite, parse_json
+from ..settings import HORIZONS, Settings
 from .connection import UnknownVersionError, connect, has_registry
 from .manifest import check_model_name, is_model_name
-from ..settings import Settings
 
 # %% ../../nbs/538_registry.versions.ipynb #026c4de3
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Version:
     run_id: str
     tags: dict[str, str]
 
+    @property
+    def horizon(self) -> int:
+        "Minutes ahead."
+        return next((horizon for horizon in HORIZONS if str(horizon) == self.tags.get("horizon")), HOUR_AHEAD)
+
 
 def _to_version(found: Any, aliases: dict[str, str]) -> Version:
     "Read a model version of MLflow."
@@ -76,23 +82,36 @@ def _to_version(found: Any, aliases: dict[str, str]) -> Version:
 # %% ../../nbs/538_registry.versions.ipynb #d0e18196
 @dataclass(frozen=True)
 class RegisteredModel:
-    "One registered model as it was when it was read."
+    "One registered model as it was when it was read. Roles and history are those of one horizon."
 
     name: str
     aliases: dict[str, str] = field(default_factory=dict)  # Version by alias
     tags: dict[str, str] = field(default_factory=dict)
     versions: tuple[Version, ...] = ()  # Newest first
     exists: bool = False
+    horizon: int = HOUR_AHEAD  # Minutes
+
+    def at(self, horizon: int) -> "RegisteredModel":
+        "The same model with the roles and the history of another horizon."
+        return replace(self, horizon=horizon)
+
+    def role(self, alias: str) -> str | None:
+        "Version of `champion`, `challenger` or a kind."
+        return self.aliases.get(alias_at(alias, self.horizon))
+
+    def tag(self, name: str) -> str | None:
+        "A tag that belongs to the horizon."
+        return self.tags.get(alias_at(name, self.horizon))
 
     @property
     def champion(self) -> str | None:
         "Version of the champion."
-        return self.aliases.get("champion")
+        return self.role("champion")
 
     def past_champions(self) -> list[str]:
         "Versions that have been champion and still exist, oldest first, up to the present champion."
         existing = {item.version for item in self.versions}
-        known = from_tag(self.tags.get("champions"))
+        known = from_tag(self.tag("champions"))
         past = [version for version in known if isinstance(version, str) and version in existing] if isinstance(known, list) else []
         if self.champion is None:
             return past
@@ -104,13 +123,15 @@ class RegisteredModel:
         self,
         version: str,  # A number or an alias
     ) -> Version:
-        "One version; raise `UnknownVersionError` with the existing ones."
+        "One version; an alias without a horizon is one of this horizon. Raise `UnknownVersionError` with the existing ones."
+        named = self.role(version) if horizon_of(version) == HOUR_AHEAD else self.aliases.get(version)
         for item in self.versions:
-            if version == item.version or version in item.aliases:
+            if item.version in (version, named):
                 return item
         listed = ", ".join(f"{item.version} ({item.kind})" for item in self.versions[:10]) or "none: train a model first"
         known = {*(item.version for item in self.versions), *self.aliases}
-        raise UnknownVersionError(f"{self.name} has no version {version!r}{suggest(version, known) or ';'} it has {listed}")
+        ahead = "" if self.horizon == HOUR_AHEAD else f" for {self.horizon} minutes"
+        raise UnknownVersionError(f"{self.name} has no version {version!r}{ahead}{suggest(version, known) or ';'} it has {listed}")
 
 # %% ../../nbs/538_registry.versions.ipynb #58e16f7c
 FEW = 5

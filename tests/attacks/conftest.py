@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def attack(record_property):
-    """Record a line of the table that `make test-attacks` and `make test-latency` print: `attack("1,100 silent sockets", before="nobody is answered", after="answered in 4 ms")`."""
+    """Record a line of the tables of `make test-attacks` and `make test-latency`: `attack("1,100 sockets", before="no answer", after="answered in 4 ms")`."""
 
     def record(name: str, before: str, after: str) -> None:
         for key, value in (("attack", name), ("before", before), ("after", after)):

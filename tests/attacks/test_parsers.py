@@ -335,7 +335,7 @@ def tags(content, _):
     found = SimpleNamespace(name="sim.BTC-USD", version="1", run_id="x", tags={"metrics": text, "kind": text})
     versions.from_tag(text)
     versions._to_version(found, {})
-    exports._last_event({"last_event": text}, "1")
+    exports._last_event(versions.RegisteredModel("sim.BTC-USD", {"champion": "1"}, {"last_event": text}))
 
 
 def order(content, _):
