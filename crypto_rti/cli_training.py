@@ -10,7 +10,6 @@ __all__ = ['MOST_LINES', 'ReportCoins', 'MOST_ROWS', 'print_report', 'retrain', 
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
