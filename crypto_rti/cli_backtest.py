@@ -9,7 +9,7 @@ __all__ = ['Data', 'Inside', 'print_scores', 'backtest']
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,6 +111,18 @@ class Inside:
     horizons: tuple[int, ...]
     minutes: tuple[int, ...]
     late: int
+    at_quarters: bool = False  # Whether a bundle that learned at the quarters of the hour is tested
+
+    def of_bundle(self, bundle: Any) -> "Inside":  # `None` without `--bundle`
+        "The same for a bundle: its horizon, unless others are named as well; raises `SettingsError` where it forecasts none of them."
+        if bundle is None or not bundle.by_quarter:
+            return self
+        if self.late:
+            raise SettingsError("--bundle is tested at the moment that it was trained for; leave out --late")
+        if self.horizons and bundle.horizon not in self.horizons:
+            named = ", ".join(map(str, self.horizons))
+            raise SettingsError(f"--bundle forecasts {bundle.horizon} minutes, not {named}; give --horizon {bundle.horizon}, or leave it out")
+        return replace(self, horizons=self.horizons or (bundle.horizon,), at_quarters=True)
 
     def question(self) -> "Question":
         "The same, checked; raises `BacktestError` for a horizon or a minute that is not served."
@@ -137,6 +149,7 @@ def _run_inside(
     models: dict[str, dict[str, Any]],  # Hyper-parameters by kind
     span: tuple[int, int, float],  # First hour, end, days between fits
     question: "Question",
+    fixed: dict[str, Any],  # Loaded bundles by name
     controls: bool,  # Whether to run the look-ahead checks as well
     how: dict[str, Any],  # `jobs` and `work` of `run_horizons`
     quiet: bool,  # Whether to hide the progress bars
@@ -154,7 +167,7 @@ def _run_inside(
     issued = prices_after(store, settings.source, tests, question.late) if question.late else None
     rest = (models, span, question, pools[0] if pools else None, issued)
     with progress_bar("backtest", quiet) as progress:
-        done = run_horizons(tests, *rest, progress=progress, **how)
+        done = run_horizons(tests, *rest, fixed=fixed, progress=progress, **how)
     if not controls:
         return done, None
     with progress_bar("controls", quiet) as progress:
@@ -271,12 +284,14 @@ def backtest(
     outputs = {"--rows": rows, "--json": json, "--report": report}
     span = _check_backtest(settings, training, (start, end, refit), outputs)
     inside = Inside(tuple(dict.fromkeys(horizon or ())), tuple(dict.fromkeys(minute or ())), late)
-    question = inside.question()
+    inside.question()  # Checked before a bundle is loaded
     fixed = _load_fixed(settings, bundle)
+    inside = inside.of_bundle(next(iter(fixed.values()), None))
+    question = inside.question()
     models: dict[str, dict[str, Any]] = {"persistence": {}, **{kind: {} for kind in (settings.models if model or not fixed else ())}}
     _claim_sources(settings, training)
-    minutes = inside.needs_minutes(settings, training)
-    if minutes and fixed:
+    minutes = inside.at_quarters or inside.needs_minutes(settings, training)
+    if minutes and fixed and not inside.at_quarters:
         raise SettingsError("--bundle holds a model of hours, which does not forecast other horizons; leave out --horizon, --minute and --late, or --bundle")
     identity = repr((settings.source, settings.products, (training.source, training.products), sorted(models), span, *([question] if minutes else [])))
     work = settings.home / "backtests" / hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
@@ -284,7 +299,7 @@ def backtest(
     with shared_folder(work):  # Holds the finished parts, for a run that resumes; `--rows` keeps the forecasts
         how = {"jobs": jobs or os.cpu_count() or 1, "work": work}
         if minutes:
-            done, checks = _run_inside(settings, training, models, span, question, controls, how, quiet, skipped)
+            done, checks = _run_inside(settings, training, models, span, question, fixed, controls, how, quiet, skipped)
         else:
             done, checks = _run(settings, training, models, span, fixed, controls, how, quiet, skipped)
         _write_outputs(settings, training if train_source else None, done, checks, outputs)

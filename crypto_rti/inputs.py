@@ -150,7 +150,7 @@ def _moves(
 ) -> np.ndarray:  # Log prices at `REFERENCE_HOURS` relative to the close, in volatilities, shape (6, rows)
     "Compute how far a coin has moved since each of `REFERENCE_HOURS`."
     before = close[[-1 - hours for hours in REFERENCE_HOURS]]
-    return np.asarray(np.log(before / close[-1]) / volatility)
+    return np.asarray((np.log(before) - np.log(close[-1])) / volatility)
 
 
 def _reference_columns(

@@ -5,13 +5,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_horizon_bundles import COINS, packed, rows
 from test_registry import facts, fan_onnx
 
 from crypto_rti import cli_training, horizons
+from crypto_rti.cli_backtest import Inside
+from crypto_rti.data.candles import HOUR
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.sources import parse_source
+from crypto_rti.evaluation.horizons import Question, run_horizons
+from crypto_rti.evaluation.metrics import FORECAST_COLUMNS, LEVELS
+from crypto_rti.evaluation.quarter_models import fixed_series, forecast_quarters
+from crypto_rti.evaluation.walk_forward import BacktestError
 from crypto_rti.horizons import HOUR_AHEAD, HOURLY, alias_at, horizon_of, kind_of
 from crypto_rti.pipeline import results_table, retrain
 from crypto_rti.pipeline_plan import find_pipeline, make_plan, planned_models
@@ -24,11 +31,11 @@ from crypto_rti.registry.index import bundle_folder, read_index
 from crypto_rti.registry.packing import known_sizes
 from crypto_rti.registry.promotion import ensure_champions, promote, rollback, submit_challenger
 from crypto_rti.registry.pruning import prune_registry
-from crypto_rti.registry.quarter_comparison import compare_quarters, forecast_quarters
+from crypto_rti.registry.quarter_comparison import compare_quarters
 from crypto_rti.registry.tracking import register_bundle, register_bundles
 from crypto_rti.registry.versions import read_model
 from crypto_rti.service.models import ModelCache
-from crypto_rti.settings import HORIZONS, Settings, load_settings
+from crypto_rti.settings import HORIZONS, Settings, SettingsError, load_settings
 
 NAME = "sim.BTC-USD"
 
@@ -160,13 +167,13 @@ def test_a_comparison_reads_no_later_row_and_no_state_of_its_own_rows(made):
     bundle = load_bundle(bundle_folder(made.bundles_dir, NAME, "4"))
     known = rows().take((rows().product == "BTC-USD") & np.isfinite(rows().later_close[:, HORIZONS.index(15)]))
     asked = known.take(np.arange(len(known)) >= len(known) - 800)
-    whole = forecast_quarters(bundle, asked)
+    whole = forecast_quarters(bundle, asked).prices
     for count in (1, 7, 400):
-        assert np.array_equal(forecast_quarters(bundle, asked.take(np.arange(800) < count)), whole[:count])
+        assert np.array_equal(forecast_quarters(bundle, asked.take(np.arange(800) < count)).prices, whole[:count])
     later = asked.later_close.copy()
     later[400:] *= 2.0
     wild = type(asked)(*(later if name == "later_close" else getattr(asked, name) for name in asked.__dataclass_fields__))
-    assert np.array_equal(forecast_quarters(bundle, wild)[:400], whole[:400])
+    assert np.array_equal(forecast_quarters(bundle, wild).prices[:400], whole[:400])
     comparison = compare_quarters(bundle, load_bundle(bundle_folder(made.bundles_dir, NAME, "3")), known)
     assert comparison.start > known.moment[0] and np.array_equal(comparison.errors("champion"), comparison.errors("persistence"))
 
@@ -228,3 +235,28 @@ def test_a_retraining_with_a_horizon_is_whole_and_is_not_repeated(tmp_path):
     with ProcessTree() as family:
         assert cli_training.train_meanwhile(family, settings, (15, 60)).wait(120) == 0
     assert "up to date, nothing to do: lasso, lasso-15m" in (settings.home / "horizons.log").read_text()
+
+
+# --- a backtest of a bundle ---
+
+
+def test_a_backtest_of_a_bundle_forecasts_as_the_gate_does(made):
+    bundle = load_bundle(bundle_folder(made.bundles_dir, NAME, "4"))
+    known = rows().take((rows().product == "BTC-USD") & np.isfinite(rows().later_close[:, HORIZONS.index(15)]) & (rows().moment % HOUR == 900))
+    baseline = pd.DataFrame({"base_q05": known.close * 0.99, "base_q95": known.close * 1.01}, index=known.moment - HOUR)
+    series = fixed_series(bundle, "lasso 4", known, baseline.iloc[::2])
+    assert np.array_equal(series[list(LEVELS)].to_numpy(), forecast_quarters(bundle, known).prices) and set(FORECAST_COLUMNS) <= set(series.columns)
+    assert series["actual"].tolist() == known.later_close[:, HORIZONS.index(15)].tolist() and series["base_q05"].isna().sum() == len(known) // 2
+
+
+def test_a_bundle_names_the_horizon_of_its_backtest(made):
+    bundle, hourly = (load_bundle(bundle_folder(made.bundles_dir, NAME, version)) for version in ("4", "2"))
+    asked = Inside((), (0, 30), 0).of_bundle(bundle)
+    assert asked.at_quarters and asked.question() == Question((15,), (0, 30), 0)
+    assert Inside((), (), 0).of_bundle(hourly) == Inside((), (), 0) == Inside((), (), 0).of_bundle(None)
+    with pytest.raises(SettingsError, match="forecasts 15 minutes, not 5, 60; give --horizon 15"):
+        Inside((5, 60), (), 0).of_bundle(bundle)
+    with pytest.raises(SettingsError, match="leave out --late"):
+        Inside((), (), 1).of_bundle(bundle)
+    with pytest.raises(BacktestError, match="at the moment that it was trained for"):
+        run_horizons({}, {}, (0, 1, 1.0), Question((15,), late=1), issued={}, fixed={"lasso": bundle})

@@ -11,7 +11,7 @@ __all__ = ['WARM_UP', 'LEAST_WARM_UP', 'SERIES_COLUMNS', 'RAW_COLUMNS', 'Questio
 # %% ../../nbs/422_evaluation.horizons.ipynb #fc86289f
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,7 @@ from ..targets import HIGH_90, LOW_90, MEDIAN, QUANTILES, Dataset, concat_datase
 from .backtest import Backtest, Progress, gather_parts, run_jobs
 from .intervals import ConformalState, calibrate, follow
 from .metrics import FORECAST_COLUMNS, LEVELS
+from .quarter_models import QuarterModel, fixed_series
 from .size import SizeState, follow_sizes
 from .walk_forward import BacktestError, Block, Job, Parts, Train, WalkForward, fingerprint, make_blocks, make_jobs
 
@@ -305,6 +306,7 @@ class HorizonWalk:
     question: Question
     span: tuple[int, int, float]  # First hour to score, first hour beyond, days between fits
     issued: Mapping[str, pd.Series]  # Product -> price by moment of the forecast, where forecasts are issued late
+    fixed: Mapping[str, QuarterModel] = field(default_factory=dict)  # Trained models by name, which are not fitted again
 
     def walk(
         self,
@@ -341,7 +343,10 @@ class HorizonWalk:
             own = raw[(raw["product"] == product) & (raw["time"] % HOUR == minute * MINUTE)]
             issued = self.issued[product] if self.question.late else None
             series = [part.sort_values("time") for _, part in own.groupby("model", sort=False)]
-            frames += [finish_series(part, start, horizon, baseline, issued).assign(horizon=horizon, minute=minute) for part in series]
+            done = [finish_series(part, start, horizon, baseline, issued) for part in series]
+            rows = self.tests[product].rows.take(np.isin(self.tests[product].rows.moment, data.moment))
+            done += [fixed_series(model, name, rows, baseline) for name, model in self.fixed.items() if len(rows) and model.horizon == horizon]
+            frames += [part.assign(horizon=horizon, minute=minute) for part in done]
         columns = [*FORECAST_COLUMNS, *SERIES_COLUMNS]
         return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
@@ -353,6 +358,7 @@ def run_horizons(
     question: Question = Question(),  # Horizons and minutes
     pool: Mapping[str, QuarterRows] | None = None,  # Rows to learn from; those of `tests` by default
     issued: Mapping[str, pd.Series] | None = None,  # Product -> price by moment of the forecast; needed where forecasts are issued late
+    fixed: Mapping[str, QuarterModel] | None = None,  # Trained models by name, which are not fitted again
     train: Train = train_forecaster,  # How to train
     make_volatility: Callable[[], VolatilityModel] = VolatilityModel,  # Builds a volatility model that is not fitted yet
     jobs: int = 1,  # Processes
@@ -363,9 +369,11 @@ def run_horizons(
     check_kinds(models)
     if question.late and issued is None:
         raise BacktestError("late forecasts need the price when they are issued; pass `issued`")
+    if question.late and fixed:
+        raise BacktestError("a trained model is tested at the moment that it was trained for; ask without a delay")
     tests, pool = _until(tests, span[1]), _until(pool, span[1]) if pool is not None else None
     scaled, learned = scale_rows(tests, pool, make_volatility, work)
-    walk, frames, seconds = HorizonWalk(scaled, learned, question, span, issued or {}), [], dict[str, float]()
+    walk, frames, seconds = HorizonWalk(scaled, learned, question, span, issued or {}, fixed or {}), [], dict[str, float]()
     with TemporaryDirectory() as temporary:
         for horizon in question.horizons:
             rows, spent = walk.walk(horizon, {"persistence": {}, **models}, train, jobs, Path(work or temporary), progress)
@@ -375,7 +383,7 @@ def run_horizons(
     start, end, refit_days = span
     keys = [(name, horizon, minute) for name in scaled for horizon in question.horizons for minute in question.minutes]
     r2 = {(name, horizon, minute): scaled[name].volatility_r2(horizon, minute, start, end) for name, horizon, minute in keys}
-    found = found[found["model"].isin(models)].sort_values(["product", "horizon", "time"], kind="stable", ignore_index=True)
+    found = found[found["model"].isin([*models, *(fixed or {})])].sort_values(["product", "horizon", "time"], kind="stable", ignore_index=True)
     if not len(found):
         raise BacktestError(f"no rows between {to_iso(start)} and {to_iso(end)}; the candles end before or begin after")
     return Backtest(found, seconds, start, end, refit_days, r2)
