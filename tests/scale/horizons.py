@@ -1,4 +1,4 @@
-"""How long all four horizons of Lasso, LightGBM and the ensemble take for two coins and two years of quarters, and how much memory: one `train` of the whole pipeline.
+"""How long all four horizons of Lasso, LightGBM and the ensemble take for two coins and two years, and how much memory: one `train` of the pipeline.
 
 The simulated market gives the minutes. Memory is that of all processes of the training together, read twice a second; pages that processes share
 count once (`Pss` of /proc/PID/smaps_rollup).
