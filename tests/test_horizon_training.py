@@ -301,7 +301,7 @@ def test_weights_from_later_rows_are_no_warm_start(tmp_path, lasso):
     fits.store_forecaster(tmp_path / "lasso", lasso.forecaster, "another fit")
     for last, kept in ((int(lasso.dataset.time[-1]), True), (int(lasso.dataset.time[-1]) - DAY, False)):
         (tmp_path / "lasso" / "weights.npz").write_bytes(b"")
-        training._forget_later(tmp_path / "lasso", last)
+        fits._forget_later(tmp_path / "lasso", last)
         assert (tmp_path / "lasso" / "weights.npz").exists() == kept
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.candles import HOUR, to_iso, to_unix
+from ..data.candles import HOUR, to_iso
 from ..models.base import Forecaster, ModelError, check_kinds
 from ..models.fits import OnnxModel, digest_fit, fit_or_load, stored_forecaster
-from ..parsing import parse_json
 from ..realised import MINUTE, QUARTER
 from ..targets import Dataset, concat_datasets
 from .adaptation import LEAST_OWN_ROWS
@@ -36,22 +35,8 @@ REFIT_DAYS = 91.0
 "Days between two fits of the warm-up."
 
 
-def _forget_later(
-    folder: Path,  # Of one kind
-    last: int,  # Last row to learn from, Unix seconds
-) -> None:
-    "Delete weights that were learned from later rows, as after older minutes were fetched: a warm start from them would be a leak."
-    try:
-        later = to_unix(parse_json((folder / "fit.json").read_bytes())["train_span"][1]) > last
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
-        later = True
-    if later:
-        (folder / "weights.npz").unlink(missing_ok=True)
-
-
 def _fit(folder: Path, kind: str, data: Dataset, params: Mapping[str, Any] | None) -> tuple[Forecaster, str]:
     "Fit or load, and return the forecaster as its exported files forecast."
-    _forget_later(folder / kind, int(data.time[-1]))
     forecaster, how = fit_or_load(folder, kind, data, params)
     if isinstance(forecaster.model, OnnxModel):
         return forecaster, how

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from ..data.candles import to_unix
 from ..files import write_atomic, write_json
 from ..parsing import parse_json
 from ..scaling import Scaler
@@ -104,6 +105,19 @@ def _members(
     return {member: forecaster for member, forecaster in found.items() if forecaster is not None}
 
 # %% ../../nbs/360_models.fits.ipynb #f1512d81
+def _forget_later(
+    folder: Path,  # Of one kind
+    last: int,  # Last row to learn from, Unix seconds
+) -> None:
+    "Delete weights that were learned from later rows, as after older candles were fetched: a warm start from them would be a leak."
+    try:
+        later = to_unix(parse_json((folder / "fit.json").read_bytes())["train_span"][1]) > last
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        later = True
+    if later:
+        (folder / "weights.npz").unlink(missing_ok=True)
+
+
 def fit_or_load(
     root: Path,  # Folder of one source, with a folder for each kind
     kind: str,  # A key of `MODELS`
@@ -115,6 +129,7 @@ def fit_or_load(
     if known := stored_forecaster(folder, digest):
         return known, "loaded: the same fit was finished before"
     siblings = _members(root, kind, data, params or {})
+    _forget_later(folder, int(data.time.max()))
     previous = load_fit(folder, kind, params)
     forecaster = train_forecaster(kind, data, params, previous, siblings, folder)
     save_fit(folder, forecaster.model)
