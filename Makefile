@@ -58,14 +58,13 @@ docs: $(VENV)/.dev ## Render every notebook to a linked static site in _docs/
 	$(BIN)/python .ci/docs.py _docs
 
 ##@ Test it
-.PHONY: test check-notebooks test-notebooks test-python test-training test-experiments test-attacks test-latency test-webhook test-frontend lint types wheel audit bench bench-service bench-scale bench-page
+.PHONY: test check-notebooks test-notebooks test-python test-experiments test-attacks test-latency test-webhook test-frontend lint types wheel audit bench bench-service bench-scale bench-page
 test: $(VENV)/.dev ## Run everything that tests; the last lines list what was skipped and why
 	$(BIN)/python .ci/test.py
 
 check-notebooks: $(VENV)/.dev ## Notebooks are clean and the exported package is in step
 test-notebooks: $(VENV)/.dev  ## Run every notebook as a test
-test-python: $(VENV)/.dev     ## Run pytest on tests/, but for the parts below
-test-training: $(VENV)/.dev   ## Kill trainings and backtests, and continue them
+test-python: $(VENV)/.dev     ## Run pytest on tests/, but for experiments and attacks
 test-experiments: $(VENV)/.dev ## Run the experiments on less data
 test-attacks: $(VENV)/.dev    ## Attack the service and its tools, and print a table: attack, before, after
 test-latency: $(VENV)/.dev    ## The attacks during which latencies are measured; `make test` runs them alone, after everything else
@@ -74,7 +73,7 @@ test-frontend: $(VENV)/.dev   ## Build the page, check its types, test what comp
 lint: $(VENV)/.dev            ## Run ruff
 types: $(VENV)/.dev           ## Run mypy on the exported package
 wheel: $(VENV)/.dev           ## Build the wheel and import it where only requirements/runtime.txt is installed
-check-notebooks test-notebooks test-python test-training test-experiments test-attacks test-latency test-webhook test-frontend lint types wheel:
+check-notebooks test-notebooks test-python test-experiments test-attacks test-latency test-webhook test-frontend lint types wheel:
 	$(BIN)/python .ci/test.py $@
 
 audit: $(VENV)/.dev ## Ask for known vulnerabilities in the Python packages, the webhook server and the page; STRICT=1 fails if one cannot be asked

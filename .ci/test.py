@@ -23,7 +23,7 @@ from crypto_rti.processes import ProcessTree
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOKS_SECONDS, PYTEST_SECONDS, ATTACK_SECONDS, SLOWEST = 1200, 1500, 400, 20
-EXPERIMENTS, TRAINING = "tests/test_experiments.py", ("tests/test_neural.py", "tests/test_training.py")
+EXPERIMENTS = "tests/test_experiments.py"
 MEASURED = ("tests/attacks/test_budgets.py", "tests/attacks/test_bundles.py", "tests/attacks/test_fetching.py")  # Attacks whose latencies are measured
 SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells that nbdev_test leaves out
 
@@ -173,15 +173,10 @@ def pytest_cases(name: str, *arguments: object, seconds: float) -> tuple[list[Re
 
 
 def test_python() -> list[Result]:
-    """Run pytest on everything but trainings, experiments and attacks, three files at a time: many tests wait for a clock, and two would leave cores idle."""
+    """Run pytest on everything but experiments and attacks, three files at a time: many tests wait for a clock, and two would leave cores idle."""
     side_by_side = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")  # in order: sorted by their number of tests, the longest file would come last
-    others = [f"--ignore={path}" for path in ("tests/attacks", EXPERIMENTS, *TRAINING)]
+    others = [f"--ignore={path}" for path in ("tests/attacks", EXPERIMENTS)]
     return pytest_cases("pytest", *side_by_side, *others, seconds=PYTEST_SECONDS)[0]
-
-
-def test_training() -> list[Result]:
-    """Run pytest on trainings and backtests that are killed and continued, one at a time."""
-    return pytest_cases("training", *TRAINING, seconds=PYTEST_SECONDS)[0]
 
 
 def test_experiments() -> list[Result]:
@@ -359,7 +354,6 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
     "test-frontend": test_frontend,
     "test-notebooks": test_notebooks,
     "test-python": test_python,
-    "test-training": test_training,
     "test-experiments": test_experiments,
     "test-attacks": lambda: attacks("attacks", "tests/attacks", *(f"--ignore={path}" for path in MEASURED)),
     "test-latency": lambda: attacks("latency", *MEASURED),
@@ -369,7 +363,7 @@ PARTS: dict[str, Callable[[], list[Result]]] = {
 # What `make test` runs at the same time, in this order; then what measures times, alone.
 LANES = (
     ("test-python",),
-    ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-training", "test-attacks", "wheel", "types", "check-notebooks", "lint"),
+    ("test-notebooks", "test-experiments", "test-frontend", "test-webhook", "test-attacks", "wheel", "types", "check-notebooks", "lint"),
 )
 ALONE = ("test-latency",)
 
