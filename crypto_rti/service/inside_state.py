@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RANK_DAYS', 'LEAST_RANK_DAYS', 'StateKey', 'ROWS_KEPT', 'INSIDE_KEPT', 'ScaleHistory', 'InsideState']
 
-# %% ../../nbs/613_service.inside_state.ipynb #dc074b36
+# %% ../../nbs/613_service.inside_state.ipynb #5c138724
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..features_intraday import IntradayRows
-from .forecasts import Forecast
+from .forecasts import MINUTE_MODE, Forecast
 from .quarter_states import QuarterState
 
 # %% ../../nbs/613_service.inside_state.ipynb #5f2a2175
@@ -43,12 +43,17 @@ class ScaleHistory:
             return None
         return round(float(np.mean(np.frombuffer(self.scales)[first:end] < scale)), 4)
 
-# %% ../../nbs/613_service.inside_state.ipynb #63cf09d0
+# %% ../../nbs/613_service.inside_state.ipynb #b7ca0a97
 StateKey = tuple[str, str, str, int, int]
 "Coin, kind, version, horizon in minutes, and quarter of the hour."
 
 ROWS_KEPT, INSIDE_KEPT = 64, 2048
 "Rows and forecasts in memory; the least recently used one is evicted."
+
+
+def _scale_key(forecast: Forecast) -> tuple[str, int]:
+    "Coin and horizon; the rolling volatility of models of whole hours is another measure than that of a volatility model."
+    return forecast.coin, forecast.horizon if forecast.mode == MINUTE_MODE else 0
 
 
 @dataclass
@@ -58,7 +63,7 @@ class InsideState:
     rows: OrderedDict[tuple[str, int, int], tuple[IntradayRows, bool]] = field(default_factory=OrderedDict)  # By coin, moment, generation; whether complete
     forecasts: OrderedDict[tuple[str, str, str, int, int, int], Forecast] = field(default_factory=OrderedDict)  # By key, horizon, moment and generation
     states: dict[StateKey, QuarterState] = field(default_factory=dict)  # Of the champions, which are recorded
-    scales: dict[tuple[str, int], ScaleHistory] = field(default_factory=dict)  # By coin and horizon
+    scales: dict[tuple[str, int], ScaleHistory] = field(default_factory=dict)  # By coin and horizon; 0 for forecasts of whole hours
     issued: dict[str, int] = field(default_factory=dict)  # By coin, the last quarter whose forecasts were issued
     lateness: dict[tuple[str, int], float] = field(default_factory=dict)  # By coin and horizon, seconds from the last quarter to its forecast
 
@@ -74,9 +79,20 @@ class InsideState:
             self.forecasts.popitem(last=False)
         self.forecasts[forecast.coin, forecast.model, forecast.version, forecast.horizon, forecast.data_until, generation] = forecast
 
+    def add_scale(self, forecast: Forecast) -> None:
+        "Note the volatility of a forecast that is recorded."
+        self.scales.setdefault(_scale_key(forecast), ScaleHistory()).add(forecast.data_until, forecast.volatility)
+
+    def recall_scales(self, coin: str, horizon: int, found: np.ndarray) -> None:
+        "Begin a history with what was recorded before, shape (n, 2): moments and volatilities in time order."
+        later, history = self.scales.get((coin, horizon)), ScaleHistory()
+        for moment, scale in [*found.tolist(), *(zip(later.moments, later.scales, strict=True) if later else ())]:
+            history.add(int(moment), scale)
+        self.scales[coin, horizon] = history
+
     def rank(self, forecast: Forecast) -> float | None:
         "The rank of a forecast's volatility in the last 30 days."
-        known = self.scales.get((forecast.coin, forecast.horizon))
+        known = self.scales.get(_scale_key(forecast))
         return None if known is None else known.rank(forecast.data_until, forecast.volatility)
 
     def forget_except(self, present: set[tuple[str, str, str, int]]) -> None:

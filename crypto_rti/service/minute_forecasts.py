@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['last_closed_minute', 'minute_row', 'day_before', 'close_lookup', 'forecast_scale', 'Adjusts', 'make_minute_forecast',
-           'unadjusted', 'reading', 'issuing', 'bundle_state']
+           'unadjusted', 'reading', 'bundle_state']
 
 # %% ../../nbs/612_service.minute_forecasts.ipynb #2d277346
 import math
@@ -99,17 +99,17 @@ def close_lookup(
 
     return find
 
-# %% ../../nbs/612_service.minute_forecasts.ipynb #a42095fb
+# %% ../../nbs/612_service.minute_forecasts.ipynb #e7ea5872
 def forecast_scale(
     row: IntradayRows,  # From `minute_row`
     model: Model,
     horizon: int,  # Minutes
-    beside: Model | None = None,  # The champion of the same horizon
+    beside: Model | None = None,  # A champion of the coin, of the same horizon or another
 ) -> float:  # Standard deviation of the log return over the horizon
     "Forecast the volatility of the horizon."
     for each in (model, beside):
         if isinstance(each, Bundle) and each.by_quarter:
-            return float(each.scale(row.volatility.T)[0])
+            return float(each.scale(row.volatility.T)[0]) * math.sqrt(horizon / each.horizon)
     return float(row.rolling[0]) * math.sqrt(horizon / 60)
 
 
@@ -139,7 +139,7 @@ def make_minute_forecast(
         *held_out_scores(model), scale, tuple(own.tolist()), MINUTE_MODE, new=is_new(model), horizon=horizon, size=size,
     )  # fmt: skip
 
-# %% ../../nbs/612_service.minute_forecasts.ipynb #5d82a780
+# %% ../../nbs/612_service.minute_forecasts.ipynb #9ac17173
 def unadjusted(quantiles: np.ndarray, scale: float, close: float) -> tuple[np.ndarray, float | None]:
     "Leave quantiles as they are: built-in persistence has no state."
     return quantiles, None
@@ -154,19 +154,6 @@ def reading(
     def adjust(quantiles: np.ndarray, scale: float, close: float) -> tuple[np.ndarray, float | None]:
         size = state.size_at(moment)
         return state.adjusted(moment, Issued(quantiles, scale, close, size).sized, closes), size
-
-    return adjust
-
-
-def issuing(
-    state: QuarterState,  # Of the quarter that `moment` begins
-    moment: int,  # Of the forecast, Unix seconds
-    closes: Closes,
-) -> Adjusts:
-    "Adjust by a state that remembers the forecast."
-    def adjust(quantiles: np.ndarray, scale: float, close: float) -> tuple[np.ndarray, float | None]:
-        adjusted = state.issue(moment, quantiles, scale, close, closes)
-        return adjusted, state.issued[moment].size
 
     return adjust
 

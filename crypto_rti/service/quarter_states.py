@@ -45,7 +45,7 @@ def quarter_of(
     "Find the quarter of the hour in which a moment lies."
     return moment % HOUR // MINUTE // 15 * 15
 
-# %% ../../nbs/611_service.quarter_states.ipynb #bbe857b7
+# %% ../../nbs/611_service.quarter_states.ipynb #0b9ae4dd
 @dataclass
 class QuarterState:
     "What the forecasts of one model at one quarter of the hour have taught."
@@ -73,13 +73,10 @@ class QuarterState:
             self.interval = state_at(self.interval, moment, *_NONE)
             self.past = StateHistory(self.interval)
 
-    def issue(self, moment: int, quantiles: np.ndarray, scale: float, close: float, closes: Closes) -> np.ndarray:
-        "Adjust a forecast, shape (5,), and remember it until its outcome is learned; one of the same moment is replaced."
+    def issue(self, moment: int, issued: Issued) -> None:
+        "Remember a forecast until its outcome is learned; one of the same moment is replaced."
         self.begin(moment)
-        issued = Issued(quantiles, scale, close, self.size_at(moment))
-        adjusted = self.adjusted(moment, issued.sized, closes)
         self.issued[moment] = issued
-        return adjusted
 
     def adjusted(self, moment: int, sized: np.ndarray, closes: Closes) -> np.ndarray:
         "Adjust quantiles, shape (5,), with every outcome known at a moment, learned or not."
