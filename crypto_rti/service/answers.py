@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Key', 'FORECASTS_KEPT', 'Service', 'make_service', 'served', 'find_model', 'models_of', 'followed', 'horizons_of',
-           'check_horizon', 'state_for', 'keep_state', 'cached_forecast', 'store_forecast', 'reference_candles',
-           'compute_once', 'retry_with_earlier_model', 'forecast_hour', 'predict_at', 'notice_corrections']
+           'check_horizon', 'read_horizon', 'state_for', 'keep_state', 'cached_forecast', 'traded_price',
+           'store_forecast', 'reference_candles', 'compute_once', 'retry_with_earlier_model', 'forecast_hour',
+           'predict_at', 'notice_corrections']
 
 # %% ../../nbs/645_service.answers.ipynb #184fe6da
 from collections.abc import Awaitable, Callable, Hashable
@@ -27,7 +28,7 @@ from ..errors import suggest
 from ..evaluation.intervals import ConformalState
 from ..horizons import HOUR_AHEAD, wanted_horizons
 from ..parsing import quote_input
-from ..settings import Settings
+from ..settings import HORIZONS, Settings
 from .answer_cache import AnswerCache
 from .contract import PredictionResult
 from .feed import Feed, Window, candles_for, exchange_now
@@ -139,6 +140,15 @@ def check_horizon(
         return int(text)
     raise ParameterError(f"horizon={quote_input(text)} is not served for {coin}; choose one of {', '.join(map(str, known))}")
 
+
+def read_horizon(
+    text: str,  # As the client sent it
+) -> int:  # Minutes
+    "Read a horizon where no coin is named; raise `ParameterError` naming what is allowed."
+    if text in map(str, HORIZONS):
+        return int(text)
+    raise ParameterError(f"horizon={quote_input(text)} is not allowed; choose one of {', '.join(map(str, HORIZONS))}")
+
 # %% ../../nbs/645_service.answers.ipynb #8f5ee6c7
 def state_for(
     service: Service,
@@ -182,6 +192,15 @@ def cached_forecast(
     return service.forecasts.get(key)
 
 # %% ../../nbs/645_service.answers.ipynb #2399bb38
+def traded_price(
+    service: Service,
+    coin: str,
+) -> float | None:  # `None` before the first one
+    "The price of the last trade."
+    running = service.feed.running.get(coin)
+    return running.price if running is not None else None
+
+
 def store_forecast(
     service: Service,
     generation: int,  # Of the model cache when its model was chosen
@@ -202,7 +221,7 @@ def store_forecast(
         service.newest[forecast.coin, forecast.model], service.changes = forecast, service.changes + 1
         service.inside.add_scale(forecast)
     if service.recorder is not None and forecast.issued_at is not None:
-        service.recorder.record(to_entry(forecast, now, forecast.mode))
+        service.recorder.record(to_entry(forecast, now, forecast.mode, issued_price=traded_price(service, forecast.coin)))
     return forecast
 
 # %% ../../nbs/645_service.answers.ipynb #c2a4a1b4

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['RANK_DAYS', 'LEAST_RANK_DAYS', 'StateKey', 'ROWS_KEPT', 'INSIDE_KEPT', 'ScaleHistory', 'InsideState']
 
-# %% ../../nbs/613_service.inside_state.ipynb #5c138724
+# %% ../../nbs/613_service.inside_state.ipynb #3968465a
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class ScaleHistory:
             return None
         return round(float(np.mean(np.frombuffer(self.scales)[first:end] < scale)), 4)
 
-# %% ../../nbs/613_service.inside_state.ipynb #b7ca0a97
+# %% ../../nbs/613_service.inside_state.ipynb #e1edb768
 StateKey = tuple[str, str, str, int, int]
 "Coin, kind, version, horizon in minutes, and quarter of the hour."
 
@@ -65,6 +66,11 @@ class InsideState:
     states: dict[StateKey, QuarterState] = field(default_factory=dict)  # Of the champions, which are recorded
     scales: dict[tuple[str, int], ScaleHistory] = field(default_factory=dict)  # By coin and horizon; 0 for forecasts of whole hours
     issued: dict[str, int] = field(default_factory=dict)  # By coin, the last quarter whose forecasts were issued
+    recent: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)  # By coin, kind and horizon, scores of the last 30 days
+    settled: int = 0  # How often closes were written to the ledger
+    recalled: bool = False  # Whether the volatilities of the last 30 days were read from the ledger
+    fault: str = ""  # Why the ledger cannot be read or scored at the moment
+    pause: float = 0.0  # Until when the ledger is not tried, on the monotonic clock
     lateness: dict[tuple[str, int], float] = field(default_factory=dict)  # By coin and horizon, seconds from the last quarter to its forecast
 
     def add_row(self, coin: str, moment: int, generation: int, row: IntradayRows, whole: bool) -> None:
