@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STATES_KEPT', 'Key', 'FORECASTS_KEPT', 'StateHistory', 'Service', 'make_service', 'served', 'find_model', 'models_of',
-           'followed', 'state_for', 'keep_state', 'cached_forecast', 'store_forecast', 'reference_candles',
-           'forecast_hour', 'predict_at', 'notice_corrections']
+           'followed', 'minute_products', 'state_for', 'keep_state', 'cached_forecast', 'store_forecast',
+           'reference_candles', 'forecast_hour', 'predict_at', 'notice_corrections']
 
 # %% ../../nbs/645_service.answers.ipynb #184fe6da
 from array import array
@@ -26,6 +26,7 @@ from ..data.sources import Source, check_product
 from ..disk import DiskWatch
 from ..errors import suggest
 from ..evaluation.intervals import ConformalState
+from ..horizons import wants_minutes
 from ..parsing import quote_input
 from ..settings import Settings
 from .answer_cache import AnswerCache
@@ -150,6 +151,13 @@ def followed(
     "List the products whose candles are kept current: those that models of other coins read, which are needed first, and the coins served."
     models = [model for coin in service.models.coins.values() for model in coin.aliases.values()]
     return list(dict.fromkeys([*(model.reference for model in models if model is not None and model.reference), *served(service)]))
+
+# %% ../../nbs/645_service.answers.ipynb #5d1b0b01
+def minute_products(
+    service: Service,
+) -> list[str]:  # Products
+    "List the products whose one-minute candles are kept: none where only whole hours are forecast."
+    return followed(service) if wants_minutes(service.settings) else []
 
 # %% ../../nbs/645_service.answers.ipynb #8f5ee6c7
 def state_for(

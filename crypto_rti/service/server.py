@@ -38,7 +38,7 @@ from ..errors import check_known
 from ..processes import end_with_parent
 from ..registry.sandbox import stop_trials
 from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
-from .answers import Service, followed, make_service, predict_at, served
+from .answers import Service, followed, make_service, minute_products, predict_at, served
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .documentation import documentation
@@ -53,6 +53,7 @@ from .live_prices import follow_prices
 from .logs import configure_logging
 from .metrics import keep_refreshing, make_metrics
 from .middleware import install_middleware
+from .minute_history import keep_minutes
 from .models import ModelCache
 from .overview import OverviewCache
 from .page import Page, find_page, read_page
@@ -106,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # State for
     await start_recording(service, hourly)
     work = {
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
+        "minutes": lambda: keep_minutes(service.feed, lambda: minute_products(service), service.settings.home / "minutes" / service.source.name),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _refresh_models(service.models),
         "disk": service.disk.run,
