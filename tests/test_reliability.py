@@ -139,7 +139,7 @@ def test_the_figure_shows_what_was_counted(agg):
         bars = ax.containers[0].lines[2][0].get_segments()
         np.testing.assert_allclose([bar[1, 1] - bar[0, 1] for bar in bars], 4 * tables[0]["standard_error"])
         assert ax.get_title() == f"{model}: {bins_within(tables[0])} of {len(tables[0])} bins as forecast"
-        assert any(set(line.get_ydata()) == {0} for line in ax.lines)
+        assert [list(line.get_ydata()) for line in ax.lines if list(line.get_xdata()) == [0, 1]] == [[0, 0]], "the line where forecasts are right"
 
 
 def test_persistence_alone_is_drawn(agg):

@@ -145,9 +145,10 @@ def plot_reliability(
         ax.set_title(f"{model}: {bins_within(table)} of {len(table)} bins as forecast", color=colour(model), fontsize=8)
         ax.tick_params(labelsize=7)
     if tables and naive:
-        place = (0.5, float(naive["persistence"]["share"].iloc[0]) - 0.5)
-        line = {"arrowstyle": "-", "lw": 0.6, "color": colour("persistence")}
-        axes[0].annotate("persistence", place, (0.5, 0.04), textcoords=("data", "axes fraction"), ha="center", color=colour("persistence"), fontsize=7, arrowprops=line)
+        place, grey = (0.5, float(naive["persistence"]["share"].iloc[0]) - 0.5), colour("persistence")
+        line = {"arrowstyle": "-", "lw": 0.6, "color": grey}
+        below = ("data", "axes fraction")
+        axes[0].annotate("persistence", place, (0.5, 0.04), textcoords=below, ha="center", color=grey, fontsize=7, arrowprops=line)
     return axes
 
 # %% ../../nbs/430_evaluation.plots.ipynb #803e4f96
