@@ -26,7 +26,6 @@ import onnxruntime
 
 from ..errors import suggest
 from ..evaluation.intervals import ConformalState
-from ..horizons import HOUR_AHEAD
 from ..parsing import check_finite, parse_json, quote_input
 from ..registry.bundle import Bundle, load_bundle, note_failure, stoppable
 from ..registry.index import Index, bundle_folder
@@ -187,7 +186,7 @@ def read_models(
     path = root / old.name / "index.json"
     mark = _mark(path)
     try:
-        index = Index.model_validate(check_finite(parse_json(path.read_bytes()))).at(HOUR_AHEAD)
+        index = Index.model_validate(check_finite(parse_json(path.read_bytes()))).at(None)
     except (OSError, ValueError) as error:
         log.error("the index of %s cannot be read (%s); the models loaded before stay in use", old.name, type(error).__name__)
         return replace(old, mark=mark, faults={**old.faults, "index": f"cannot be read ({type(error).__name__}); promote or pull again"})
