@@ -30,7 +30,7 @@ from crypto_rti.models.volatility import VolatilityModel
 from crypto_rti.pipeline import RetrainReport, fit_step, results_table, retrain
 from crypto_rti.pipeline_plan import find_pipeline, make_plan, planned_models
 from crypto_rti.processes import ProcessTree
-from crypto_rti.registry import exports
+from crypto_rti.registry import exports, promotion
 from crypto_rti.registry.bundle import load_bundle, read_manifest
 from crypto_rti.registry.connection import RegistryError, UnknownVersionError, connect
 from crypto_rti.registry.exports import export_model, export_models
@@ -259,15 +259,24 @@ def test_versions_of_several_coins_are_submitted_at_their_horizon(own, horizon, 
     assert read_index(own.bundles_dir, NAME).at(horizon).last_decision["version"] == second and others(own, horizon) == before
 
 
+def test_a_submission_that_fails_names_the_champion_of_its_horizon(own, monkeypatch):
+    def away(*_: object, **__: object) -> None:
+        raise RegistryError("away")
+
+    monkeypatch.setattr(promotion, "submit_challenger", away)
+    for version, champion in (("2", "1"), ("4", "3"), ("6", "5")):
+        decision = submit_versions(own, {NAME: version}, {NAME: rows()})[NAME]
+        assert (decision.reasons, decision.champion) == (["away"], champion)
+
+
 def test_pruning_counts_the_versions_of_each_horizon(own):
-    for _ in range(2):
-        register_bundles(own, *fit(15, "lasso", 1))
-        register_bundles(own, *fit(60, "lasso", 1))
-    settings = own.model_copy(update={"keep_versions": 1})
-    pruned = prune_registry(settings, NAME)
-    assert pruned.versions == ("4 (lasso)", "6 (lasso)", "7 (lasso)", "8 (lasso)")
-    left = {(item.version, item.role_horizon) for item in read_model(connect(own), NAME).versions}
-    assert left == {("1", None), ("2", None), ("3", 15), ("9", 15), ("5", 60), ("10", 60)}
+    register_bundle(own, facts("lasso", "BTC-USD"), {"a.onnx": fan_onnx(0.2)})
+    for minutes in (15, 60, 15, 60):
+        register_bundles(own, *fit(minutes, "lasso", 1))
+    pruned = prune_registry(own.model_copy(update={"keep_versions": 2}), NAME)
+    assert pruned.versions == ("4 (lasso)", "6 (lasso)")
+    left = {horizon: {item.version for item in read_model(connect(own), NAME).versions if item.role_horizon == horizon} for horizon in (None, 15, 60)}
+    assert left == {None: {"1", "2", "7"}, 15: {"3", "8", "10"}, 60: {"5", "9", "11"}}
 
 
 # --- no leakage ---
