@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_feed import BTC, replay_feed, until
+from test_feed import BTC, NOW, replay_feed, until
 
-from crypto_rti.data.candles import MINUTE, to_unix
+from crypto_rti.data.candles import HOUR, MINUTE, to_unix
+from crypto_rti.data.plausibility import ExchangeClock
 from crypto_rti.data.simulation import sim_candles
+from crypto_rti.service.closing_hour import confirmed_for
+from crypto_rti.service.feed import keep_fresh, latest
 from crypto_rti.service.minute_history import history_missing, keep_minutes, next_minute
 from crypto_rti.service.minute_table import HISTORY_MINUTES, MinuteHistory, between, save_minutes
 from crypto_rti.service.minutes import MINUTES, minutes_for
@@ -36,11 +40,27 @@ async def end(task):
         await task
 
 
+class TrueClock(ExchangeClock):
+    "Knows the time of the exchange, also when a test sets it: several jumps in a row look like a clock that runs fast, and that has tests of its own."
+
+    def __init__(self, there):
+        super().__init__(measured=0.0, asked=math.inf)
+        self.there = there
+
+    def now(self, at=None):
+        return self.there.now()
+
+
+@contextlib.asynccontextmanager
+async def closing_feed(source="sim", start=NOW, **options):
+    async with replay_feed(source, start=start, **options) as up:
+        up.feed.clock = TrueClock(up.exchange.clock)
+        yield up
+
+
 def at(up, moment):
-    "Move the exchange's clock to a moment, and the feed's with it."
-    apart = to_unix(moment) - up.exchange.clock.now()
-    up.exchange.clock.advance(apart)
-    up.feed.clock.remote += apart
+    "Move the exchange's clock to a moment."
+    up.exchange.clock.set(moment if isinstance(moment, str) else float(moment))
 
 
 def check(history):
@@ -74,7 +94,7 @@ async def complete(up, product=BTC):
 
 
 async def test_minutes_are_caught_up_newest_first_and_a_restart_asks_only_for_what_is_missing(tmp_path):
-    async with replay_feed(start="2024-01-31T15:20:05Z", lag=0.0) as up:
+    async with closing_feed(start="2024-01-31T15:20:05Z", lag=0.0) as up:
         task = keep(up, tmp_path)
         await until(lambda: BTC in up.feed.histories, "the first page")
         assert up.feed.histories[BTC].end == to_unix("2024-01-31T15:20Z")  # the newest minutes come first
@@ -83,7 +103,7 @@ async def test_minutes_are_caught_up_newest_first_and_a_restart_asks_only_for_wh
         assert history_missing(up.feed, BTC) == "" and up.asked() == -(-HISTORY_MINUTES // 300)
         await end(task)
     for minutes, pages in ((10, 1), (700, 3), (3000, 8)):  # the last gap is longer than a day: its newest minutes come first
-        async with replay_feed(start=to_unix("2024-01-31T15:20:05Z") + MINUTE * minutes, lag=0.0) as up:
+        async with closing_feed(start=to_unix("2024-01-31T15:20:05Z") + MINUTE * minutes, lag=0.0) as up:
             task = keep(up, tmp_path)
             await until(lambda: BTC in up.feed.histories and up.feed.histories[BTC].end > up.exchange.clock.now() - MINUTE, "the last minute")
             check(await complete(up))
@@ -92,7 +112,7 @@ async def test_minutes_are_caught_up_newest_first_and_a_restart_asks_only_for_wh
 
 
 async def test_callers_for_a_day_of_minutes_ask_for_nothing_more(tmp_path):
-    async with replay_feed(start="2024-01-31T15:20:05Z", lag=0.0) as up:
+    async with closing_feed(start="2024-01-31T15:20:05Z", lag=0.0) as up:
         fill(tmp_path, "2024-01-31T15:20Z")
         keep(up, tmp_path)
         history = await complete(up)
@@ -105,7 +125,7 @@ async def test_callers_for_a_day_of_minutes_ask_for_nothing_more(tmp_path):
 
 async def test_minutes_close_over_rest_when_the_exchange_has_them(tmp_path):
     "Its candles lag by half a minute: a minute is asked for again until it is there, and confirmed a minute after its end."
-    async with replay_feed(start="2024-01-31T15:20:05Z", lag=30.0) as up:
+    async with closing_feed(start="2024-01-31T15:20:05Z", lag=30.0) as up:
         fill(tmp_path, "2024-01-31T15:18Z")
         keep(up, tmp_path)
         history = await complete(up)
@@ -127,7 +147,7 @@ async def test_minutes_close_over_rest_when_the_exchange_has_them(tmp_path):
 async def test_a_minute_without_trades_closes_once_the_exchange_cannot_be_behind(tmp_path):
     table = sim_candles(BTC, "2024-01-20T00:00Z", "2024-01-31T16:00Z", MINUTE)
     silent = to_unix("2024-01-31T15:20Z")
-    async with replay_feed({BTC: table[table["time"] != silent]}, start=silent + 5, lag=0.0) as up:
+    async with closing_feed({BTC: table[table["time"] != silent]}, start=silent + 5, lag=0.0) as up:
         fill(tmp_path, silent, table)
         keep(up, tmp_path)
         assert (await complete(up)).end == silent
@@ -139,3 +159,70 @@ async def test_a_minute_without_trades_closes_once_the_exchange_cannot_be_behind
         at(up, silent + 2 * MINUTE + 6)
         history = await next_minute(up.feed, BTC, silent, 20)
         assert history.end == silent + 2 * MINUTE and silent not in set(history.candles["time"])
+
+
+# --- by trades ---
+
+
+async def follow(up, folder, moment, product=BTC):
+    "Follow prices and keep minutes and hours, until everything up to the newest trade is known."
+    fill(folder, to_unix(moment) - 60, product=product)
+    up.follow()
+    keep(up, folder)
+    up.tasks.append(asyncio.create_task(keep_fresh(up.feed, lambda: up.wanted, 0.05)))
+    await up.whole(via="websocket")
+    await until(lambda: up.feed.histories and up.feed.live and up.feed.builders[product].closing.since, "candles")
+    await closed(up, to_unix(moment) // MINUTE * MINUTE, product)
+
+
+async def closed(up, end, product=BTC):
+    "Wait until minutes are closed up to a moment."
+    await until(lambda: up.feed.histories[product].end == end, lambda: f"the minute that ends at {end}; {up.feed.histories[product]}")
+    return up.feed.histories[product]
+
+
+async def test_a_minute_closes_with_the_first_message_after_it(tmp_path):
+    "Its candle is the market's, long before the exchange has it, and without a request; a minute later it is confirmed."
+    async with closing_feed(start="2024-01-31T15:20:30Z") as up:
+        await follow(up, tmp_path, "2024-01-31T15:20:30Z")
+        for minute in range(21, 25):
+            asked = up.asked()
+            end = to_unix(f"2024-01-31T15:{minute}Z")
+            at(up, end - 0.5)
+            await up.whole(via="websocket")
+            assert up.feed.histories[BTC].end == end - MINUTE
+            at(up, end + 0.6)
+            history = await closed(up, end)
+            assert history.closed_at - end < 2 and history.confirmed < end and history.corrected is None
+            assert up.asked() <= asked + 1  # the confirmation of earlier ones
+            check(history)
+        at(up, end + 70)
+        await until(lambda: history.confirmed == end, "the confirmation")
+        assert history.corrected is None
+        check(history)
+
+
+async def test_an_hour_closes_with_the_first_message_after_it(tmp_path):
+    "A provisional window, without a request; its confirmation changes nothing, not even the object."
+    async with closing_feed(start="2024-01-31T15:59:30Z") as up:
+        await follow(up, tmp_path, "2024-01-31T15:59:30Z")
+        end, before, hours = to_unix("2024-01-31T16:00Z"), up.feed.live[BTC], hourly_requests(up)
+        at(up, end + 0.6)
+        await until(lambda: up.feed.live[BTC].end == end, "the hour")
+        window = up.feed.live[BTC]
+        assert (window.provisional, window.corrected, window.start) == (True, False, before.start + HOUR) and window.asked_at - end < 2
+        truth = sim_candles(BTC, window.start, end)
+        assert window.candles["time"].tolist() == truth["time"].tolist() and np.allclose(window.candles.to_numpy(), truth.to_numpy(), rtol=1e-6)
+        assert hourly_requests(up) == hours and (await latest(up.feed, BTC)) is window
+        cut = await confirmed_for(up.feed, BTC, end)
+        assert (cut.end, cut.provisional, cut.last_end) == (end - HOUR, False, end - HOUR)
+        for seconds, attempts in ((61, 1), (302, 2)):
+            at(up, end + seconds)
+            await until(lambda attempts=attempts: up.feed.live[BTC].attempts == attempts, "the confirmation")
+            now = up.feed.live[BTC]
+            assert (now.end, now.provisional, now.corrected) == (end, False, False) and now.candles is window.candles
+        assert hourly_requests(up) == hours + 2 and (await confirmed_for(up.feed, BTC, end)) is now
+
+
+def hourly_requests(up):
+    return sum(request.path.endswith("candles") and request.query["granularity"] == "3600" for request in up.exchange.requests)
