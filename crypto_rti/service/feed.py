@@ -17,7 +17,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from ..data.candles import FINAL_AFTER, HOUR, final_until, from_rows, to_iso
+from ..data.candles import FINAL_AFTER, HOUR, final_until, to_iso
 from ..data.coinbase import Answer, measure_clock
 from ..data.connection import WINDOW, ExchangeError, ExchangeUnavailableError, QueuedError
 from ..data.plausibility import ExchangeClock, PriceCheck
@@ -25,7 +25,7 @@ from ..data.request_queue import Priority, at_priority, current_priority
 from .candle_builder import CandleBuilder, RunningCandle
 from .exchange_requests import ANY, CLOCK, ExchangeRequests, log
 from .forecasts import SPAN
-from .minute_table import MinuteHistory, between, first_difference
+from .minute_table import MinuteHistory, between, first_difference, to_table
 
 # %% ../../nbs/620_service.feed.ipynb #da16ebd5
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def append_hour(
 ) -> Window:  # Provisional
     "Append an hour that was built from trades."
     start, end = window.start + HOUR, window.end + HOUR
-    candles = pd.concat([between(window.candles, start, window.end), from_rows([row])], ignore_index=True)
+    candles = pd.concat([between(window.candles, start, window.end), to_table([row])], ignore_index=True)
     return Window(candles, start, end, now, 0, frozenset(moment for moment in window.refused if moment >= start), True)
 
 

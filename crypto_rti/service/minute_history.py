@@ -7,7 +7,7 @@ __all__ = ['PAGE', 'MOST_AT_ONCE', 'WITHOUT_MINUTES', 'SAVE_PAUSE', 'history_mis
            'close_minutes', 'confirmed_minutes', 'MinuteRequest', 'Attempts', 'MinutePlan', 'Answered', 'take_answer',
            'MinuteKeeper', 'keep_minutes']
 
-# %% ../../nbs/623_service.minute_history.ipynb #228732d9
+# %% ../../nbs/623_service.minute_history.ipynb #8ba71078
 import asyncio
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..data.candles import FINAL_AFTER, HOUR, MINUTE, floor_time, from_rows, to_iso
+from ..data.candles import FINAL_AFTER, HOUR, MINUTE, floor_time, to_iso
 from ..data.connection import WINDOW, BadRangeError, ExchangeError
 from ..data.request_queue import Priority, at_priority
 from ..features_intraday import MINUTE_HISTORY
@@ -27,7 +27,7 @@ from .candle_builder import MINUTES_KEPT
 from .closing_hour import EARLY, closed_by_trades
 from .exchange_requests import FAILURE_PAUSE, log
 from .feed import AHEAD, SETTLED_AFTER, Feed, Window, exchange_now, start_clock_request
-from .minute_table import HISTORY_MINUTES, MinuteHistory, between, load_minutes, save_minutes
+from .minute_table import HISTORY_MINUTES, MinuteHistory, between, load_minutes, save_minutes, to_table
 from .minutes import MINUTE_AFTER, MINUTES, check_minutes, minutes_for, reference_price
 
 # %% ../../nbs/623_service.minute_history.ipynb #f9560719
@@ -66,7 +66,7 @@ async def next_minute(
             await feed.minute_news.wait()
     return history
 
-# %% ../../nbs/623_service.minute_history.ipynb #686c6704
+# %% ../../nbs/623_service.minute_history.ipynb #0a8f96d9
 def close_minutes(
     feed: Feed,  # A history of it is extended
     product: str,  # For example `BTC-USD`
@@ -80,7 +80,7 @@ def close_minutes(
     if not kept <= history.end < until:
         return False
     rows = [candle.row for start, candle in sorted(closing.minutes.items()) if history.end <= start < until]
-    history.merge(from_rows(rows, step=MINUTE), history.end, until, now)
+    history.merge(to_table(rows), history.end, until, now)
     announce_minutes(feed, product)
     return True
 
