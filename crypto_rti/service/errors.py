@@ -23,13 +23,13 @@ from ..features import FeatureError
 from ..parsing import ParseError
 from ..registry.manifest import BundleError
 from ..settings import CryptoRTIError
-from .answers import Service, served
 from .exchange_requests import log
 from .ledger import LedgerError
 from .models import ModelFailedError, ParameterError, UnknownCoinError, UnknownModelError
 from .page import missing_page
 from .security import problem
 from .sharing import BusyError
+from .state import Service, served
 
 # %% ../../nbs/690_service.errors.ipynb #d89e3da3
 class ServiceError(CryptoRTIError, RuntimeError):

@@ -42,12 +42,14 @@ _ALLOWED = f"`now`, `{ROLLING}`, a whole number of hours back from 1 to {HOURS_B
 def last_closed_hour(
     time_from: str,  # `now`, `1` … `72`, or ISO 8601; callers handle `ROLLING` themselves
     now: float,  # The exchange's clock, Unix seconds
-) -> int:  # End of the last hour that was final then, Unix seconds
+    closed: int | None = None,  # End of the last closed hour, where trades have closed it; by default that of the last final one
+) -> int:  # End of the last hour that was closed then, Unix seconds
     "Parse `time_from`; raise `ParameterError` naming what is allowed."
+    newest = final_until(now) if closed is None else closed
     if time_from == "now":
-        return final_until(now)
+        return newest
     if re.fullmatch(r"[0-9]{1,4}", time_from) and 1 <= int(time_from) <= HOURS_BACK:
-        return final_until(now) - int(time_from) * HOUR
+        return newest - int(time_from) * HOUR
     try:
         moment = to_unix(time_from) if len(time_from) <= 40 else None
     except (CryptoRTIError, OverflowError):
@@ -56,7 +58,7 @@ def last_closed_hour(
         raise ParameterError(f"time_from={quote_input(time_from)} is not allowed: give {_ALLOWED}")
     if moment > now:
         raise ParameterError(f"time_from={quote_input(time_from)} lies in the future; the exchange's time is {to_iso(int(now))}: give {_ALLOWED}")
-    return min(floor_time(moment), final_until(now))
+    return min(floor_time(moment), newest)
 
 # %% ../../nbs/610_service.forecasts.ipynb #d0ddb814
 MINUTE_MODE = "minute"

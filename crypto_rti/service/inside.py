@@ -17,7 +17,7 @@ from ..features import NotEnoughHistoryError
 from ..features_intraday import MINUTE_HISTORY, IntradayRows
 from ..horizons import HOURLY, HOUR_AHEAD
 from ..registry.bundle import Bundle
-from .answers import Service, check_horizon, compute_once, find_model, forecast_hour, horizons_of, predict_at, retry_with_earlier_model
+from .answers import compute_once, forecast_hour, predict_at, retry_with_earlier_model
 from .contract import Interval, Path, PathAnswer, PathPoint, PredictionResult
 from .feed import exchange_now
 from .forecasts import Forecast, describe_volatility, rise_probability, to_result
@@ -27,6 +27,7 @@ from .minute_history import history_missing
 from .minute_table import MinuteHistory
 from .models import Model, ParameterError, Persistence
 from .quarter_states import quarter_of
+from .state import Service, check_horizon, find_model, horizons_of
 
 # %% ../../nbs/646_service.inside.ipynb #2afccfc9
 def minutes_of(

@@ -17,13 +17,14 @@ import numpy as np
 from ..data.candles import HOUR, MINUTE, to_iso
 from ..data.connection import ExchangeError
 from ..data.request_queue import Priority, at_priority
-from ..features_intraday import IntradayRows, intraday_rows
 from ..features import FeatureError
-from ..realised import FIVE, QUARTER, to_quarters
+from ..features_intraday import IntradayRows, intraday_rows
 from ..horizons import HOURLY, HOUR_AHEAD
+from ..realised import FIVE, QUARTER, to_quarters
 from ..registry.bundle import Bundle
 from ..settings import CryptoRTIError
-from .answers import Service, horizons_of, served, traded_price
+from ..targets import to_prices
+from .answers import traded_price
 from .contract import Path
 from .exchange_requests import log
 from .forecasts import MINUTE_MODE, Forecast
@@ -36,9 +37,9 @@ from .minute_table import MinuteHistory
 from .models import Persistence
 from .quarter_ledger import QuarterSeries, read_quarter_outcomes, read_scales, record_closes, unscored_quarters
 from .quarter_states import Issued, QuarterState, learn, learn_one, quarter_of
+from .state import Service, horizons_of, served
 from .writer import QUARTER as QUARTER_FORECAST
 from .writer import to_entry
-from ..targets import to_prices
 
 # %% ../../nbs/651_service.inside_work.ipynb #c0912ed2
 def record(

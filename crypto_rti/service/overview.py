@@ -20,16 +20,17 @@ import numpy as np
 
 from ..data.candles import HOUR, final_until, to_iso
 from ..data.request_queue import Priority, at_priority
-from .answers import Service, forecast_hour, served
+from ..horizons import HOUR_AHEAD
+from ..settings import CryptoRTIError
+from .answers import forecast_hour
 from .contract import CoinOverview, Overview
 from .feed import Window
 from .forecasts import Forecast
-from ..horizons import HOUR_AHEAD
 from .hourly import HourlyState
 from .models import Model, is_new
 from .security import HEADERS
 from .sharing import SingleFlight
-from ..settings import CryptoRTIError
+from .state import Service, served
 
 # %% ../../nbs/691_service.overview.ipynb #3d73b800
 def price_and_move(

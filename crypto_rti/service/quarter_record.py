@@ -11,12 +11,12 @@ import math
 from ..data.candles import HOUR, floor_time, to_iso, to_unix
 from ..parsing import quote_input
 from ..realised import QUARTER
-from .answers import Service
 from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, RecordedForecast, Score
 from .ledger import Ledger
 from .models import Model, ParameterError, held_out_scores
 from .quarter_ledger import QuarterSeries, read_quarter_accuracy, read_quarter_forecasts
 from .recorded import StoredForecast
+from .state import Service
 
 # %% ../../nbs/648_service.quarter_record.ipynb #43759a88
 QUARTERS = ("0", "15", "30", "45")

@@ -8,12 +8,12 @@ __all__ = ['ResponseCacheMiddleware', 'call_app']
 # %% ../../nbs/692_service.response_cache.ipynb #3daea915
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import Service
 from .errors import BUG
 from .exchange_requests import log
 from .inside import known_path
 from .overview import OverviewCache, RenderedOverview
 from .security import HEADERS, problem
+from .state import Service
 
 # %% ../../nbs/692_service.response_cache.ipynb #1d21cb1a
 _SECURITY = [(name.encode(), value.encode()) for name, value in HEADERS.items()]

@@ -17,9 +17,9 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from ..data.candles import HOUR, final_until, to_iso
-from ..parsing import quote_input
 from ..horizons import HOUR_AHEAD, alias_at
-from .answers import Service, horizons_of, predict_at, read_horizon, served
+from ..parsing import quote_input
+from .answers import predict_at
 from .contract import AccuracyAnswer, CoinCount, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, Overview, PathAnswer
 from .contract import PredictionAnswer
 from .errors import Problem, TooManyReadersError, get_service
@@ -31,6 +31,7 @@ from .metrics import Metrics, Snapshot, encode_metrics
 from .models import ParameterError
 from .price_checks import doubted_products, doubts
 from .security import problem
+from .state import Service, horizons_of, read_horizon, served
 from .stream import EventStream, Hub, open_stream
 from .track_record import parse_days, parse_hours
 

@@ -39,7 +39,7 @@ from ..horizons import HOUR_AHEAD
 from ..processes import end_with_parent
 from ..registry.sandbox import stop_trials
 from ..settings import HORIZONS, CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
-from .answers import Service, followed, make_service, minute_products, predict_at, served
+from .answers import predict_at
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .documentation import documentation
@@ -61,6 +61,7 @@ from .overview import OverviewCache
 from .page import Page, find_page, read_page
 from .response_cache import ResponseCacheMiddleware
 from .routes import router, take_snapshot
+from .state import Service, followed, make_service, minute_products, served
 from .stream import Hub, keep_publishing_forecasts, keep_publishing_prices
 from .track_record import TrackRecord
 from .watchdog import armed, keep_beating

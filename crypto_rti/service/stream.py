@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..data.candles import HOUR, final_until, to_iso, to_unix
+from ..data.candles import HOUR, to_iso, to_unix
 from ..settings import CryptoRTIError
-from .answers import Service, cached_forecast, find_model, predict_at
+from .answers import cached_forecast, closed_hour, next_close, predict_at
 from .candle_builder import RunningCandle
 from .contract import Path, PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
 from .exchange_requests import log
-from .feed import next_look
 from .forecasts import ROLLING, Forecast, actual_after
 from .hourly import HourlyState
 from .minutes import minutes_until
+from .state import Service, find_model
 
 # %% ../../nbs/655_service.stream.ipynb #adc22f55
 def to_tick(
@@ -71,6 +71,7 @@ class Channel:
     events: deque[bytes] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     readers: set[asyncio.Event] = field(default_factory=set)  # Each is set when there is something new
     latest: tuple[int, str] = (0, "")  # `data_until` and version of the last forecast published
+    corrections: int = 0  # How many corrections of the coin's hours that forecast knew
     price_time: float = 0.0  # Time of the last price published
     pending: ScoredForecast | None = None  # A score that the ledger does not count yet
     pending_since: float = 0.0  # On the monotonic clock
@@ -286,7 +287,7 @@ def open_stream(
     if (path := hub.paths.get(result.coin)) and to_unix(path.data_until) + 120 >= service.feed.clock.now():
         greeting += channel.frame(channel.end - 1, "path", path.model_dump_json())
     if not channel.latest[0]:
-        channel.latest = forecast_id(result)
+        channel.latest, channel.corrections = forecast_id(result), service.corrections.get(result.coin, (0, 0))[1]
     return EventStream(hub, channel, greeting, channel.end)
 
 # %% ../../nbs/655_service.stream.ipynb #8b8cb9bd
@@ -313,6 +314,12 @@ async def keep_publishing_prices(
         hub.drop_idle()
 
 # %% ../../nbs/655_service.stream.ipynb #839325b5
+def _corrected(service: Service, channel: Channel) -> bool:
+    "Whether the hour from which a channel's forecast was made has been corrected since."
+    hour, count = service.corrections.get(channel.coin, (0, 0))
+    return channel.time_from != ROLLING and hour == channel.latest[0] and count != channel.corrections
+
+
 def forecast_due(
     service: Service,
     channel: Channel,
@@ -323,7 +330,9 @@ def forecast_due(
         newest = minutes_until(service.feed)
     else:
         window = service.feed.live.get(channel.coin)
-        newest = min(final_until(service.feed.clock.now()), window.end) if window else 0
+        newest = min(closed_hour(service, channel.coin), window.end) if window else 0
+        if _corrected(service, channel):
+            return True
     return newest > until or newest < until - HOUR or find_model(service, channel.coin, channel.model_name).version != version
 
 # %% ../../nbs/655_service.stream.ipynb #677a737d
@@ -344,8 +353,10 @@ async def publish_forecast(
     "Publish a channel's newest forecast; the score of the one before is pending from then on."
     result, _ = await predict_at(service, channel.coin, channel.time_from, channel.model_name)
     latest = forecast_id(result)
-    if latest == channel.latest or result.stale:
+    corrected = _corrected(service, channel)
+    if (latest == channel.latest and not corrected) or result.stale:
         return
+    channel.corrections = service.corrections.get(channel.coin, (0, 0))[1]
     if channel.time_from != ROLLING and (scored := _scored(service, channel, latest[0])):
         channel.publish_score()
         channel.pending, channel.pending_since = scored, time.monotonic()
@@ -360,7 +371,7 @@ async def keep_publishing_forecasts(
 ) -> None:  # Runs until it is cancelled
     "Publish forecasts as they become due, and scores as they are counted."
     while True:
-        await asyncio.sleep(next_look(service.feed.clock, 1.0))
+        await asyncio.sleep(next_close(service, 1.0))
         for channel in [*hub.channels.values()]:
             try:
                 if forecast_due(service, channel):

@@ -16,11 +16,9 @@ import pandas as pd
 
 from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..data.connection import BadRangeError, ExchangeError
-from ..parsing import quote_input
 from ..horizons import HOUR_AHEAD
-from .answers import Service, check_horizon, find_model
-from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, RecordedForecast
-from .contract import Score
+from ..parsing import quote_input
+from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, RecordedForecast, Score
 from .feed import Window, candles_for, exchange_now
 from .hourly import HourlyState
 from .inside import is_stale, minutes_of
@@ -30,6 +28,7 @@ from .quarter_record import measure_quarters, read_minute, write_quarters
 from .recorded import StoredForecast, read_forecasts
 from .scores import read_accuracy
 from .sharing import ByteCache, SharedWork
+from .state import Service, check_horizon, find_model
 
 # %% ../../nbs/652_service.track_record.ipynb #cc5bc207
 MOST_DAYS = 3650
