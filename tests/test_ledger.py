@@ -268,10 +268,20 @@ def test_sums_and_test_are_of_the_same_rows_while_hours_are_scored(ledger):
 
 def test_accuracy_of_nothing_is_unknown_not_an_error(ledger):
     nothing = {"n": 0, "mae": None, "mae_persistence": None, "mase": None, "direction": None, "coverage_50": None, "coverage_90": None}
-    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START) == {**nothing, "unscored": 0, "without_trades": 0, "by_day": []}
+    nothing |= {"unscored": 0, "without_trades": 0, "mase_as_issued": None, "lateness": None}
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START) == {**nothing, "by_day": []}
     write_entries(ledger, [entry(0, current=100.0)])
     Scorer(ledger, "sim").score("BTC-USD", {START + HOUR: 100.0})
     assert read_accuracy(ledger, Series("sim", "BTC-USD"), 30, START + HOUR)["mase"] is None
+
+
+def test_accuracy_says_what_lateness_cost(ledger):
+    late = [replace(entry(hour, current=100.0), made_at=START + hour * HOUR + 2.5 + hour, issued_price=101.0 if hour else None) for hour in range(3)]
+    write_entries(ledger, late)
+    Scorer(ledger, "sim").score("BTC-USD", {START + hour * HOUR: 102.0 for hour in range(1, 4)})
+    found = read_accuracy(ledger, Series("sim", "BTC-USD"), 1, START + 4 * HOUR)
+    own = abs(late[0].prices[2] - 102.0)
+    assert found["lateness"] == 3.5 and found["mase"] == pytest.approx(own / 2.0) and found["mase_as_issued"] == pytest.approx(own / 1.0)
 
 
 def test_accuracy_counts_what_was_due_and_forecast_beforehand(ledger):

@@ -145,6 +145,8 @@ def full(tmp_path: Path) -> Metrics:
         now=1706714400.0, source="sim", coins=("BTC-USD",), candles_until={"BTC-USD": 1706713200}, forecast_until={"BTC-USD": 1706713200},
         price_at={"BTC-USD": 1706714398.5}, away=True, upstream_errors={"ExchangeUnavailableError": 2}, reconnects=1, lookups={"answers": (9, 1)},
         readers=4, slow_readers=1, connections=5, connections_refused={"full": 1},
+        horizon_until={("BTC-USD", 15): 1706714100.0}, lateness={("BTC-USD", 15): 0.6},
+        horizon_scores={("BTC-USD", "lasso", 15): {"n": 2800, "mase": 0.99, "mase_as_issued": 0.995, "coverage_90": 0.9}},
         recorder=recorder, scores=scores, models=cache,
     )  # fmt: skip
     metrics = make_metrics(lambda: shot)

@@ -70,6 +70,7 @@ class InsideState:
     bodies: dict[str, tuple[bytes, tuple[int, bool, int]]] = field(default_factory=dict)  # By coin, the last answer of `/api/path` and what it was made from
     issued: dict[str, int] = field(default_factory=dict)  # By coin, the last quarter whose forecasts were issued
     recent: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)  # By coin, kind and horizon, scores of the last 30 days
+    measured: int = 0  # The hour in which `recent` was measured
     settled: int = 0  # How often closes were written to the ledger
     recalled: bool = False  # Whether the volatilities of the last 30 days were read from the ledger
     fault: str = ""  # Why the ledger cannot be read or scored at the moment

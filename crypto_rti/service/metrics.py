@@ -60,6 +60,9 @@ class Snapshot:
     connections_refused: Mapping[str, int] = field(default_factory=dict)  # Closed because of a limit, by reason, in total
     recorder: Recorder | None = None  # Writes the ledger
     scores: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)  # By coin and kind, over 30 days, from `read_accuracy`
+    horizon_until: Mapping[tuple[str, int], float] = field(default_factory=dict)  # By product and horizon, `data_until` of the newest quarter forecast
+    lateness: Mapping[tuple[str, int], float] = field(default_factory=dict)  # By product and horizon, seconds from that moment to its forecast
+    horizon_scores: Mapping[tuple[str, str, int], Mapping[str, Any]] = field(default_factory=dict)  # By coin, kind and horizon, over 30 days
     models: ModelCache | None = None
     coins_ready: int = 0  # Coins whose candles are there
     waiting: Mapping[str, int] = field(default_factory=dict)  # Requests that wait for the rate limit of the exchange, by priority
@@ -95,6 +98,8 @@ LEVELS = {
     "prices_doubted": ("1 while trades of the last minute are implausible", ("coin",), "livemax"),
     "candles_age_seconds": ("Seconds since the end of the newest complete hour of candles, by the exchange's clock", ("coin",), "livemax"),
     "forecast_age_seconds": ("Seconds since the data_until of the newest forecast, by the exchange's clock", ("coin",), "livemax"),
+    "horizon_forecast_age_seconds": ("Seconds since the data_until of the newest forecast of a horizon", ("coin", "horizon"), "livemax"),
+    "horizon_lateness_seconds": ("Seconds from the last quarter of an hour to the forecast of a horizon", ("coin", "horizon"), "livemax"),
     "price_age_seconds": ("Seconds since the live price was traded, by the exchange's clock", ("coin",), "livemax"),
     "disk_free_bytes": ("Free bytes on the disk of the home folder", (), "livemin"),
     "ledger_waiting": ("Forecasts waiting to be written to the ledger", (), "livesum"),
@@ -107,6 +112,10 @@ FACTS = {
     "live_mase": ("Mean absolute error divided by that of persistence, last 30 days", ("coin", "model")),
     "live_coverage_50": ("Share of outcomes inside the 50 % interval, last 30 days", ("coin", "model")),
     "live_coverage_90": ("Share of outcomes inside the 90 % interval, last 30 days", ("coin", "model")),
+    "horizon_live_forecasts": ("Scored forecasts of a horizon, last 30 days", ("coin", "model", "horizon")),
+    "horizon_live_mase": ("Mean absolute error divided by that of persistence, last 30 days", ("coin", "model", "horizon")),
+    "horizon_live_mase_as_issued": ("The same with the price when the forecast was made as persistence, last 30 days", ("coin", "model", "horizon")),
+    "horizon_live_coverage_90": ("Share of outcomes inside the 90 % interval of a horizon, last 30 days", ("coin", "model", "horizon")),
     "model_info": ("The model behind an alias", ("coin", "alias", "kind", "version")),
     "models_kept_out": ("Promoted versions that cannot be served", ("coin",)),
     "model_last_retrained_timestamp_seconds": ("Time of the last retraining, Unix seconds", ("coin",)),
@@ -162,6 +171,10 @@ def read_levels(
     for name, until in (("candles_age_seconds", snapshot.candles_until), ("forecast_age_seconds", snapshot.forecast_until)):
         for coin in snapshot.coins:
             yield name, (coin,), snapshot.now - until.get(coin, -math.inf)
+    for (coin, horizon), made_from in snapshot.horizon_until.items():
+        yield "horizon_forecast_age_seconds", (coin, str(horizon)), snapshot.now - made_from
+    for (coin, horizon), seconds in snapshot.lateness.items():
+        yield "horizon_lateness_seconds", (coin, str(horizon)), seconds
     for coin, moment in snapshot.price_at.items():
         yield "price_age_seconds", (coin,), snapshot.now - moment
     if snapshot.recorder is not None:
@@ -178,6 +191,10 @@ def read_facts(
         for name, key in (("live_forecasts", "n"), ("live_mase", "mase"), ("live_coverage_50", "coverage_50"), ("live_coverage_90", "coverage_90")):
             if score.get(key) is not None:
                 yield name, (coin, kind), score[key]
+    for (coin, kind, horizon), score in snapshot.horizon_scores.items():
+        for name, key in (("forecasts", "n"), ("mase", "mase"), ("mase_as_issued", "mase_as_issued"), ("coverage_90", "coverage_90")):
+            if score.get(key) is not None:
+                yield f"horizon_live_{name}", (coin, kind, str(horizon)), score[key]
     if snapshot.models is not None:
         for coin in snapshot.coins:
             yield from _model_facts(snapshot.models, coin)

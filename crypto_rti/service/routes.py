@@ -17,7 +17,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from ..data.candles import HOUR, final_until, to_iso
-from ..horizons import HOUR_AHEAD, alias_at
+from ..horizons import HOURLY, HOUR_AHEAD, alias_at
 from ..parsing import quote_input
 from .answers import predict_at
 from .contract import AccuracyAnswer, CoinCount, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, Overview, PathAnswer
@@ -27,6 +27,7 @@ from .exchange_requests import ANY, CLOCK
 from .forecasts import ROLLING, render_answer
 from .hourly import HourlyState
 from .inside import predict_horizon, render_path
+from .minute_history import history_missing
 from .metrics import Metrics, Snapshot, encode_metrics
 from .models import ParameterError
 from .price_checks import doubted_products, doubts
@@ -146,7 +147,7 @@ def check_readers(
 async def get_stream(
     request: Request, coin: Coin, model_name: ModelName = "champion", time_from: StreamFrom = "now", last_event_id: LastEventId = ""
 ) -> Response:
-    "Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most), scored (a ScoredForecast)."
+    "Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most) and scored."
     check_query(request, "coin", "model_name", "time_from", "last_event_id")
     service, hub, most = get_service(request), request.app.state.hub, request.app.state.connections.limits.streams
     if time_from not in ("now", ROLLING):
@@ -270,6 +271,8 @@ def find_problems(
         found.append("live prices are polled over REST, since the websocket is unavailable")
     if hourly.fault or (service.recorder is not None and service.recorder.fault):
         found.append("the ledger is unavailable: forecasts wait to be recorded, nothing is scored")
+    if service.inside.fault and not hourly.fault:
+        found.append("the ledger is unavailable: forecasts inside the hour wait to be recorded and scored")
     if service.disk.note:
         found.append("the disk is nearly full")
     return found + _coin_problems(service, final_until(feed.clock.now()))
@@ -281,6 +284,8 @@ def _coin_problems(service: Service, final: int) -> list[str]:
     found = about_coins([coin for coin in coins if coin not in live], "no candles yet")
     for coin in coins:
         window, models = live.get(coin), service.models.coins.get(coin)
+        if horizons_of(service, coin) != HOURLY and (missing := history_missing(service.feed, coin)):
+            found.append(f"{coin}: {missing}; forecasts inside the hour wait for them")
         if window is not None and window.end < final:
             found.append(f"{coin}: candles end at {to_iso(window.end)}, {(final - window.end) // HOUR} h late")
         if models is not None and models.faults:
@@ -309,6 +314,8 @@ def take_snapshot(
         readers=hub.readers, slow_readers=hub.cut_off,
         connections=len(app.state.connections.open), connections_refused=app.state.connections.refused,
         recorder=service.recorder, scores=hourly.recent, models=service.models,
+        horizon_until={key: forecast.data_until for key, forecast in service.inside.newest.items() if key[1] != HOUR_AHEAD},
+        lateness=service.inside.lateness, horizon_scores=service.inside.recent,
         disk_free=service.disk.free, coins_ready=count_coins(service).ready,
         waiting={priority.name.lower(): count for priority, count in feed.client.queue.lengths().items()},
     )  # fmt: skip

@@ -243,6 +243,15 @@ def _read_scores(connection: sa.Connection, where: list[sa.ColumnElement[bool]],
     return sums, list(connection.execute(pairs)) if test else []
 
 # %% ../../nbs/634_service.scores.ipynb #08062cd6
+def _as_issued(ledger: Ledger, where: list[sa.ColumnElement[bool]]) -> dict[str, float | None]:
+    "Compare errors with those of the price when each forecast was made, and read how late they were; `None` where neither was recorded."
+    known = sa.select(_row.issued_at - _row.data_until, _row.abs_error, _row.issued_price - _row.actual_price).where(*where, _row.issued_at.is_not(None))
+    late, own, naive = np.array(ledger.fetch(known), dtype=float).reshape(-1, 3).T
+    priced = ~np.isnan(naive)
+    change = float(np.abs(naive[priced]).sum())
+    return {"mase_as_issued": float(own[priced].sum()) / change if change else None, "lateness": float(np.median(late)) if len(late) else None}
+
+
 def read_accuracy(
     ledger: Ledger,
     series: Series,  # All kinds, or all versions, where it names none
@@ -256,7 +265,7 @@ def read_accuracy(
     by_day, pairs = ledger.transact(lambda connection: _read_scores(connection, where, test))
     total = {name: sum(sums[name] for sums in by_day) for name in _SUMS}
     tested = compare_errors(np.array([pair.abs_error for pair in pairs]), np.array([pair.persistence_error for pair in pairs])) if test else {}
-    return {**summarise(total), **tested, "by_day": [{"day": to_iso(int(sums["day"]) * _DAY)[:10], **summarise(sums)} for sums in by_day]}
+    return {**summarise(total), **tested, **_as_issued(ledger, where), "by_day": [{"day": to_iso(int(sums["day"]) * _DAY)[:10], **summarise(sums)} for sums in by_day]}
 
 # %% ../../nbs/634_service.scores.ipynb #e18f6b10
 def read_recent(

@@ -86,7 +86,8 @@ def measure_accuracy(
     untested = {"dm_t": None, "dm_p": None, "luck": None}
     accuracy = Accuracy(
         **untested | found, coin=coin, model=model.kind, model_version=model.version, source=source, mode=mode,
-        horizon_minutes=HOUR_AHEAD, minute=None, size=None, days=days, since=since, this_version=Score(**own), backtest=BacktestSummary(mase=mase, coverage_90=coverage),
+        horizon_minutes=HOUR_AHEAD, minute=None, size=None, days=days, since=since, this_version=Score(**own),
+        backtest=BacktestSummary(mase=mase, coverage_90=coverage),
     )  # fmt: skip
     return AccuracyAnswer(accuracy=accuracy).model_dump_json().encode()
 
