@@ -262,6 +262,11 @@ async def test_two_hundred_hours_close_without_a_request():
         assert all(feed.live[coin].provisional and feed.live[coin].end == end for coin in coins)
         rows = {tuple(feed.live[coin].candles.iloc[-1]) for coin in coins}
         assert rows == {(end - HOUR, price + 7, price + 8, price + 7, price + 8, 3.0)} and client.requests == 0 and not feed.pending.tasks
+        feed.clock.remote += HOUR  # The exchange has confirmed nothing meanwhile: no second hour is appended
+        for coin in coins[:10]:
+            handle_message(feed, message(coin, 10, HOUR - 0.1))
+            handle_message(feed, message(coin, 11, HOUR + 0.1))
+        assert {feed.live[coin].end for coin in coins} == {end} and closed_by_trades(feed, coins[0]) == end + HOUR
 
 
 def hourly_requests(up):
