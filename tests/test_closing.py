@@ -23,7 +23,7 @@ from crypto_rti.data.coinbase import CoinbaseClient
 from crypto_rti.data.plausibility import ExchangeClock
 from crypto_rti.data.simulation import sim_candles
 from crypto_rti.service.candle_builder import Trade
-from crypto_rti.service.closing_hour import confirmed_for
+from crypto_rti.service.closing_hour import closed_by_trades, confirmed_for
 from crypto_rti.service.feed import Feed, Window, keep_fresh, latest
 from crypto_rti.service.live_prices import follow_prices, handle_message
 from crypto_rti.service.minute_history import history_missing, keep_minutes, next_minute
@@ -262,6 +262,11 @@ async def test_two_hundred_hours_close_without_a_request():
         assert all(feed.live[coin].provisional and feed.live[coin].end == end for coin in coins)
         rows = {tuple(feed.live[coin].candles.iloc[-1]) for coin in coins}
         assert rows == {(end - HOUR, price + 7, price + 8, price + 7, price + 8, 3.0)} and client.requests == 0 and not feed.pending.tasks
+        feed.clock.remote += HOUR  # The exchange has confirmed nothing meanwhile: no second hour is appended
+        for coin in coins[:10]:
+            handle_message(feed, message(coin, 10, HOUR - 0.1))
+            handle_message(feed, message(coin, 11, HOUR + 0.1))
+        assert {feed.live[coin].end for coin in coins} == {end} and closed_by_trades(feed, coins[0]) == end + HOUR
 
 
 def hourly_requests(up):
@@ -526,3 +531,22 @@ def test_minutes_are_kept_where_horizons_below_the_hour_are_wanted(tmp_path, hor
     found = load_minutes(tmp_path / "minutes" / "sim", BTC, history.end)
     assert found.end == history.confirmed > to_unix("2024-01-31T15:18Z")
     check(found)
+
+
+# --- replays at speed ---
+
+
+@pytest.mark.parametrize("speed", [60.0, 3600.0])
+async def test_minutes_of_a_replay_at_speed_are_the_markets(tmp_path, speed):
+    "Its trades are a sample of one every fifteen seconds and more: nothing is closed by them, and minutes come from REST, many in one request."
+    async with replay_feed(start="2024-01-31T15:20:30Z", speed=speed) as up:
+        fill(tmp_path, "2024-01-31T15:15Z")
+        up.follow()
+        keep(up, tmp_path)
+        await until(lambda: up.feed.clock.rate > 0.9 * speed, "the rate of the exchange's clock")
+        begun, asked, started = up.exchange.clock.now(), up.asked(), time.monotonic()
+        await until(lambda: BTC in up.feed.histories and up.feed.histories[BTC].confirmed > begun + 3 * speed, "minutes")
+        history = up.feed.histories[BTC]
+        truth = sim_candles(BTC, history.start, history.confirmed, MINUTE)
+        assert np.allclose(between(history.candles, history.start, history.confirmed).to_numpy(), truth.to_numpy(), rtol=1e-6, atol=1e-6)
+        assert closed_by_trades(up.feed, BTC) == 0 and up.asked() - asked < 20 + 5 * (time.monotonic() - started)

@@ -130,7 +130,7 @@ class Attempts(NamedTuple):
         "Whether the same minute is not to be requested again now: 5 s, 10 s, 20 s and then 40 s pass between two requests."
         return self.end == end and self.last <= now < self.last + MINUTE_AFTER * 2 ** min(self.tries - 1, 3)
 
-# %% ../../nbs/623_service.minute_history.ipynb #d088bad7
+# %% ../../nbs/623_service.minute_history.ipynb #3a657448
 class MinutePlan:
     "Decides which minutes to request next."
 
@@ -144,11 +144,14 @@ class MinutePlan:
         self.saved_at = time.monotonic()
 
     async def watch(self, product: str) -> None:
-        "Read a product's file, once; discard a history of minutes that have not come, because the clock was wrong."
+        "Read a product's file, once. Discard minutes that have not come, because the clock was wrong, and set old ones aside, since the newest come first."
         now, history = self.feed.clock.now(), self.feed.histories.get(product)
         if history is not None and history.end > now + AHEAD * max(1.0, self.feed.clock.rate):
             del self.feed.histories[product]
             self.stored.pop(product, None)
+        elif history is not None and history.end < now - MINUTE * MINUTES:
+            self.stored[product] = replace(history, candles=between(history.candles, 0, history.confirmed), end=history.confirmed)
+            del self.feed.histories[product]
         if product not in self.stored:
             self.stored[product] = await asyncio.to_thread(load_minutes, self.folder, product, floor_time(now - FINAL_AFTER, MINUTE))
             self.use_stored(product)
@@ -170,10 +173,6 @@ class MinutePlan:
         "Find the next request for a product."
         now, history = self.feed.clock.now(), self.feed.histories.get(product)
         closed, final = floor_time(now - MINUTE_AFTER, MINUTE), floor_time(now - FINAL_AFTER - MINUTE_AFTER, MINUTE)
-        if history is not None and closed - history.end > MINUTE * MINUTES:  # After a long outage; the newest come first
-            self.stored[product] = replace(history, candles=between(history.candles, 0, history.confirmed), end=history.confirmed)
-            history = None
-            del self.feed.histories[product]
         if history is None:
             wanted = [MinuteRequest(closed - PAGE, closed, "newest")]
         else:
