@@ -181,6 +181,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/path": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** <Lambda> */
+        get: operations["_lambda__api_path_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -253,7 +270,32 @@ export interface components {
              * Mode
              * @enum {string}
              */
-            mode: "hour" | "rolling";
+            mode: "hour" | "rolling" | "minute";
+            /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts that count
+             */
+            horizon_minutes: number;
+            /**
+             * Minute
+             * @description Minute of the hour at which these forecasts were made; null for all of them
+             */
+            minute: number | null;
+            /**
+             * Mase As Issued
+             * @description mae divided by the mean absolute error of the price that was current when each forecast was made; null where that price was not recorded
+             */
+            mase_as_issued: number | null;
+            /**
+             * Lateness
+             * @description Median of the seconds from data_until to the moment at which a forecast was made; null where not recorded
+             */
+            lateness: number | null;
+            /**
+             * Size
+             * @description Multiple of the model's own median in force, null for models of whole hours
+             */
+            size: number | null;
             /**
              * Days
              * @description Number of days; for days=all, days since the first forecast
@@ -350,6 +392,17 @@ export interface components {
              */
             models: string[];
             /**
+             * Horizons
+             * @description Values of horizon for this coin, in minutes
+             * @example [
+             *       5,
+             *       15,
+             *       30,
+             *       60
+             *     ]
+             */
+            horizons: number[];
+            /**
              * Data Until
              * @description End of the last closed hour, null until candles have been received
              */
@@ -414,6 +467,11 @@ export interface components {
              * @description Predicted move, in basis points (hundredths of a percent) of the price at its start
              */
             difference_bps: number | null;
+            /**
+             * Volatility Bps
+             * @description Expected standard deviation of the move, in basis points
+             */
+            volatility_bps: number | null;
             /**
              * Interval Width Bps
              * @description Width of the 90 % interval, in basis points of that price
@@ -495,6 +553,11 @@ export interface components {
              */
             day: string;
         };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
+        };
         /**
          * Health
          * @description State of the service.
@@ -534,9 +597,14 @@ export interface components {
             /** Source */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts
+             */
+            horizon_minutes: number;
+            /**
              * Until
              * Format: date-time
-             * @description End of the last closed hour
+             * @description End of the last closed hour; below an hour ahead, of the last closed quarter of an hour
              * @example 2024-01-31T15:00:00Z
              */
             until: string;
@@ -547,12 +615,12 @@ export interface components {
             stale: boolean;
             /**
              * Prices
-             * @description Oldest first; the last one is at until. Hours without trades are absent
+             * @description Oldest first; the last one is at until. Hours, or quarters of an hour, without trades are absent
              */
             prices: components["schemas"]["PastPrice"][];
             /**
              * Forecasts
-             * @description Oldest first, up to the coming hour. Hours without a forecast are absent
+             * @description Oldest first, up to the coming one. Times without a forecast are absent
              */
             forecasts: components["schemas"]["RecordedForecast"][];
         };
@@ -625,6 +693,11 @@ export interface components {
             /** Source */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the models that are listed
+             */
+            horizon_minutes: number;
+            /**
              * Versions
              * @description Kind, training span and metrics by version
              */
@@ -690,6 +763,11 @@ export interface components {
              */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts
+             */
+            horizon_minutes: number;
+            /**
              * Coins
              * @description Every coin that is served, those of the settings first
              */
@@ -697,18 +775,125 @@ export interface components {
         };
         /**
          * PastPrice
-         * @description The closing price of an hour.
+         * @description A closing price.
          */
         PastPrice: {
             /**
              * Time
              * Format: date-time
-             * @description End of the hour
+             * @description End of the hour, or of the quarter of an hour
              * @example 2024-01-31T15:00:00Z
              */
             time: string;
             /** Close */
             close: number;
+        };
+        /**
+         * Path
+         * @description The forecasts of all horizons from the last closed minute; also the event `path` of the stream.
+         */
+        Path: {
+            /** Coin */
+            coin: string;
+            /**
+             * Source
+             * @description Source of the candles
+             */
+            source: string;
+            /**
+             * Data Until
+             * Format: date-time
+             * @description End of the last closed minute
+             * @example 2024-01-31T15:00:00Z
+             */
+            data_until: string;
+            /**
+             * Current Price
+             * @description Close at data_until
+             */
+            current_price: number;
+            /**
+             * Provisional
+             * @description True while the last candle is built from live trades and the exchange's REST API has not confirmed it
+             */
+            provisional: boolean;
+            /**
+             * Issued After
+             * @description Seconds after data_until at which the path was computed
+             */
+            issued_after: number;
+            /**
+             * Stale
+             * @description True when the exchange is unavailable and newer minutes are missing
+             */
+            stale: boolean;
+            /**
+             * Lacking
+             * @description What is missing, as sentences: horizons without a model, history that is still being fetched
+             */
+            lacking: string[];
+            /**
+             * Points
+             * @description Nearest first
+             */
+            points: components["schemas"]["PathPoint"][];
+        };
+        /**
+         * PathAnswer
+         * @description Response of GET /api/path.
+         */
+        PathAnswer: {
+            path: components["schemas"]["Path"];
+        };
+        /**
+         * PathPoint
+         * @description The forecast for one time of a path.
+         */
+        PathPoint: {
+            /**
+             * Horizon Minutes
+             * @description Minutes from data_until to predicted_for
+             * @example 15
+             */
+            horizon_minutes: number;
+            /**
+             * Predicted For
+             * Format: date-time
+             * @example 2024-01-31T15:00:00Z
+             */
+            predicted_for: string;
+            /**
+             * Model
+             * @description Kind of the model; persistence where no model of this horizon is in use
+             */
+            model: string;
+            /** Model Version */
+            model_version: string;
+            /**
+             * Predicted Price
+             * @description Median forecast
+             */
+            predicted_price: number;
+            /**
+             * Difference Bps
+             * @description The predicted move in basis points (hundredths of a percent) of current_price
+             */
+            difference_bps: number;
+            /** @description 90 % interval */
+            interval: components["schemas"]["Interval"];
+            /** @description 50 % interval */
+            interval_50: components["schemas"]["Interval"];
+            volatility: components["schemas"]["Volatility"];
+            /**
+             * Probability Up
+             * @description Probability that the price rises; between 0.05 and 0.95
+             */
+            probability_up: number;
+            /**
+             * Size
+             * @description Multiple of the model's own median that is used; null for a model of whole hours
+             */
+            size: number | null;
         };
         /**
          * PredictionAnswer
@@ -719,7 +904,7 @@ export interface components {
         };
         /**
          * PredictionResult
-         * @description The forecast of the next hour's closing price, with its context.
+         * @description The forecast of a price within the next hour, with its context.
          */
         PredictionResult: {
             /** Coin */
@@ -738,10 +923,16 @@ export interface components {
             source: string;
             /**
              * Mode
-             * @description hour: made from whole hours; rolling (experimental): made from hours that end at any minute
+             * @description hour: made from whole hours; minute: made from one-minute candles by a model of this horizon; rolling (experimental): made by the model of whole hours from hours that end at any minute
              * @enum {string}
              */
-            mode: "hour" | "rolling";
+            mode: "hour" | "rolling" | "minute";
+            /**
+             * Horizon Minutes
+             * @description Minutes from data_until to predicted_for
+             * @example 60
+             */
+            horizon_minutes: number;
             /**
              * Request Time
              * Format: date-time
@@ -752,17 +943,27 @@ export interface components {
             /**
              * Data Until
              * Format: date-time
-             * @description End of the last closed hour that the forecast uses; in rolling mode, of the last closed minute
+             * @description End of the last closed hour that the forecast uses; of the last closed minute in the modes minute and rolling
              * @example 2024-01-31T15:00:00Z
              */
             data_until: string;
             /**
              * Predicted For
              * Format: date-time
-             * @description Time of the predicted price, one hour after data_until
+             * @description Time of the predicted price, horizon_minutes after data_until
              * @example 2024-01-31T15:00:00Z
              */
             predicted_for: string;
+            /**
+             * Provisional
+             * @description True while the last candle is built from live trades and the exchange's REST API has not confirmed it
+             */
+            provisional: boolean;
+            /**
+             * Issued After
+             * @description Seconds after data_until at which the forecast was made; null for a forecast of the past
+             */
+            issued_after: number | null;
             /**
              * Current Price
              * @description Close at data_until
@@ -787,6 +988,18 @@ export interface components {
             interval: components["schemas"]["Interval"];
             /** @description 50 % interval */
             interval_50: components["schemas"]["Interval"];
+            volatility: components["schemas"]["Volatility"];
+            /**
+             * Probability Up
+             * @description Probability that the price rises, from the calibrated quantiles; between 0.05 and 0.95
+             * @example 0.53
+             */
+            probability_up: number;
+            /**
+             * Size
+             * @description Multiple of the model's own median that is used, chosen on its recorded forecasts: 0 is no change, 1 the whole median; null in the modes hour and rolling
+             */
+            size: number | null;
             /**
              * Past 24 Hour Prices
              * @description Closing prices, oldest first; the last one is at data_until
@@ -842,7 +1055,7 @@ export interface components {
             /**
              * Predicted For
              * Format: date-time
-             * @description End of the hour
+             * @description Time of the predicted price
              * @example 2024-01-31T15:00:00Z
              */
             predicted_for: string;
@@ -853,7 +1066,7 @@ export interface components {
             predicted_price: number;
             /**
              * Current Price
-             * @description Close one hour before, from which the forecast was made
+             * @description The close from which the forecast was made
              */
             current_price: number;
             /** @description 90 % interval */
@@ -876,7 +1089,7 @@ export interface components {
             requested: string;
             /**
              * Late
-             * @description True when it was made after its hour had closed, because of an outage; such forecasts are not scored
+             * @description True when it was made after the time of the predicted price, because of an outage; such forecasts are not scored
              */
             late: boolean;
         };
@@ -930,6 +1143,42 @@ export interface components {
              * @description Forecasts of hours without trades
              */
             without_trades: number;
+        };
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
+        };
+        /**
+         * Volatility
+         * @description How far the price is expected to move, in either direction.
+         */
+        Volatility: {
+            /**
+             * Bps
+             * @description Standard deviation of the log return over the horizon, in basis points (hundredths of a percent)
+             */
+            bps: number;
+            /**
+             * Annualised
+             * @description The same for a year, as a fraction
+             * @example 0.52
+             */
+            annualised: number;
+            /**
+             * Rank 30D
+             * @description Share of the forecasts of this horizon in the last 30 days that expected less; null until a week of them is known
+             * @example 0.8
+             */
+            rank_30d: number | null;
         };
         /**
          * RunningHour
@@ -1560,6 +1809,37 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    _lambda__api_path_get: {
+        parameters: {
+            query: {
+                coin: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PathAnswer"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };
