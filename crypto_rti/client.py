@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BaseConnection', 'Connection', 'Client', 'AsyncConnection', 'AsyncClient', 'ClientError', 'BadQuestionError',
            'UnauthorizedError', 'UnknownNameError', 'NotEnoughHistoryError', 'TooManyRequestsError', 'UnavailableError',
-           'BadAnswerError', 'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent']
+           'BadAnswerError', 'StreamEvent', 'PriceEvent', 'ForecastEvent', 'PathEvent', 'ScoredEvent']
 
 # %% ../nbs/814_client.ipynb #0fae551a
 import asyncio
@@ -21,15 +21,15 @@ from tenacity import AsyncRetrying, Retrying
 
 from .client_protocol import Address, ApiRequest, BadAnswerError, BadQuestionError, ClientError, NotEnoughHistoryError, TooManyRequestsError
 from .client_protocol import UnauthorizedError, UnavailableError, UnknownNameError, accuracy_request, coins_request, health_request
-from .client_protocol import history_request, models_request, overview_request, prediction_request, read_answer, retry_policy
-from .client_stream import ERROR_CHUNKS, ForecastEvent, PriceEvent, ScoredEvent, StreamEvent, Subscription
+from .client_protocol import history_request, models_request, overview_request, path_request, prediction_request, read_answer, retry_policy
+from .client_stream import ERROR_CHUNKS, ForecastEvent, PathEvent, PriceEvent, ScoredEvent, StreamEvent, Subscription
 from .downloads import Fetcher, fetch
-from .service.contract import Accuracy, CoinInfo, Health, History, ModelInfo, Overview, PredictionResult
+from .service.contract import Accuracy, CoinInfo, Health, History, ModelInfo, Overview, Path, PredictionResult
 
 # %% ../nbs/814_client.ipynb #649c050e
 _all_ = [
     "ClientError", "BadQuestionError", "UnauthorizedError", "UnknownNameError", "NotEnoughHistoryError", "TooManyRequestsError", "UnavailableError",
-    "BadAnswerError", "StreamEvent", "PriceEvent", "ForecastEvent", "ScoredEvent",
+    "BadAnswerError", "StreamEvent", "PriceEvent", "ForecastEvent", "PathEvent", "ScoredEvent",
 ]  # fmt: skip
 
 # %% ../nbs/814_client.ipynb #e9026f74
@@ -94,29 +94,35 @@ class Connection(BaseConnection):
 class Client(Connection):
     "A client of a running service."
 
-    def predict(self, coin: str, time_from: str | int = "now", model_name: str = "champion") -> PredictionResult:
-        "Forecast the closing price one hour after a moment."
-        return self.ask(prediction_request(coin, time_from, model_name))
+    def predict(self, coin: str, time_from: str | int = "now", model_name: str = "champion", horizon: int = 60) -> PredictionResult:
+        "Forecast the price `horizon` minutes after a moment."
+        return self.ask(prediction_request(coin, time_from, model_name, horizon))
 
-    def accuracy(self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour") -> Accuracy:
+    def path(self, coin: str) -> Path:
+        "The forecasts of all horizons from the last closed minute."
+        return self.ask(path_request(coin))
+
+    def accuracy(
+        self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour", horizon: int = 60, minute: int | str = "all"
+    ) -> Accuracy:
         "Scores of the forecasts of the last days, or of all."
-        return self.ask(accuracy_request(coin, model_name, days, mode))
+        return self.ask(accuracy_request(coin, model_name, days, mode, horizon, minute))
 
-    def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:
+    def history(self, coin: str, model_name: str = "champion", hours: int = 24, horizon: int = 60) -> History:
         "The last prices, and the forecasts that were made for them."
-        return self.ask(history_request(coin, model_name, hours))
+        return self.ask(history_request(coin, model_name, hours, horizon))
 
     def coins(self) -> list[CoinInfo]:
         "The coins that are served."
         return self.ask(coins_request())
 
-    def overview(self) -> Overview:
+    def overview(self, horizon: int = 60) -> Overview:
         "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy, champion."
-        return self.ask(overview_request())
+        return self.ask(overview_request(horizon))
 
-    def models(self) -> list[ModelInfo]:
+    def models(self, horizon: int = 60) -> list[ModelInfo]:
         "The models of every coin."
-        return self.ask(models_request())
+        return self.ask(models_request(horizon))
 
     def live(self) -> Health:
         "Whether the process is alive."
@@ -192,29 +198,35 @@ class AsyncConnection(BaseConnection):
 class AsyncClient(AsyncConnection):
     "A client of a running service, for an event loop."
 
-    async def predict(self, coin: str, time_from: str | int = "now", model_name: str = "champion") -> PredictionResult:
-        "Forecast the closing price one hour after a moment."
-        return await self.ask(prediction_request(coin, time_from, model_name))
+    async def predict(self, coin: str, time_from: str | int = "now", model_name: str = "champion", horizon: int = 60) -> PredictionResult:
+        "Forecast the price `horizon` minutes after a moment."
+        return await self.ask(prediction_request(coin, time_from, model_name, horizon))
 
-    async def accuracy(self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour") -> Accuracy:
+    async def path(self, coin: str) -> Path:
+        "The forecasts of all horizons from the last closed minute."
+        return await self.ask(path_request(coin))
+
+    async def accuracy(
+        self, coin: str, model_name: str = "champion", days: int | str = "all", mode: str = "hour", horizon: int = 60, minute: int | str = "all"
+    ) -> Accuracy:
         "Scores of the forecasts of the last days, or of all."
-        return await self.ask(accuracy_request(coin, model_name, days, mode))
+        return await self.ask(accuracy_request(coin, model_name, days, mode, horizon, minute))
 
-    async def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> History:
+    async def history(self, coin: str, model_name: str = "champion", hours: int = 24, horizon: int = 60) -> History:
         "The last prices, and the forecasts that were made for them."
-        return await self.ask(history_request(coin, model_name, hours))
+        return await self.ask(history_request(coin, model_name, hours, horizon))
 
     async def coins(self) -> list[CoinInfo]:
         "The coins that are served."
         return await self.ask(coins_request())
 
-    async def overview(self) -> Overview:
+    async def overview(self, horizon: int = 60) -> Overview:
         "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy, champion."
-        return await self.ask(overview_request())
+        return await self.ask(overview_request(horizon))
 
-    async def models(self) -> list[ModelInfo]:
+    async def models(self, horizon: int = 60) -> list[ModelInfo]:
         "The models of every coin."
-        return await self.ask(models_request())
+        return await self.ask(models_request(horizon))
 
     async def live(self) -> Health:
         "Whether the process is alive."

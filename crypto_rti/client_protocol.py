@@ -6,8 +6,8 @@
 __all__ = ['ERRORS', 'MAX_WAIT', 'ClientError', 'BadQuestionError', 'UnauthorizedError', 'UnknownNameError',
            'NotEnoughHistoryError', 'TooManyRequestsError', 'UnavailableError', 'BadAnswerError', 'retry_after_seconds',
            'to_error', 'read_json', 'ApiRequest', 'prediction_request', 'accuracy_request', 'history_request',
-           'coins_request', 'models_request', 'overview_request', 'health_request', 'read_answer', 'retry_policy',
-           'Address']
+           'coins_request', 'models_request', 'overview_request', 'path_request', 'health_request', 'read_answer',
+           'retry_policy', 'Address']
 
 # %% ../nbs/810_client_protocol.ipynb #e4b3fc06
 import re
@@ -22,7 +22,8 @@ from tenacity import RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from .downloads import DownloadError, Limits, TooSlowError
 from .parsing import ParseError, check_finite, parse_json, parse_wait, shorten
-from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models, Overview, PredictionAnswer
+from .service.contract import Accuracy, AccuracyAnswer, CoinInfo, Coins, Health, History, HistoryAnswer, ModelInfo, Models, Overview, Path, PathAnswer
+from .service.contract import PredictionAnswer
 from .service.contract import PredictionResult
 from .settings import CryptoRTIError, mask_credentials
 
@@ -143,14 +144,20 @@ class ApiRequest(NamedTuple, Generic[_Answer]):
     accepted: tuple[int, ...] = (200,)  # Statuses whose body `read` can read
 
 # %% ../nbs/810_client_protocol.ipynb #8ab4aad8
+def _ahead(horizon: int) -> dict[str, str | int]:
+    "The parameter for a horizon; none for the hour, since earlier services do not know it."
+    return {} if horizon == 60 else {"horizon": horizon}
+
+
 def prediction_request(
     coin: str,  # For example `BTC-USD`
     time_from: str | int = "now",  # `now`, `rolling`, hours back from 1 to 72, or an ISO 8601 time
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
+    horizon: int = 60,  # Minutes ahead, as listed by `coins`
 ) -> ApiRequest[PredictionResult]:
-    "Request a forecast of the price one hour after a moment."
+    "Request a forecast of the price some minutes after a moment."
     params: dict[str, str | int] = {"coin": coin, "time_from": time_from, "model_name": model_name}
-    return ApiRequest("/api/predict", params, lambda body: read_json(PredictionAnswer, body, "/api/predict").prediction)
+    return ApiRequest("/api/predict", params | _ahead(horizon), lambda body: read_json(PredictionAnswer, body, "/api/predict").prediction)
 
 # %% ../nbs/810_client_protocol.ipynb #e89658cd
 def accuracy_request(
@@ -158,9 +165,12 @@ def accuracy_request(
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
     days: int | str = "all",  # How far to look back: 1 to 3650, or `all`
     mode: str = "hour",  # `hour` or `rolling`
+    horizon: int = 60,  # Minutes ahead, as listed by `coins`
+    minute: int | str = "all",  # Below an hour ahead, the quarter of the hour: 0, 15, 30, 45 or `all`
 ) -> ApiRequest[Accuracy]:
     "Request the scores of past forecasts."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "days": days, "mode": mode}
+    params |= _ahead(horizon) | ({} if minute == "all" else {"minute": minute})
     return ApiRequest("/api/accuracy", params, lambda body: read_json(AccuracyAnswer, body, "/api/accuracy").accuracy)
 
 # %% ../nbs/810_client_protocol.ipynb #17269e6b
@@ -168,10 +178,11 @@ def history_request(
     coin: str,  # For example `BTC-USD`
     model_name: str = "champion",  # `champion`, a kind, or `persistence`
     hours: int = 24,  # How far to look back, 1 to 720
+    horizon: int = 60,  # Minutes ahead, as listed by `coins`
 ) -> ApiRequest[History]:
     "Request the last prices and the forecasts that were made for them."
     params: dict[str, str | int] = {"coin": coin, "model_name": model_name, "hours": hours}
-    return ApiRequest("/api/history", params, lambda body: read_json(HistoryAnswer, body, "/api/history").history)
+    return ApiRequest("/api/history", params | _ahead(horizon), lambda body: read_json(HistoryAnswer, body, "/api/history").history)
 
 # %% ../nbs/810_client_protocol.ipynb #a1b5f689
 def coins_request() -> ApiRequest[list[CoinInfo]]:
@@ -179,14 +190,25 @@ def coins_request() -> ApiRequest[list[CoinInfo]]:
     return ApiRequest("/api/coins", {}, lambda body: read_json(Coins, body, "/api/coins").coins)
 
 
-def models_request() -> ApiRequest[list[ModelInfo]]:
+def models_request(
+    horizon: int = 60,  # Minutes ahead, as listed by `coins`
+) -> ApiRequest[list[ModelInfo]]:
     "Request the models of every coin."
-    return ApiRequest("/api/models", {}, lambda body: read_json(Models, body, "/api/models").models)
+    return ApiRequest("/api/models", _ahead(horizon), lambda body: read_json(Models, body, "/api/models").models)
 
 
-def overview_request() -> ApiRequest[Overview]:
+def overview_request(
+    horizon: int = 60,  # Minutes ahead, as listed by `coins`
+) -> ApiRequest[Overview]:
     "Request every coin at a glance."
-    return ApiRequest("/api/overview", {}, lambda body: read_json(Overview, body, "/api/overview"))
+    return ApiRequest("/api/overview", _ahead(horizon), lambda body: read_json(Overview, body, "/api/overview"))
+
+
+def path_request(
+    coin: str,  # For example `BTC-USD`
+) -> ApiRequest[Path]:
+    "Request the forecasts of all horizons from the last closed minute."
+    return ApiRequest("/api/path", {"coin": coin}, lambda body: read_json(PathAnswer, body, "/api/path").path)
 
 # %% ../nbs/810_client_protocol.ipynb #ac228cf2
 def health_request(

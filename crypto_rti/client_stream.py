@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_LINE_BYTES', 'EVENTS', 'log', 'ERROR_CHUNKS', 'IDLE_TIMEOUT', 'Message', 'ParserState', 'read_events',
-           'StreamEvent', 'PriceEvent', 'ForecastEvent', 'ScoredEvent', 'to_event', 'Subscription']
+           'StreamEvent', 'PriceEvent', 'ForecastEvent', 'PathEvent', 'ScoredEvent', 'to_event', 'Subscription']
 
 # %% ../nbs/812_client_stream.ipynb #37729e8b
 import logging
@@ -17,7 +17,7 @@ import httpx
 from pydantic import BaseModel
 
 from .client_protocol import MAX_WAIT, Address, BadAnswerError, TooManyRequestsError, UnavailableError, read_json, to_error
-from .service.contract import PredictionAnswer, PriceTick, ScoredForecast
+from .service.contract import Path, PredictionAnswer, PriceTick, ScoredForecast
 from .settings import mask_credentials
 
 # %% ../nbs/812_client_stream.ipynb #d9e3753b
@@ -104,11 +104,15 @@ class ForecastEvent(StreamEvent, PredictionAnswer):
     "A new forecast."
 
 
+class PathEvent(StreamEvent, Path):
+    "New forecasts of all horizons, from the last closed minute."
+
+
 class ScoredEvent(StreamEvent, ScoredForecast):
     "A forecast that was compared with the actual price."
 
 # %% ../nbs/812_client_stream.ipynb #2f1c7fb1
-EVENTS: dict[str, type[StreamEvent]] = {"price": PriceEvent, "forecast": ForecastEvent, "scored": ScoredEvent}
+EVENTS: dict[str, type[StreamEvent]] = {"price": PriceEvent, "forecast": ForecastEvent, "path": PathEvent, "scored": ScoredEvent}
 "Class by event name."
 
 

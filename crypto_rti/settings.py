@@ -204,6 +204,7 @@ class ServiceSettings(DataSettings):
     watchdog_seconds: float = Field(30.0, ge=0, description="A process whose event loop stands still for so long ends, to be restarted; 0 switches this off")
     ledger_url: Database = Field("", description="Where forecasts and their scores are kept: postgresql://… or sqlite:///…; empty means SQLite under home")
     ledger_days: int = Field(730, ge=2, le=36_500, description="Days for which the ledger keeps a forecast")
+    record: Literal["hours", "quarters", "minutes"] = Field("quarters", description="What the ledger keeps: forecasts of whole hours, of quarters of the hour too, or of every minute")
     ledger_queue: int = Field(10_000, ge=1, description="Forecasts that may wait in memory while the ledger is away")
     api_keys: Words[SecretStr] = Field((), description="Keys of which a request to /api must carry one; none means open to all")
     rate_limit: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False, description="Requests per second that one client may make of /api; 0 is no limit")

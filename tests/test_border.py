@@ -78,7 +78,7 @@ def test_the_simulated_market_needs_no_workbench(tmp_path):
 
 MODULES = [
     *("settings", "data.candles", "data.coinbase", "data.websocket", "features", "inputs", "targets", "evaluation.intervals", "evaluation.metrics"),
-    *("realised", "volatility_inputs", "features_intraday", "outcomes"),
+    *("realised", "volatility_inputs", "features_intraday", "outcomes", "evaluation.direction"),
     *("registry.bundle", "registry.pull", "service.models", "service.forecasts", "service.feed", "service.server"),
 ]
 

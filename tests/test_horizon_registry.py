@@ -27,14 +27,14 @@ from crypto_rti.registry import exports
 from crypto_rti.registry.bundle import load_bundle, read_manifest
 from crypto_rti.registry.connection import RegistryError, UnknownVersionError, connect
 from crypto_rti.registry.exports import export_model, export_models
-from crypto_rti.registry.index import bundle_folder, read_index
+from crypto_rti.registry.index import bundle_folder, read_index, write_index
 from crypto_rti.registry.packing import known_sizes
 from crypto_rti.registry.promotion import ensure_champions, promote, rollback, submit_challenger
 from crypto_rti.registry.pruning import prune_registry
 from crypto_rti.registry.quarter_comparison import compare_quarters
 from crypto_rti.registry.tracking import register_bundle, register_bundles
 from crypto_rti.registry.versions import read_model
-from crypto_rti.service.models import ModelCache
+from crypto_rti.service.models import ModelCache, UnknownModelError
 from crypto_rti.settings import HORIZONS, Settings, SettingsError, load_settings
 
 NAME = "sim.BTC-USD"
@@ -85,11 +85,33 @@ def test_roles_of_two_horizons_do_not_meet(made):
     assert set(whole.at(60).versions) == {"1", "2"} and whole.versions["4"]["horizon"] == 15 and "horizon" not in whole.versions["2"]
 
 
-def test_the_service_of_the_hour_offers_and_loads_nothing_else(made):
-    cache = ModelCache(made.bundles_dir, "sim")
+def test_a_service_of_the_hour_offers_and_loads_nothing_else(made):
+    cache = ModelCache(made.bundles_dir, "sim", (60,))
     assert cache.refresh() and cache.names("BTC-USD") == ["champion", "challenger", "lasso", "persistence"]
     assert {version for version, _ in cache.coins["BTC-USD"].loaded} == {"1", "2"} and not cache.coins["BTC-USD"].faults
     assert cache.names("ETH-USD") == ["champion", "persistence"] and cache.choose("ETH-USD", "champion").version == "builtin"  # It has no hourly model
+
+
+def test_a_service_offers_each_horizon_its_own_models(made):
+    cache = ModelCache(made.bundles_dir, "sim")
+    assert cache.refresh() and cache.horizons("BTC-USD") == cache.horizons("ETH-USD") == [15, 60] and cache.horizons("SOL-USD") == [60]
+    assert cache.names("BTC-USD", 15) == cache.names("BTC-USD") == ["champion", "challenger", "lasso", "persistence"]
+    hourly, quarterly = cache.choose("BTC-USD", "lasso"), cache.choose("BTC-USD", "lasso", 15)
+    assert (hourly.horizon, hourly.by_quarter, quarterly.horizon, quarterly.by_quarter) == (60, False, 15, True)
+    assert cache.choose("BTC-USD", "champion", 5).version == "builtin"
+    with pytest.raises(UnknownModelError, match="choose one of champion, challenger, lasso, persistence"):
+        cache.choose("BTC-USD", "lasso-15m")
+
+
+def test_a_model_under_the_role_of_another_horizon_is_not_used(made, tmp_path):
+    bundles = shutil.copytree(made.bundles_dir, tmp_path / "bundles")
+    index = read_index(bundles, NAME)
+    wrong = dict.fromkeys(("champion-30m", "champion"), index.aliases["lasso-15m"])
+    write_index(bundles, index.model_copy(update={"aliases": {**index.aliases, **wrong}}))
+    cache = ModelCache(bundles, "sim")
+    assert cache.refresh() and cache.choose("BTC-USD", "champion").version == index.aliases["champion"]  # The last one that fits
+    assert cache.choose("BTC-USD", "champion", 30).version == "builtin" and cache.choose("BTC-USD", "lasso", 15).version == index.aliases["lasso-15m"]
+    assert "forecasts 15 minutes ahead from any quarter of the hour" in cache.coins["BTC-USD"].faults[index.aliases["lasso-15m"]]
 
 
 def test_results_name_the_horizon_of_each_row(made):

@@ -435,18 +435,163 @@ def test_an_export_that_fails_leaves_the_old_file(ledger, tmp_path, monkeypatch)
     assert path.read_bytes() == before and not list(tmp_path.glob(".ledger.csv*"))
 
 
+# --- Schema 1 ------------------------------------------------------------------------------
+
+# What the program of schema 1 sends to its ledger.
+OLD_COLUMNS = [*KEY_COLUMNS, "data_until", "made_at", "current_price", *PRICE_COLUMNS, "volatility", *QUANTILE_COLUMNS]
+OLD_INSERT = sa.text(
+    f"INSERT INTO forecasts ({', '.join(OLD_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in OLD_COLUMNS)}) "
+    f"ON CONFLICT ({', '.join(KEY_COLUMNS)}) DO NOTHING"
+)
+OLD_SCORE = sa.text(
+    "UPDATE forecasts SET scored_at=:now, actual_price=:actual, abs_error=abs(predicted_price - :actual), persistence_error=abs(current_price - :actual), "
+    "direction=1, inside_50=0, inside_90=1 WHERE source || '' = :source AND coin || '' = :coin AND predicted_for = :moment AND actual_price IS NULL"
+)
+
+
+@pytest.fixture
+def old(url):
+    """A ledger that the program of schema 1 wrote: the address, and its rows."""
+    ledger = open_ledger(url)
+    script = (HERE / "data" / f"ledger_1_{ledger.engine.dialect.name}.sql").read_text()
+    if url.startswith("sqlite"):
+        Path(ledger.location).parent.mkdir()
+        with closing(sqlite3.connect(ledger.location)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(script)
+    else:
+        with ledger.engine.begin() as connection:
+            connection.exec_driver_sql(script)
+    order = ", ".join(KEY_COLUMNS)
+    with ledger.engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"SELECT * FROM forecasts ORDER BY {order}").all()
+    ledger.close()
+    assert len(rows) == 50
+    return url, [tuple(row) for row in rows]
+
+
+def test_a_ledger_of_schema_1_is_upgraded_with_all_its_rows(old):
+    url, rows = old
+    ledgers = [open_ledger(url) for _ in range(4)]  # Workers that start together
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda one: one.check(), ledgers)) == [2] * 4
+    ledger = ledgers[0]
+    assert [row[:27] for row in rows_of(ledger)] == rows
+    assert {row[27:] for row in rows_of(ledger)} == {(None,) * 7}
+    names = sa.inspect(ledger.engine).get_table_names()
+    assert sorted(names) == ["forecasts", "quarter_closes", "quarter_forecasts", "quarter_series", "schema_version"]
+    with ledger.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version FROM schema_version ORDER BY version").scalars().all() == [1, 2]
+    for one in ledgers:
+        one.close()
+
+
+def test_what_schema_1_holds_is_read_and_scored_as_before(old):
+    ledger = open_ledger(old[0])
+    found = read_accuracy(ledger, Series("sim", "BTC-USD", "lightgbm"), None, START + 13 * HOUR)
+    assert (found["n"], found["without_trades"], found["unscored"]) == (9, 1, 2)  # One of twelve hours without trades, one forecast too late
+    assert len(read_outcomes(ledger, Series("sim", "BTC-USD", "lightgbm", "1"))) == 9
+    moments = [one.predicted_for for one in read_forecasts(ledger, Series("sim", "ETH-USD", "lightgbm", "1"), START)]
+    assert moments == list(range(START + HOUR, START + 13 * HOUR, HOUR))
+    due = moments[-2:]  # And a rolling forecast for half past five
+    assert Scorer(ledger, "sim").unscored(moments[-1]) == {"BTC-USD": [START + 5 * HOUR + 1800, *due], "ETH-USD": due}
+    assert Scorer(ledger, "sim").score("ETH-USD", {START + 11 * HOUR: 101.0}) == 2
+    assert write_entries(ledger, [entry(0), entry(20)]) == 1  # The first is there since schema 1
+    ledger.close()
+
+
+def test_a_replica_of_schema_1_goes_on_writing_to_an_upgraded_ledger(old):
+    url, rows = old
+    before = open_ledger(url).engine  # Connected before the upgrade, as a replica that still runs
+    made = entry(30, kind="lasso")
+    values = {name: getattr(made, name) for name in (*KEY_COLUMNS, "data_until", "made_at", "current_price", "volatility")}
+    values |= dict(zip((*PRICE_COLUMNS, *QUANTILE_COLUMNS), (*made.prices, *made.quantiles), strict=True)) | {"made_at": int(made.made_at)}
+    with before.connect() as connection:
+        assert connection.execute(OLD_INSERT, values).rowcount == 1
+        connection.commit()
+        ledger = open_ledger(url)
+        assert ledger.check() == 2
+        assert connection.execute(OLD_INSERT, values).rowcount == 0
+        assert connection.execute(OLD_INSERT, values | {"predicted_for": made.predicted_for + HOUR}).rowcount == 1
+        score = {"now": START, "actual": 101.0, "source": "sim", "coin": "BTC-USD", "moment": made.predicted_for}
+        assert connection.execute(OLD_SCORE, score).rowcount == 1
+        connection.commit()
+    assert write_entries(ledger, [made, entry(31, kind="lasso")]) == 0
+    assert len(rows_of(ledger)) == len(rows) + 2
+    found = read_accuracy(ledger, Series("sim", "BTC-USD", "lasso"), None, START + 40 * HOUR)
+    assert (found["n"], found["unscored"]) == (1, 1)
+    before.dispose()
+    ledger.close()
+
+
+def test_an_upgrade_that_is_cut_off_leaves_schema_1(old, monkeypatch):
+    url, rows = old
+    step = ledger_module.STEPS[2]
+
+    def cut(connection):
+        step(connection)
+        raise OSError("the power went")
+
+    monkeypatch.setitem(ledger_module.STEPS, 2, cut)
+    ledger = open_ledger(url)
+    with pytest.raises(LedgerError):
+        ledger.check()
+    with ledger.engine.connect() as connection:
+        assert sorted(sa.inspect(connection).get_table_names()) == ["forecasts", "schema_version"]
+        assert len(connection.exec_driver_sql("SELECT * FROM forecasts").keys()) == 27
+    monkeypatch.setitem(ledger_module.STEPS, 2, step)
+    assert ledger.check() == 2 and [row[:27] for row in rows_of(ledger)] == rows
+    ledger.close()
+
+
+# --- Hours: when they were issued, and corrections -----------------------------------------
+
+
+def test_when_and_at_which_price_an_hour_was_issued_is_kept(ledger):
+    write_entries(ledger, [entry(0, issued_price=100.25), entry(1)])
+    assert rows_of(ledger, "made_at", "issued_at", "issued_price") == [(START + 61, START + 61.5, 100.25), (START + HOUR + 61, START + HOUR + 61.5, None)]
+
+
+CORRECTED = ("predicted_price", "corrected_at", "corrected_current_price", "corrected_price", "corrected_low_90", "corrected_high_90")
+
+
+def test_a_correction_of_an_hour_stands_beside_what_was_issued(ledger):
+    issued, late = entry(0), entry(0, kind="lasso")
+    anew = [entry(0, median=102.0 + number, current=100.5, made_at=START + 100.5 + number, correction=True) for number in range(3)]
+    assert write_entries(ledger, [issued, entry(1)]) == 2
+    assert write_entries(ledger, [anew[1], anew[0]]) == 2  # Whatever their order, the newest stays
+    assert write_entries(ledger, [replace(anew[1], made_at=START + 103.0), anew[0]]) == 0  # The same again, and an older one
+    assert rows_of(ledger, *CORRECTED)[0] == (101.0, START + 101, 100.5, 103.0, anew[1].prices[0], anew[1].prices[4])
+    assert rows_of(ledger, *CORRECTED)[1][1:] == (None,) * 5
+    Scorer(ledger, "sim").score("BTC-USD", {START + HOUR: 104.0})
+    assert write_entries(ledger, [anew[2]]) == 1  # After the outcome
+    assert rows_of(ledger, *CORRECTED)[0] == (101.0, START + 102, 100.5, 104.0, anew[2].prices[0], anew[2].prices[4])
+    assert read_accuracy(ledger, Series("sim", "BTC-USD"), None, START + 2 * HOUR)["mae"] == 3.0  # What was issued is what counts
+    assert write_entries(ledger, [replace(late, correction=True)]) == 1 and write_entries(ledger, [late]) == 0
+    assert [row[1] for row in rows_of(ledger, *CORRECTED)] == [None, START + 102, None]
+
+
+def test_a_forecast_and_its_correction_may_wait_together(ledger):
+    recorder = Recorder(ledger)
+    for made in (entry(0), entry(0, median=102.0, made_at=START + 100.0, correction=True)):
+        assert recorder.record(made)
+    recorder.start()
+    assert recorder.stop(30) == 0 and (recorder.written, recorder.repeated) == (2, 0)
+    assert rows_of(ledger, "predicted_price", "corrected_price") == [(101.0, 102.0)]
+
+
 # --- Versions and addresses ----------------------------------------------------------------
 
 
 def test_a_ledger_of_a_newer_program_is_refused_untouched(url, ledger, monkeypatch):
     write_entries(ledger, many(3))
     with monkeypatch.context() as newer:
-        newer.setattr(ledger_module, "VERSION", 2)
-        newer.setattr(ledger_module, "STEPS", {2: lambda connection: connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")})
-        assert open_ledger(url).check() == 2
+        newer.setattr(ledger_module, "VERSION", 3)
+        newer.setattr(ledger_module, "STEPS", {3: lambda connection: connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")})
+        assert open_ledger(url).check() == 3
     old = open_ledger(url)
     for refused in (lambda: old.check(), lambda: write_entries(old, many(9)), lambda: Scorer(old, "sim").unscored(START)):
-        with pytest.raises(LedgerVersionError, match=r"has version 2, this program knows 1; upgrade crypto_rti"):
+        with pytest.raises(LedgerVersionError, match=r"has version 3, this program knows 2; upgrade crypto_rti"):
             refused()
     assert len(rows_of(ledger)) == 3
     old.close()
@@ -459,7 +604,7 @@ def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeyp
     assert recorder.record(entry(0)) and not recorder.flush(0.5)
     wait_for(lines, 60, "a line in the log")
     assert isinstance(recorder.fault, LedgerVersionError) and len(lines()) == 1
-    monkeypatch.setattr(ledger_module, "VERSION", 1)
+    monkeypatch.setattr(ledger_module, "VERSION", 2)
     assert recorder.flush() and recorder.stop() == 0
     assert len(rows_of(ledger)) == 1
 
@@ -467,32 +612,32 @@ def test_a_recorder_of_an_old_program_waits_for_the_upgrade(url, ledger, monkeyp
 def test_an_old_ledger_is_brought_up_to_date_once_however_many_start(url, ledger, monkeypatch):
     write_entries(ledger, many(100))
     steps = []
-    monkeypatch.setattr(ledger_module, "VERSION", 3)
-    monkeypatch.setattr(ledger_module, "STEPS", {2: lambda _: steps.append(2), 3: lambda _: steps.append(3)})
+    monkeypatch.setattr(ledger_module, "VERSION", 4)
+    monkeypatch.setattr(ledger_module, "STEPS", {3: lambda _: steps.append(3), 4: lambda _: steps.append(4)})
     ledgers = [open_ledger(url) for _ in range(4)]
     threads = [threading.Thread(target=one.check) for one in ledgers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert steps == [2, 3] and [one.check() for one in ledgers] == [3] * 4 and len(rows_of(ledger)) == 100
+    assert steps == [3, 4] and [one.check() for one in ledgers] == [4] * 4 and len(rows_of(ledger)) == 100
     for one in ledgers:
         one.close()
 
 
 def test_a_step_that_fails_changes_nothing(url, ledger, monkeypatch):
     ledger.check()
-    monkeypatch.setattr(ledger_module, "VERSION", 2)
+    monkeypatch.setattr(ledger_module, "VERSION", 3)
 
     def broken(connection):
         connection.exec_driver_sql("ALTER TABLE forecasts ADD COLUMN mood TEXT")
         connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN mood TEXT")
 
-    monkeypatch.setattr(ledger_module, "STEPS", {2: broken})
+    monkeypatch.setattr(ledger_module, "STEPS", {3: broken})
     with pytest.raises(LedgerError, match="nowhere|upgrade"):
         open_ledger(url).check()
-    monkeypatch.setattr(ledger_module, "VERSION", 1)
-    assert ledger.check() == 1
+    monkeypatch.setattr(ledger_module, "VERSION", 2)
+    assert ledger.check() == 2
     assert "mood" not in {column["name"] for column in sa.inspect(ledger.engine).get_columns("forecasts")}
 
 

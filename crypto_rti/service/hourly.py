@@ -27,8 +27,7 @@ from ..features import FeatureError
 from ..inputs import INPUTS, model_inputs
 from ..settings import CryptoRTIError
 from ..targets import to_prices
-from .answers import STATES_KEPT, Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served
-from .answers import state_for
+from .answers import Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served, state_for
 from .exchange_requests import log
 from .feed import FASTEST_CHECK, candles_for, exchange_now, next_look
 from .forecasts import candles_until
@@ -37,6 +36,7 @@ from .minutes import minutes_for
 from .models import FAILED, MachineBusyError, Model, disable_model, run_model
 from .recorded import Outcomes, prune_expired, read_outcomes
 from .scores import Scorer, back_fill, read_recent
+from .state_history import STATES_KEPT
 from .writer import Entry, Recorder, write_entries
 
 # %% ../../nbs/650_service.hourly.ipynb #8982e8ae

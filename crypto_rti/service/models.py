@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,12 +26,12 @@ import onnxruntime
 
 from ..errors import suggest
 from ..evaluation.intervals import ConformalState
-from ..horizons import HOUR_AHEAD
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of, kind_of
 from ..parsing import check_finite, parse_json, quote_input
 from ..registry.bundle import Bundle, load_bundle, note_failure, stoppable
 from ..registry.index import Index, bundle_folder
 from ..registry.manifest import BundleCorruptError, BundleFailedError
-from ..settings import CryptoRTIError
+from ..settings import HORIZONS, CryptoRTIError
 
 # %% ../../nbs/605_service.models.ipynb #fb6a62f9
 class ParameterError(CryptoRTIError, ValueError):
@@ -110,10 +110,10 @@ class CoinModels:
     "The models of one coin: what the registry says, and what is loaded."
 
     name: str  # `{source}.{product}`
-    index: Index | None = None  # As last read
+    index: Index | None = None  # As last read, of all horizons
     mark: tuple[int, int, int] = (0, 0, 0)  # Changes when index.json is replaced
     loaded: dict[tuple[str, int], Model] = field(default_factory=dict)  # By version and the manifest's time
-    aliases: dict[str, Model] = field(default_factory=dict)  # The model that answers for each alias
+    aliases: dict[str, Model] = field(default_factory=dict)  # The model that answers for each alias; below the hour the alias ends with the horizon
     faults: dict[str, str] = field(default_factory=dict)  # Version or `index` -> why it is not used
     before: dict[str, tuple[Model, ...]] = field(default_factory=dict)  # What answered for each alias before, newest first
 
@@ -138,6 +138,17 @@ def _load_version(root: Path, name: str, version: str) -> Model:
     if (bundle.name, bundle.version) != (name, version):
         raise BundleCorruptError(f"{name}/{version} holds {bundle.name} version {bundle.version or 'none'}; promote it again")
     return bundle.for_service()
+
+
+def _misplaced(model: Model | None, alias: str) -> str:
+    "Why a model cannot answer for an alias; empty when it can."
+    if not isinstance(model, Bundle):
+        return ""
+    found, wanted = (model.horizon, model.by_quarter), (horizon_of(alias), alias != kind_of(alias))
+    if found == wanted:
+        return ""
+    names = [f"{minutes} minutes ahead from {'any quarter of the hour' if quarters else 'whole hours'}" for minutes, quarters in (found, wanted)]
+    return f"it forecasts {names[0]}, and {alias} stands for {names[1]}; promote it again"
 
 
 def _load_versions(
@@ -169,12 +180,14 @@ def _earlier_models(old: CoinModels, alias: str, disabled: Sequence[Model]) -> l
     return [model for model in (*present, *old.before.get(alias, ())) if not _among(disabled, model)]
 
 
-def _earlier_champion(root: Path, name: str, index: Index, faults: dict[str, str]) -> list[Model]:
-    "Load the newest earlier champion that can be loaded."
-    for version in reversed(index.champions):
-        if version not in faults and version != index.aliases.get("champion"):
+def _earlier_champion(root: Path, name: str, index: Index, alias: str, faults: dict[str, str]) -> list[Model]:
+    "Load the newest earlier champion of a horizon that can be loaded; none for another alias."
+    for version in reversed(index.at(horizon_of(alias)).champions) if kind_of(alias) == "champion" else ():
+        if version not in faults and version != index.aliases.get(alias):
             with suppress(CryptoRTIError):
-                return [_load_version(root, name, version)]
+                earlier = _load_version(root, name, version)
+                if not _misplaced(earlier, alias):
+                    return [earlier]
     return []
 
 # %% ../../nbs/605_service.models.ipynb #7e40172a
@@ -182,22 +195,27 @@ def read_models(
     root: Path,  # Folder of the exported bundles
     old: CoinModels,  # The models until now
     disabled: Sequence[Model] = (),  # Models that have failed
+    horizons: Collection[int] = HORIZONS,  # Minutes; models of others are not loaded
 ) -> CoinModels:  # The models from now on
     "Read one coin's index and load what it names; where something cannot be read or loaded, the old model stays."
     path = root / old.name / "index.json"
     mark = _mark(path)
     try:
-        index = Index.model_validate(check_finite(parse_json(path.read_bytes()))).at(HOUR_AHEAD)
+        index = Index.model_validate(check_finite(parse_json(path.read_bytes())))
     except (OSError, ValueError) as error:
         log.error("the index of %s cannot be read (%s); the models loaded before stay in use", old.name, type(error).__name__)
         return replace(old, mark=mark, faults={**old.faults, "index": f"cannot be read ({type(error).__name__}); promote or pull again"})
-    loaded, faults = _load_versions(root, old, set(index.aliases.values()), disabled)
+    wanted = {alias: version for alias, version in index.aliases.items() if horizon_of(alias) in horizons}
+    loaded, faults = _load_versions(root, old, set(wanted.values()), disabled)
     by_version = {version: model for (version, _), model in loaded.items()}
     aliases, before = dict[str, Model](), dict[str, tuple[Model, ...]]()
-    for alias, version in index.aliases.items():
+    for alias, version in wanted.items():
         new, past = by_version.get(version), _earlier_models(old, alias, disabled)
-        if new is None and not past and alias == "champion":
-            past = _earlier_champion(root, old.name, index, faults)
+        if fault := _misplaced(new, alias):
+            new, faults[version] = None, fault
+            log.error("model %s version %s is not used: %s", old.name, version, fault)
+        if new is None and not past:
+            past = _earlier_champion(root, old.name, index, alias, faults)
         active = ([new] if new is not None else []) + [model for model in past if model is not new]
         if active:
             aliases[alias], before[alias] = active[0], tuple(active[1 : 1 + BEFORE])
@@ -210,6 +228,7 @@ class ModelCache:
 
     root: Path  # Folder of the exported bundles
     source: str
+    wanted: tuple[int, ...] = HORIZONS  # Minutes ahead whose models are loaded
     coins: dict[str, CoinModels] = field(default_factory=dict)  # By product
     generation: int = 0
     disabled: list[Model] = field(default_factory=list)  # Models that have failed since they were loaded
@@ -229,7 +248,7 @@ class ModelCache:
             name = f"{self.source}.{product}"
             old = self.coins.get(product) or CoinModels(name)
             if _mark(self.root / name / "index.json") != old.mark:
-                self.coins = {**self.coins, product: read_models(self.root, old, self.disabled)}  # A new dictionary: readers may hold the old one
+                self.coins = {**self.coins, product: read_models(self.root, old, self.disabled, self.wanted)}  # A new dictionary: readers may hold the old one
                 changed = True
         self.generation += changed
         return changed
@@ -242,19 +261,24 @@ class ModelCache:
             return model
         return next((each for each in coin.before.get(alias, ()) if not _among(self.disabled, each)), None)
 
-    def names(self, product: str) -> list[str]:
+    def names(self, product: str, horizon: int = HOUR_AHEAD) -> list[str]:
         "The values that `model_name` may have for a coin, `champion` first."
         aliases = self.coins[product].aliases if product in self.coins else {}
-        there = [alias for alias in aliases if self.active(product, alias)] if self.disabled else aliases
+        there = [kind_of(alias) for alias in aliases if horizon_of(alias) == horizon and (not self.disabled or self.active(product, alias))]
         return ["champion", *sorted({*there, "persistence"} - {"champion"})]
 
-    def choose(self, product: str, model_name: str) -> Model:
+    def horizons(self, product: str) -> list[int]:
+        "The minutes ahead for which a coin has models, rising; those of the hour are always included."
+        aliases = self.coins[product].aliases if product in self.coins else {}
+        return sorted({HOUR_AHEAD, *map(horizon_of, aliases)})
+
+    def choose(self, product: str, model_name: str, horizon: int = HOUR_AHEAD) -> Model:
         "Find the model that `model_name` means; a coin without a champion is answered by persistence."
-        if model := self.active(product, model_name):
+        if kind_of(model_name) == model_name and (model := self.active(product, alias_at(model_name, horizon))):
             return model
         if model_name in ("champion", "persistence"):
-            return self.active(product, "persistence") or Persistence()
-        names = self.names(product)
+            return self.active(product, alias_at("persistence", horizon)) or Persistence()
+        names = self.names(product, horizon)
         hint = suggest(model_name[:60], names) or ";"
         raise UnknownModelError(f"model_name={quote_input(model_name)} is no model of {product}{hint} choose one of {', '.join(names)}")
 

@@ -24,6 +24,7 @@ from .answers import Service, forecast_hour, served
 from .contract import CoinOverview, Overview
 from .feed import Window
 from .forecasts import Forecast
+from ..horizons import HOUR_AHEAD
 from .hourly import HourlyState
 from .models import Model, is_new
 from .security import HEADERS
@@ -49,12 +50,12 @@ def describe_forecast(
 ) -> dict[str, Any]:  # Fields of a `CoinOverview`
     "Read a forecast in basis points of the price that it started from."
     if forecast is None:
-        return dict.fromkeys(("predicted_for", "predicted_price", "difference_bps", "interval_width_bps"))
+        return dict.fromkeys(("predicted_for", "predicted_price", "difference_bps", "volatility_bps", "interval_width_bps"))
     lowest, _, median, _, highest = forecast.prices
     unit = 1e4 / forecast.current_price
     return {
-        "predicted_for": to_iso(forecast.data_until + HOUR), "predicted_price": median,
-        "difference_bps": unit * (median - forecast.current_price), "interval_width_bps": unit * (highest - lowest),
+        "predicted_for": to_iso(forecast.predicted_for), "predicted_price": median, "difference_bps": unit * (median - forecast.current_price),
+        "volatility_bps": 1e4 * forecast.volatility, "interval_width_bps": unit * (highest - lowest),
     }  # fmt: skip
 
 # %% ../../nbs/691_service.overview.ipynb #19bd484f
@@ -62,9 +63,10 @@ def champion_forecast(
     service: Service,
     coin: str,  # A product that is served
     champion: Model,
+    horizon: int = HOUR_AHEAD,  # Minutes
 ) -> Forecast | None:  # `None` until this version has made one
     "Find the last forecast of a coin's champion."
-    forecast = service.newest.get((coin, champion.kind))
+    forecast = service.newest.get((coin, champion.kind)) if horizon == HOUR_AHEAD else service.inside.newest.get((coin, horizon))
     return forecast if forecast is not None and forecast.version == champion.version else None
 
 
@@ -72,15 +74,18 @@ def describe_coin(
     service: Service,
     hourly: HourlyState,
     coin: str,  # A product that is served
+    horizon: int = HOUR_AHEAD,  # Minutes
 ) -> CoinOverview:
     "Describe one coin from what is in memory."
-    champion, window = service.models.choose(coin, "champion"), service.feed.live.get(coin)
-    price, move = price_and_move(window)
-    score = hourly.recent.get((coin, champion.kind), {})
+    champion, window = service.models.choose(coin, "champion", horizon), service.feed.live.get(coin)
+    forecast, (price, move) = champion_forecast(service, coin, champion, horizon), price_and_move(window)
+    until, stale = window.end if window else None, window is not None and window.end < final_until(service.feed.clock.now())
+    score = hourly.recent.get((coin, champion.kind), {}) if horizon == HOUR_AHEAD else service.inside.recent.get((coin, champion.kind, horizon), {})
+    if horizon != HOUR_AHEAD and forecast is not None:
+        price, until, stale = forecast.current_price, forecast.data_until, service.feed.clock.now() > forecast.predicted_for
     return CoinOverview(
-        coin=coin, ready=window is not None, new=is_new(champion), price=price, move_24h=move,
-        data_until=to_iso(window.end) if window else None, stale=window is not None and window.end < final_until(service.feed.clock.now()),
-        champion=champion.kind, champion_version=champion.version, **describe_forecast(champion_forecast(service, coin, champion)),
+        coin=coin, ready=window is not None, new=is_new(champion), price=price, move_24h=move, data_until=None if until is None else to_iso(until),
+        stale=stale, champion=champion.kind, champion_version=champion.version, **describe_forecast(forecast),
         live_mase=score.get("mase"), live_forecasts=score.get("n", 0),
     )  # fmt: skip
 
@@ -131,6 +136,7 @@ class OverviewCache:
 
     service: Service
     hourly: HourlyState
+    horizon: int = HOUR_AHEAD  # Minutes
     rendered: RenderedOverview | None = None
     mark: tuple[float, ...] = ()  # Of the state from which it was rendered
     until: float = 0.0  # Until when it is sent in any case, on the monotonic clock
@@ -141,7 +147,8 @@ class OverviewCache:
         "Counters of everything that the overview shows."
         service, hourly = self.service, self.hourly
         final = final_until(service.feed.clock.now())
-        return service.models.generation, service.feed.refreshes, service.changes, hourly.settled, hourly.rewinds, final
+        inside = (service.inside.changes, service.inside.settled) if self.horizon != HOUR_AHEAD else ()
+        return service.models.generation, service.feed.refreshes, service.changes, hourly.settled, hourly.rewinds, final, *inside
 
     def find(self) -> RenderedOverview | None:
         "Get the answer if it is current."
@@ -155,10 +162,12 @@ class OverviewCache:
         return await self.work.share("overview", self._render) if found is None else found
 
     async def _render(self) -> RenderedOverview:
-        await self._forecast_missing()
+        if self.horizon == HOUR_AHEAD:
+            await self._forecast_missing()
         mark = self.state()
-        coins = [describe_coin(self.service, self.hourly, coin) for coin in served(self.service)]
-        self.rendered = await asyncio.to_thread(render_overview, Overview(source=self.service.source.name, coins=coins))
+        coins = [describe_coin(self.service, self.hourly, coin, self.horizon) for coin in served(self.service)]
+        overview = Overview(source=self.service.source.name, horizon_minutes=self.horizon, coins=coins)
+        self.rendered = await asyncio.to_thread(render_overview, overview)
         self.mark, self.until, self.computed = mark, time.monotonic() + SHORTEST_KEPT, self.computed + 1
         return self.rendered
 

@@ -31,6 +31,9 @@ class ResponseCacheMiddleware:
         elif scope["path"] == "/api/predict" and scope["method"] == "GET" and (hit := self.find(scope["query_string"])):
             await send({"type": "http.response.start", "status": 200, "headers": [*_JSON, (b"content-length", hit[0])]})
             await send({"type": "http.response.body", "body": hit[1]})
+        elif scope["path"] == "/api/path" and scope["method"] == "GET" and (body := self.find_path(scope["query_string"])):
+            await send({"type": "http.response.start", "status": 200, "headers": [*_JSON, (b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
         elif scope["path"] == "/api/overview" and scope["method"] == "GET" and (found := self.find_overview(scope["query_string"])):
             status, headers, body = found.answer(scope["headers"])
             await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -42,6 +45,11 @@ class ResponseCacheMiddleware:
         "Find a cached answer: its length in decimal, and the body."
         service = self.service
         return service.answers.get(query, service.feed.clock.now(), service.models.generation)
+
+    def find_path(self, query: bytes) -> bytes | None:
+        "Find the path of the coin that a query names and nothing else."
+        name, _, coin = query.partition(b"=")
+        return known_path(self.service, coin.decode("ascii", "replace")) if name == b"coin" else None
 
     def find_overview(self, query: bytes) -> RenderedOverview | None:
         "Find the overview, unless it has to be rendered again or the query is not empty."

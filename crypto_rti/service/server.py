@@ -84,8 +84,8 @@ def make_app(
     app.state.connections, app.state.watchdog_seconds = Connections(plan_limits(settings, open_files())), 0.0
     app.include_router(router)
     app.include_router(documentation)
-    app.state.overview = OverviewCache(service, app.state.hourly)
-    app.add_middleware(ResponseCacheMiddleware, service=service, overview=app.state.overview)
+    app.state.overviews = {horizon: OverviewCache(service, app.state.hourly, horizon) for horizon in HORIZONS}
+    app.add_middleware(ResponseCacheMiddleware, service=service, overview=app.state.overviews[HOUR_AHEAD])
     app.state.page = read_page(find_page(settings.page))
     if app.state.page:
         app.add_middleware(Page, files=app.state.page)

@@ -22,7 +22,7 @@ from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..settings import CryptoRTIError
 from .answers import Service, cached_forecast, find_model, predict_at
 from .candle_builder import RunningCandle
-from .contract import PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
+from .contract import Path, PredictionAnswer, PredictionResult, PriceTick, RunningHour, ScoredForecast
 from .exchange_requests import log
 from .feed import next_look
 from .forecasts import ROLLING, Forecast, actual_after
@@ -120,6 +120,7 @@ class Hub:
     "All channels of a service."
 
     channels: dict[tuple[str, str, str], Channel] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)  # The last one published, by coin
     closing: bool = False
     cut_off: int = 0  # Readers that were too slow
 
@@ -127,6 +128,20 @@ class Hub:
     def readers(self) -> int:
         "Number of connected readers."
         return sum(len(channel.readers) for channel in self.channels.values())
+
+    def wanted(self, coin: str) -> bool:
+        "Whether a coin's streams have readers."
+        return any(channel.readers for channel in self.channels.values() if channel.coin == coin)
+
+    def publish(self, path: Path) -> None:
+        "Publish a path in all channels of its coin, once for each minute."
+        known = self.paths.get(path.coin)
+        if known is not None and known.data_until == path.data_until:
+            return
+        self.paths[path.coin], data = path, path.model_dump_json()
+        for channel in self.channels.values():
+            if channel.coin == path.coin:
+                channel.publish("path", data)
 
     def drop_idle(self) -> None:
         "Remove channels that have had no reader for a while."
@@ -268,6 +283,8 @@ def open_stream(
     greeting = b"retry: 2000\n\n" + channel.frame(channel.end - 1, "forecast", first)
     if running := service.feed.running.get(result.coin):
         greeting += channel.frame(channel.end - 1, "price", to_tick(running).model_dump_json())
+    if (path := hub.paths.get(result.coin)) and to_unix(path.data_until) + 120 >= service.feed.clock.now():
+        greeting += channel.frame(channel.end - 1, "path", path.model_dump_json())
     if not channel.latest[0]:
         channel.latest = forecast_id(result)
     return EventStream(hub, channel, greeting, channel.end)

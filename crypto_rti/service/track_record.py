@@ -17,13 +17,16 @@ import pandas as pd
 from ..data.candles import HOUR, final_until, to_iso, to_unix
 from ..data.connection import BadRangeError, ExchangeError
 from ..parsing import quote_input
-from .answers import Service, find_model
+from ..horizons import HOUR_AHEAD
+from .answers import Service, check_horizon, find_model
 from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, HistoryAnswer, Interval, PastPrice, RecordedForecast
 from .contract import Score
 from .feed import Window, candles_for, exchange_now
 from .hourly import HourlyState
+from .inside import is_stale, minutes_of, quarter_model
 from .ledger import Ledger, LedgerUnavailableError, Series
 from .models import Model, ParameterError, held_out_scores
+from .quarter_record import measure_quarters, read_minute, write_quarters
 from .recorded import StoredForecast, read_forecasts
 from .scores import read_accuracy
 from .sharing import ByteCache, SharedWork
@@ -83,8 +86,8 @@ def measure_accuracy(
         days = math.ceil((now - to_unix(since)) / (24 * HOUR)) if since else 0
     untested = {"dm_t": None, "dm_p": None, "luck": None}
     accuracy = Accuracy(
-        **untested | found, coin=coin, model=model.kind, model_version=model.version, source=source, mode=mode, days=days,
-        since=since, this_version=Score(**own), backtest=BacktestSummary(mase=mase, coverage_90=coverage),
+        **untested | found, coin=coin, model=model.kind, model_version=model.version, source=source, mode=mode,
+        horizon_minutes=HOUR_AHEAD, minute=None, size=None, days=days, since=since, this_version=Score(**own), backtest=BacktestSummary(mase=mase, coverage_90=coverage),
     )  # fmt: skip
     return AccuracyAnswer(accuracy=accuracy).model_dump_json().encode()
 
@@ -141,7 +144,8 @@ def write_history(
     series = Series(service.source.name, coin, model.kind, model.version)
     found = read_forecasts(_ledger_of(service), series, since, final_until(service.feed.clock.now()) + HOUR)
     history = History(
-        coin=coin, model=model.kind, model_version=model.version, source=series.source, until=to_iso(until), stale=stale,
+        coin=coin, model=model.kind, model_version=model.version, source=series.source, horizon_minutes=HOUR_AHEAD,
+        until=to_iso(until), stale=stale,
         prices=[PastPrice(time=to_iso(end), close=close) for end, close in closes.items()],
         forecasts=[to_recorded(one, closes) for one in found],
     )  # fmt: skip
@@ -177,8 +181,12 @@ class TrackRecord:
     accuracies: SharedAnswers = field(default_factory=SharedAnswers)
     histories: SharedAnswers = field(default_factory=SharedAnswers)
 
-    async def accuracy(self, coin: str, model_name: str = "champion", days: int | None = None, mode: str = "hour") -> bytes:
+    async def accuracy(
+        self, coin: str, model_name: str = "champion", days: int | None = None, mode: str = "hour", horizon: str = "60", minute: str = "all"
+    ) -> bytes:
         "Measure the accuracy of the last `days`, or of everything; return the JSON of an `AccuracyAnswer`."
+        if horizon != "60":
+            return await self._quarter_accuracy(coin, model_name, days, horizon, minute)
         model = find_model(self.service, coin, model_name)
         if mode not in ("hour", "rolling"):
             raise ParameterError(f"mode={quote_input(mode)} is not allowed: give hour or rolling")
@@ -190,8 +198,36 @@ class TrackRecord:
 
         return await self.accuracies.get((coin, model.kind, model.version, days, mode, settled, self.hourly.rewinds), compute)
 
-    async def history(self, coin: str, model_name: str = "champion", hours: int = 24) -> bytes:
+    async def _quarter_accuracy(self, coin: str, model_name: str, days: int | None, horizon: str, minute: str) -> bytes:
+        service, quarter = self.service, read_minute(minute)
+        find_model(service, coin, "champion")  # Raises for an unknown coin
+        minutes = check_horizon(service, coin, horizon)
+        model, settled = quarter_model(service, coin, model_name, minutes), service.inside.settled
+
+        async def compute() -> tuple[bytes, bool]:
+            answer = await self.accuracies.work.in_thread(measure_quarters, service, _ledger_of(service), coin, model, minutes, quarter, days)
+            return answer, settled == service.inside.settled
+
+        return await self.accuracies.get((coin, model.kind, model.version, days, minutes, quarter, settled), compute)
+
+    async def _quarter_history(self, coin: str, model_name: str, hours: int, horizon: str) -> bytes:
+        service = self.service
+        find_model(service, coin, "champion")  # Raises for an unknown coin
+        minutes = check_horizon(service, coin, horizon)
+        model, history = quarter_model(service, coin, model_name, minutes), minutes_of(service, coin)
+        stale = is_stale(service, history)
+
+        async def compute() -> tuple[bytes, bool]:
+            answer = await self.histories.work.in_thread(write_quarters, service, _ledger_of(service), coin, model, minutes, hours, stale)
+            return answer, not stale
+
+        key = (coin, model.kind, model.version, hours, minutes, history.confirmed, service.inside.settled, service.models.generation)
+        return await self.histories.get(key, compute)
+
+    async def history(self, coin: str, model_name: str = "champion", hours: int = 24, horizon: str = "60") -> bytes:
         "Read the prices and forecasts of the last hours; return the JSON of a `HistoryAnswer`."
+        if horizon != "60":
+            return await self._quarter_history(coin, model_name, hours, horizon)
         service, hourly = self.service, self.hourly
         model = find_model(service, coin, model_name)
         wanted = final_until(await exchange_now(service.feed))
