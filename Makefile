@@ -85,7 +85,7 @@ bench: $(VENV)/.train bench-service ## Print the benchmarks
 bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
 	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
 
-bench-scale: $(VENV)/.dev ## Many coins on one machine: rows, disk, retraining, horizons, service; ONLY="rows disk" for parts
+bench-scale: $(VENV)/.dev ## Many coins on one machine: rows, disk, ledger, retraining, horizons, service; ONLY="rows disk" for parts
 	$(BIN)/python tests/bench_scale.py $(ONLY)
 
 bench-page: $(VENV)/.dev frontend ## Lighthouse on the built page, served by the service: the median of three runs; needs Chromium

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from crypto_rti.numbers import format_number
 
-PARTS = ("rows", "quarters", "disk", "retrain", "horizons", "service")
+PARTS = ("rows", "quarters", "disk", "ledger", "retrain", "horizons", "service")
 
 
 def main() -> int:

@@ -73,7 +73,7 @@ def live(folder: Path, start: int, end: int, home: Path, seconds_per_hour: float
     export_forecasts(ledger, home / "ledger.csv", folder.name, PRODUCT)
     ledger.close()
     rows = pd.read_csv(home / "ledger.csv")
-    rows = rows[rows["kind"] != "persistence"].assign(data_until=rows["data_until"].map(to_unix))
+    rows = rows[(rows["mode"] == "hour") & (rows["kind"] != "persistence")].assign(data_until=rows["data_until"].map(to_unix))
     first = int(rows["data_until"].min()) + FOLLOWED * HOUR  # It filled so many hours before that one, and intervals learned from them
     return rows[rows["data_until"].between(first, end)].set_index("data_until"), first
 

@@ -37,6 +37,7 @@ from crypto_rti.evaluation import metrics
 from crypto_rti.service import ledger as ledger_module
 from crypto_rti.service import recorded, scores
 from crypto_rti.service.ledger import (
+    CORRECTION_COLUMNS,
     KEY_COLUMNS,
     PRICE_COLUMNS,
     QUANTILE_COLUMNS,
@@ -408,6 +409,10 @@ def test_prune_takes_what_is_older_and_nothing_else(ledger):
     assert prune_forecasts(ledger, START + 70 * 24 * HOUR + HOUR) == 0
 
 
+EXPORTED_BY_SCHEMA_1 = [*KEY_COLUMNS, "data_until", "made_at", "current_price", *PRICE_COLUMNS, "volatility", *QUANTILE_COLUMNS]
+EXPORTED_BY_SCHEMA_1 += ["scored_at", "actual_price", "abs_error", "persistence_error", "direction", "inside_50", "inside_90"]
+
+
 def test_export_is_complete_and_whole(ledger, tmp_path):
     said, prices = random_walk(2500)
     write_entries(ledger, said)
@@ -416,7 +421,8 @@ def test_export_is_complete_and_whole(ledger, tmp_path):
     assert export_forecasts(ledger, tmp_path / "out" / "all.csv") == 2501
     with (tmp_path / "out" / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2501 and list(rows[0]) == forecast_table.c.keys()
+    assert len(rows) == 2501 and list(rows[0]) == [*EXPORTED_BY_SCHEMA_1, "horizon", "issued_at", "issued_price", "size", *CORRECTION_COLUMNS]
+    assert (rows[0]["made_at"], rows[0]["issued_at"], rows[0]["horizon"], rows[0]["size"]) == ("2024-01-01T00:01:01Z", "2024-01-01T00:01:01.500Z", "60", "")
     assert rows[0]["predicted_for"] == "2024-01-01T01:00:00Z" and float(rows[0]["q05"]) == said[0].quantiles[0] and rows[2499]["actual_price"] == ""
     assert export_forecasts(ledger, tmp_path / "btc.jsonl", coin="BTC-USD") == 2500
     found = [json.loads(line) for line in (tmp_path / "btc.jsonl").read_text().splitlines()]
