@@ -32,8 +32,8 @@ function Shown({ path, tick }: { path: Path; tick: PriceTick | null }) {
   const volatility = volatilityWords(spokenPoint(path));
   return (
     <>
-      <p className="expected">{pathWords(path).join(" ")}</p>
-      {volatility && <p className="expected">{volatility}</p>}
+      <p className="expected">{unbroken(pathWords(path).join(" "))}</p>
+      {volatility && <p className="expected">{unbroken(volatility)}</p>}
       <figure>
         <Fan path={path} prices={prices} running={tick?.price ?? null} past={BEFORE} />
         <figcaption>
@@ -67,6 +67,9 @@ function Shown({ path, tick }: { path: Path; tick: PriceTick | null }) {
     </>
   );
 }
+
+/** Text in which no line ends between a number and its unit. */
+const unbroken = (text: string) => text.replace(/(?<=\d) (?=%|bps|minutes)/g, "\u00a0");
 
 function Row({ point, coin }: { point: PathPoint; coin: string }) {
   const { horizon_minutes, predicted_for, predicted_price, difference_bps, interval, interval_50: half, volatility, model, model_version } = point;

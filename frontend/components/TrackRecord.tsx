@@ -38,8 +38,7 @@ export const TrackRecord = memo(function TrackRecord({ coin, model, models, scor
     <section className="record" aria-labelledby="record">
       <h2 id="record">Is it better than assuming no change?</h2>
       {data ? <Verdict score={data.accuracy} horizon={horizon} /> : failed ? <p role="status">The record cannot be looked up just now.</p> : <Loading what="the record" />}
-      {data && data.accuracy.n > 0 && inside && <Inside score={data.accuracy} />}
-      {data && data.accuracy.n > 0 && <Coverage score={data.accuracy} horizon={horizon} />}
+      {data && data.accuracy.n > 0 && <ul className="coverage">{inside && <Inside score={data.accuracy} />}<Coverage score={data.accuracy} horizon={horizon} /></ul>}
       {scored && !inside && <Latest scored={scored} />}
       {data && <DayBars days={data.accuracy.by_day.slice(-DRAWN)} unit={unitOf(horizon)} />}
       <h3>{inside ? "The model in use, and no change" : "Every model"}</h3>
@@ -122,13 +121,13 @@ function Chance({ score, unit }: { score: Accuracy; unit: Unit }) {
 function Inside({ score: { mase, mase_as_issued: issued, lateness, size } }: { score: Accuracy }) {
   const used = sizeWords(size);
   return (
-    <ul className="coverage">
+    <>
       {mase !== null && issued !== null && (
         <li>The ratio of the errors is <strong>{ratio(mase)}</strong> against the close that the forecast was made from, and <strong>{ratio(issued)}</strong> against the price when it was issued.</li>
       )}
       {lateness !== null && <li>Half of the forecasts were issued within <strong>{secondsWords(lateness)}</strong> of the close.</li>}
       {used && <li>{used}</li>}
-    </ul>
+    </>
   );
 }
 
@@ -145,7 +144,7 @@ function Coverage({ score, horizon }: { score: Accuracy; horizon: number }) {
       </li>
     );
   };
-  return <ul className="coverage">{line(0.5, score.coverage_50)}{line(0.9, score.coverage_90)}</ul>;
+  return <>{line(0.5, score.coverage_50)}{line(0.9, score.coverage_90)}</>;
 }
 
 /** The hour that has just been scored; announced, because it comes by itself. */

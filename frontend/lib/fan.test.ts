@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { area, corners, curved, frameOf, gridPrices, line, niceStep, SIZE, xOf, yOf, type FanPoint } from "./fan";
+import { area, corners, curved, frameOf, gridPlaces, gridPrices, line, niceStep, since, SIZE, xOf, yOf, type FanPoint } from "./fan";
 import { samplePath, samplePoint, START } from "./sample";
 
 const MINUTE = 60_000;
@@ -38,7 +38,7 @@ describe("the curve", () => {
 describe("the frame", () => {
   const fan = corners(samplePath());
   it("holds the fan and the prices before it, between lines of the grid", () => {
-    const frame = frameOf(fan, [{ time: START - 10 * MINUTE, price: 39_000 }, { time: START - 40 * MINUTE, price: 1 }], 30 * MINUTE);
+    const frame = frameOf(fan, [{ time: START - 10 * MINUTE, price: 39_000 }, { time: START - 5 * MINUTE, price: 42_100 }], 30 * MINUTE);
     expect([frame.from - START, frame.to - START]).toEqual([-30 * MINUTE, 60 * MINUTE]);
     expect([frame.low, frame.high, frame.step]).toEqual([39_000, 44_000, 1000]);
     expect(gridPrices(frame)).toEqual([39_000, 40_000, 41_000, 42_000, 43_000, 44_000]);
@@ -56,7 +56,17 @@ describe("the frame", () => {
       expect(yOf(frame, price)).toBeLessThanOrEqual(SIZE);
     }
   });
+  it("names the prices of its lines with as many decimals as they need", () => {
+    expect([200, 1, 0.5, 0.02, 1e-12].map((step) => gridPlaces({ step } as never))).toEqual([0, 0, 1, 2, 12]);
+  });
   it("has a step of 1, 2 or 5", () => expect([0.9, 1, 4.9, 7, 10, 11, 0.00012].map((span) => niceStep(span, 5))).toEqual([0.2, 0.2, 1, 2, 2, 5, 0.00005]));
+});
+
+it("prices that come in from before the frame are cut at its edge", () => {
+  const prices = [{ time: 0, price: 1 }, { time: 10, price: 2 }, { time: 20, price: 4 }];
+  expect(since(prices, 15)).toEqual([{ time: 15, price: 3 }, { time: 20, price: 4 }]);
+  expect(since(prices, 10)).toEqual(prices.slice(1));
+  expect([since(prices, -5), since(prices, 25), since([], 5)]).toEqual([prices, [], []]);
 });
 
 describe("the drawing", () => {

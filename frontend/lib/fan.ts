@@ -58,7 +58,7 @@ export function niceStep(span: number, most: number): number {
 /** The frame around a fan and the prices of the `past` milliseconds before it. Its bounds are lines of the grid, so that they seldom change. */
 export function frameOf(points: readonly FanPoint[], prices: readonly PriceAt[], past: number): Frame {
   const start = points[0]!.time, end = points.at(-1)!.time, from = start - past;
-  const seen = [...points.flatMap(({ low90, high90 }) => [low90, high90]), ...prices.filter(({ time }) => time >= from).map(({ price }) => price)];
+  const seen = [...points.flatMap(({ low90, high90 }) => [low90, high90]), ...since(prices, from).map(({ price }) => price)];
   const low = Math.min(...seen), high = Math.max(...seen);
   const step = niceStep(high - low || Math.abs(high) * 1e-4 || 1, 5);
   const [first, last] = [Math.floor(low / step), Math.ceil(high / step)];
@@ -67,6 +67,18 @@ export function frameOf(points: readonly FanPoint[], prices: readonly PriceAt[],
 
 /** Prices at which a line of the grid is drawn, lowest first. */
 export const gridPrices = ({ low, high, step }: Frame): number[] => Array.from({ length: Math.round((high - low) / step) + 1 }, (_, index) => low + index * step);
+
+/** Decimals of the grid's prices. */
+export const gridPlaces = ({ step }: Frame): number => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+
+/** Prices from a time on; the line that enters is cut there. */
+export function since(prices: readonly PriceAt[], from: number): PriceAt[] {
+  const first = prices.findIndex(({ time }) => time >= from), inside = first < 0 ? [] : prices.slice(first);
+  const [before, after] = [prices[first - 1], inside[0]];
+  if (!before || !after || after.time === from) return inside;
+  const share = (from - before.time) / (after.time - before.time);
+  return [{ time: from, price: before.price + share * (after.price - before.price) }, ...inside];
+}
 
 const rounded = (value: number) => Math.round(10 * value) / 10;
 export const xOf = ({ from, to }: Frame, time: number): number => rounded((SIZE * (time - from)) / (to - from));
