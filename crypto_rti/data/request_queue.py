@@ -27,6 +27,7 @@ class Priority(IntEnum):
     CLOCK = 0  # The exchange's time
     ASKED = 1  # Somebody waits for the answer
     BACKGROUND = 2  # Needed later, whether or not anybody asks
+    CATCH_UP = 3  # Not urgent: the past, and confirmations
 
 
 _priority: ContextVar[Priority] = ContextVar("priority", default=Priority.ASKED)

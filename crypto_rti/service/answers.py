@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Key', 'FORECASTS_KEPT', 'Service', 'make_service', 'served', 'find_model', 'models_of', 'followed', 'horizons_of',
-           'check_horizon', 'read_horizon', 'state_for', 'keep_state', 'cached_forecast', 'traded_price',
-           'store_forecast', 'reference_candles', 'compute_once', 'retry_with_earlier_model', 'forecast_hour',
-           'predict_at', 'notice_corrections']
+           'check_horizon', 'read_horizon', 'minute_products', 'state_for', 'keep_state', 'cached_forecast',
+           'traded_price', 'store_forecast', 'reference_candles', 'compute_once', 'retry_with_earlier_model',
+           'forecast_hour', 'predict_at', 'notice_corrections']
 
 # %% ../../nbs/645_service.answers.ipynb #184fe6da
 from collections.abc import Awaitable, Callable, Hashable
@@ -26,8 +26,9 @@ from ..data.sources import Source, check_product
 from ..disk import DiskWatch
 from ..errors import suggest
 from ..evaluation.intervals import ConformalState
-from ..horizons import HOUR_AHEAD, wanted_horizons
+from ..horizons import HOUR_AHEAD, HOURLY, wanted_horizons
 from ..parsing import quote_input
+from ..registry.bundle import Bundle
 from ..settings import HORIZONS, Settings
 from .answer_cache import AnswerCache
 from .contract import PredictionResult
@@ -148,6 +149,16 @@ def read_horizon(
     if text in map(str, HORIZONS):
         return int(text)
     raise ParameterError(f"horizon={quote_input(text)} is not allowed; choose one of {', '.join(map(str, HORIZONS))}")
+
+# %% ../../nbs/645_service.answers.ipynb #5d1b0b01
+def minute_products(
+    service: Service,
+) -> list[str]:  # Products
+    "List the products whose one-minute candles are kept: none where only whole hours are forecast."
+    coins = [coin for coin in served(service) if horizons_of(service, coin) != HOURLY]
+    models = [model for coin in coins for model in (service.models.coins[coin].aliases.values() if coin in service.models.coins else ())]
+    references = [model.reference for model in models if model.reference is not None and isinstance(model, Bundle) and model.by_quarter]
+    return list(dict.fromkeys([*references, *coins]))
 
 # %% ../../nbs/645_service.answers.ipynb #8f5ee6c7
 def state_for(

@@ -25,6 +25,7 @@ from ..data.request_queue import Priority, at_priority, current_priority
 from .candle_builder import CandleBuilder, RunningCandle
 from .exchange_requests import ANY, CLOCK, ExchangeRequests, log
 from .forecasts import SPAN
+from .minute_table import MinuteHistory
 
 # %% ../../nbs/620_service.feed.ipynb #da16ebd5
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Feed(ExchangeRequests):
     refreshes: int = 0  # Windows received; changes whenever `live` does
     live: dict[str, Window] = field(default_factory=dict)  # The last 300 hours by product
     minutes: dict[str, Window] = field(default_factory=dict)  # The last 25 hours of one-minute candles
+    histories: dict[str, MinuteHistory] = field(default_factory=dict)  # Eight days and more of one-minute candles, where they are kept
+    minute_news: asyncio.Event = field(default_factory=asyncio.Event)  # Set, and replaced by a new one, whenever one of these changes
     running: dict[str, RunningCandle] = field(default_factory=dict)  # The running price and hour by product
     builders: dict[str, CandleBuilder] = field(default_factory=dict)  # What builds them
     blocks: OrderedDict[Hashable, Window] = field(default_factory=OrderedDict)  # Blocks of older candles, least recently used first

@@ -44,7 +44,7 @@ class ScaleHistory:
             return None
         return round(float(np.mean(np.frombuffer(self.scales)[first:end] < scale)), 4)
 
-# %% ../../nbs/613_service.inside_state.ipynb #e1edb768
+# %% ../../nbs/613_service.inside_state.ipynb #5ab97978
 StateKey = tuple[str, str, str, int, int]
 "Coin, kind, version, horizon in minutes, and quarter of the hour."
 
@@ -65,6 +65,9 @@ class InsideState:
     forecasts: OrderedDict[tuple[str, str, str, int, int, int], Forecast] = field(default_factory=OrderedDict)  # By key, horizon, moment and generation
     states: dict[StateKey, QuarterState] = field(default_factory=dict)  # Of the champions, which are recorded
     scales: dict[tuple[str, int], ScaleHistory] = field(default_factory=dict)  # By coin and horizon; 0 for forecasts of whole hours
+    newest: dict[tuple[str, int], Forecast] = field(default_factory=dict)  # By coin and horizon, the last one of a champion
+    changes: int = 0  # How often one of these was replaced
+    bodies: dict[str, tuple[bytes, tuple[int, bool, int]]] = field(default_factory=dict)  # By coin, the last answer of `/api/path` and what it was made from
     issued: dict[str, int] = field(default_factory=dict)  # By coin, the last quarter whose forecasts were issued
     recent: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)  # By coin, kind and horizon, scores of the last 30 days
     settled: int = 0  # How often closes were written to the ledger

@@ -16,6 +16,7 @@ from ..data.plausibility import sift_doubtful
 from ..data.request_queue import Priority, current_priority
 from .exchange_requests import ANY
 from .feed import Feed, Window, exchange_now, note_refused_rows
+from .minute_table import between
 
 # %% ../../nbs/622_service.minutes.ipynb #918bf63b
 MINUTES = 25 * 60 + 5
@@ -33,6 +34,19 @@ def minutes_until(
 ) -> int:  # End of the last closed minute by the exchange's clock, Unix seconds
     "Get the time up to which minutes are closed."
     return floor_time(feed.clock.now() - MINUTE_AFTER, 60)
+
+# %% ../../nbs/622_service.minutes.ipynb #5d1b0a02
+def _cut_from_history(feed: Feed, product: str) -> Window | None:
+    "The last minutes of a product's history, where that reaches far enough back and is not behind what was requested here."
+    history, known = feed.histories.get(product), feed.minutes.get(product)
+    if history is None or history.end - history.start < 60 * MINUTES or (known is not None and known.end > history.end):
+        return None
+    if known is None or known.end < history.end:
+        first = history.end - 60 * MINUTES
+        candles = between(history.candles, first, history.end).reset_index(drop=True)
+        refused = frozenset(moment for moment in history.refused if moment >= first)
+        known = feed.minutes[product] = Window(candles, first, history.end, history.closed_at, refused=refused)
+    return known
 
 # %% ../../nbs/622_service.minutes.ipynb #c00670d5
 def last_close(
@@ -89,8 +103,9 @@ async def minutes_for(
 ) -> Window:  # One-minute candles; ends at the last closed minute, or earlier when the exchange is unavailable
     "Get the last 25 hours in minutes; raise `ExchangeError` when none are known."
     await exchange_now(feed)
+    kept, until = _cut_from_history(feed, product), minutes_until(feed)
     old = feed.minutes.get(product)
-    if old is not None and old.end == minutes_until(feed):
+    if old is not None and (old.end == until or (old is kept and old.end > until)):
         return old
     key, times = ("minutes", product), -(-MINUTES // WINDOW)
     if old is None:

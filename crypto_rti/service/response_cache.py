@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .answers import Service
 from .errors import BUG
 from .exchange_requests import log
+from .inside import known_path
 from .overview import OverviewCache, RenderedOverview
 from .security import HEADERS, problem
 

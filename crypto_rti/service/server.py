@@ -35,10 +35,11 @@ from ..data.origin import claim_name
 from ..data.sources import Source, check_product, parse_source
 from ..data.websocket import feed_url
 from ..errors import check_known
+from ..horizons import HOUR_AHEAD
 from ..processes import end_with_parent
 from ..registry.sandbox import stop_trials
-from ..settings import CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
-from .answers import Service, followed, make_service, predict_at, served
+from ..settings import HORIZONS, CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
+from .answers import Service, followed, make_service, minute_products, predict_at, served
 from .connections import BoundedProtocol, Connections
 from .contract import PredictionResult, PriceTick, ScoredForecast
 from .documentation import documentation
@@ -47,12 +48,14 @@ from .exchange_requests import log
 from .feed import keep_fresh
 from .forecasts import ROLLING, last_closed_hour
 from .hourly import HourlyState, keep_working, start_recording, stop_recording
+from .inside_work import keep_inside
 from .ledger import ledger_address
 from .limits import open_files, plan_backlog, plan_limits, raise_file_limit, warn_of_limits
 from .live_prices import follow_prices
 from .logs import configure_logging
 from .metrics import keep_refreshing, make_metrics
 from .middleware import install_middleware
+from .minute_history import keep_minutes
 from .models import ModelCache
 from .overview import OverviewCache
 from .page import Page, find_page, read_page
@@ -106,10 +109,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # State for
     await start_recording(service, hourly)
     work = {
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
+        "minutes": lambda: keep_minutes(service.feed, lambda: minute_products(service), service.settings.home / "minutes" / service.source.name),
         "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
         "models": lambda: _refresh_models(service.models),
         "disk": service.disk.run,
         "hourly work": lambda: keep_working(service, hourly),
+        "work inside the hour": lambda: keep_inside(service, hub),
         "price stream": lambda: keep_publishing_prices(service, hub),
         "forecast stream": lambda: keep_publishing_forecasts(service, hub, hourly),
         **({"metrics": lambda: keep_refreshing(app.state.metrics)} if app.state.metrics.shared else {}),
