@@ -2,7 +2,7 @@
 import type { Path, PathPoint, PriceTick, ProblemError } from "@/lib/api";
 import { clock, modelName, money, percent, signedBps } from "@/lib/format";
 import { useRecentPrices } from "@/lib/live";
-import { hasDirection, pathWords, secondsWords, spokenPoint, volatilityWords } from "@/lib/path-words";
+import { asSentence, hasDirection, pathWords, secondsWords, spokenPoint, volatilityWords } from "@/lib/path-words";
 import { Fan } from "./Fan";
 import { Loading } from "./Notices";
 
@@ -21,7 +21,7 @@ export function PathSection({ path, problem, tick }: Props) {
   return (
     <section className="ahead" aria-labelledby="ahead">
       <h2 id="ahead">The next {path?.points.at(-1)!.horizon_minutes ?? 60} minutes{path && `, from ${clock(path.data_until)} UTC`}</h2>
-      {path ? <Shown path={path} tick={tick} /> : problem ? <p className="loading tall" role="status">{problem.message}</p> : <Loading what="the next minutes" tall />}
+      {path ? <Shown path={path} tick={tick} /> : problem ? <p className="loading tall" role="status">{asSentence(problem.message)}</p> : <Loading what="the next minutes" tall />}
     </section>
   );
 }
@@ -47,7 +47,7 @@ function Shown({ path, tick }: { path: Path; tick: PriceTick | null }) {
             {path.stale && "The exchange is away: newer minutes are missing. "}
             From the close of the minute at {clock(path.data_until)} UTC, {money(current, coin, points[0]!.interval.low)}, computed {secondsWords(path.issued_after)} after it.
           </p>
-          {path.lacking.map((sentence) => <p className="quiet" key={sentence}>{sentence}</p>)}
+          {path.lacking.map((sentence) => <p className="quiet" key={sentence}>{asSentence(sentence)}</p>)}
         </figcaption>
       </figure>
       <details>

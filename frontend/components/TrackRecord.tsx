@@ -6,7 +6,7 @@ import { clock, coinName, count, day, modelName, money, moneyDifference, percent
 import { useAnswer } from "@/lib/live";
 import { HOURLY } from "@/lib/path";
 import { secondsWords, sizeWords } from "@/lib/path-words";
-import { coverageWord, expectedCoverage, independent, kinds, learnedUntil, unitOf, verdict, whatHappened } from "@/lib/record";
+import { coverageWord, expectedCoverage, hoursOf, independent, kinds, learnedUntil, unitOf, verdict, whatHappened } from "@/lib/record";
 import { DayBars } from "./DayBars";
 import { Loading } from "./Notices";
 
@@ -14,8 +14,6 @@ import { Loading } from "./Notices";
 const DAYS = "all", DRAWN = 30;
 /** Models whose forecasts inside the hour are on record. */
 const IN_USE = ["champion", "persistence"];
-
-type Unit = ReturnType<typeof unitOf>;
 
 interface Props {
   coin: string;
@@ -92,27 +90,27 @@ function Verdict({ score, horizon }: { score: Accuracy; horizon: number }) {
   if (found.kind === "early") {
     return (
       <p className="verdict">
-        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. <Chance score={score} unit={unit} />
+        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. <Chance score={score} horizon={horizon} />
       </p>
     );
   }
   const words = { better: `Yes, by ${amount}.`, same: "No difference that shows.", worse: `No: ${amount} worse.` }[found.kind];
   return (
     <p className={`verdict ${found.kind}`}>
-      <strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the ${inside ? "moves" : "hours that moved"}.`} <Chance score={score} unit={unit} />
+      <strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the ${inside ? "moves" : "hours that moved"}.`} <Chance score={score} horizon={horizon} />
     </p>
   );
 }
 
 /** What luck alone would have done in as many hours. */
-function Chance({ score, unit }: { score: Accuracy; unit: Unit }) {
+function Chance({ score, horizon }: { score: Accuracy; horizon: number }) {
   const { n, luck, dm_t: t } = score;
-  if (!luck || t == null) return <>{score.mase === 1 ? "Each forecast was “no change” too." : `So few ${unit}s cannot tell skill from luck.`}</>;
+  if (!luck || t == null) return <>{score.mase === 1 ? "Each forecast was “no change” too." : `So few ${unitOf(horizon)}s cannot tell skill from luck.`}</>;
   return (
     <>
       By luck alone the ratio of the two lies between {ratio(luck.mase_low)} and {ratio(luck.mase_high)} in {percent(luck.share, 0)} of such records; here it
       is {ratio(score.mase)} (Diebold–Mariano t {signed(t, 2)}).
-      {n < luck.hours_for_one_percent && ` Telling an advantage of one percent from luck takes about ${plural(luck.hours_for_one_percent, unit)}.`}
+      {hoursOf(n, horizon) < luck.hours_for_one_percent && ` Telling an advantage of one percent from luck takes about ${plural(luck.hours_for_one_percent, "hour")}.`}
     </>
   );
 }

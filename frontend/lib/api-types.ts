@@ -10,9 +10,29 @@ export interface paths {
         };
         /**
          * Predict
-         * @description Forecast the closing price one hour after a given time, with intervals, and the actual price where it is known.
+         * @description Forecast the price up to one hour after a given time, with intervals, and the actual price where it is known.
          */
         get: operations["predict_api_predict_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/path": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Path
+         * @description Forecast every horizon from the last closed minute: the path of the next hour, as a chart draws it.
+         */
+        get: operations["get_path_api_path_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -30,7 +50,7 @@ export interface paths {
         };
         /**
          * Get Accuracy
-         * @description Score the forecasts that were made before their hour was over, by day and in total, with a significance test and the backtest for comparison.
+         * @description Score the forecasts that were made before their time was over, by day and in total, with a significance test and the backtest for comparison.
          */
         get: operations["get_accuracy_api_accuracy_get"];
         put?: never;
@@ -70,7 +90,7 @@ export interface paths {
         };
         /**
          * Get Stream
-         * @description Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer) and scored (a ScoredForecast).
+         * @description Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer), path (a Path, at most one a minute) and scored (a ScoredForecast).
          */
         get: operations["get_stream_api_stream_get"];
         put?: never;
@@ -130,7 +150,7 @@ export interface paths {
         };
         /**
          * Get Models
-         * @description List the models: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons.
+         * @description List the models of a horizon: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons.
          */
         get: operations["get_models_api_models_get"];
         put?: never;
@@ -173,23 +193,6 @@ export interface paths {
          * @description Report whether forecasts can be answered, for how many coins, and any problems. The service is ready as soon as one coin's candles are there.
          */
         get: operations["ready_health_ready_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/path": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** <Lambda> */
-        get: operations["_lambda__api_path_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1278,10 +1281,12 @@ export interface operations {
             query: {
                 /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; rolling (experimental) forecasts one hour from the last closed minute */
+                /** @description now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour, or to the minute below an hour ahead; rolling (experimental) forecasts from the last closed minute */
                 time_from?: string;
                 /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
             };
             header?: never;
             path?: never;
@@ -1367,6 +1372,96 @@ export interface operations {
             };
         };
     };
+    get_path_api_path_get: {
+        parameters: {
+            query: {
+                /** @description Product name, as listed by /api/coins */
+                coin: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PathAnswer"];
+                };
+            };
+            /** @description The API key is missing or unknown, where the service requires one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unknown coin or model */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not enough history at that time */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Query too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is malformed or out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Rate limit of this client exceeded; see Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Candles, model or ledger not available; see Retry-After */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_accuracy_api_accuracy_get: {
         parameters: {
             query: {
@@ -1378,6 +1473,10 @@ export interface operations {
                 days?: string;
                 /** @description hour, or rolling for forecasts from any minute */
                 mode?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+                /** @description Below an hour ahead: 0, 15, 30 or 45, the quarter of the hour at which forecasts were made, or all */
+                minute?: string;
             };
             header?: never;
             path?: never;
@@ -1463,6 +1562,8 @@ export interface operations {
                 model_name?: string;
                 /** @description Number of hours back, 1 to 720 */
                 hours?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
             };
             header?: never;
             path?: never;
@@ -1677,7 +1778,10 @@ export interface operations {
     };
     get_overview_api_overview_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1709,6 +1813,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["HTTPValidationError"];
+                };
+            };
             /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
@@ -1724,7 +1837,10 @@ export interface operations {
     };
     get_models_api_models_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1747,6 +1863,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Rate limit of this client exceeded; see Retry-After */
@@ -1809,37 +1934,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    _lambda__api_path_get: {
-        parameters: {
-            query: {
-                coin: unknown;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PathAnswer"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

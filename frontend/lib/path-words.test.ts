@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { boundPercent, oddsWords, pathWords, secondsWords, sizeWords, spokenPoint, volatilityWords } from "./path-words";
+import { asSentence, boundPercent, oddsWords, pathWords, secondsWords, sizeWords, spokenPoint, volatilityWords } from "./path-words";
 import { samplePath, samplePoint } from "./sample";
 
 const range = (low: number, high: number) => ({ level: 0.9, low, high });
@@ -44,6 +44,10 @@ it("movement is calm, usual or lively by its place among the last 30 days, and n
   expect(said(0.91, 9.87)).toBe("Movement is lively: the standard deviation over 15 minutes is 9.9 bps, and 91 % of the forecasts of the last 30 days expected less.");
   expect([0.19, 0.2, 0.5, 0.8, 0.81].map((rank) => /is ([a-z ]+):/.exec(said(rank)!)![1])).toEqual(["calm", "as usual", "as usual", "as usual", "lively"]);
   expect(said(null)).toBeNull();
+});
+
+it("what the service says is a sentence", () => {
+  expect(["no model of 5 minutes is in use", "It is."].map(asSentence)).toEqual(["No model of 5 minutes is in use.", "It is."]);
 });
 
 it("seconds are as fine as they matter", () => {

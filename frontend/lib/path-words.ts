@@ -43,7 +43,10 @@ export function pathWords(path: Path): string[] {
   return far === near ? [first] : [first, `${capital(ahead(far))}; ${directionWords(far)}.`];
 }
 
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** What the service says as a part of a sentence, as a whole one. */
+export const asSentence = (text: string): string => `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** How much movement is expected, held against the forecasts of the last 30 days; null while too few of them are known. */
 export function volatilityWords({ horizon_minutes, volatility: { bps, rank_30d: rank } }: PathPoint): string | null {

@@ -25,6 +25,7 @@ describe("the verdict", () => {
     const inside = (n: number, horizon: number, mase = 0.98) => verdict({ n, mase, model: "lasso", dm_t: null, luck: null }, horizon).kind;
     expect([inside(900, 30), inside(49, 30), inside(900, 15), inside(900, 60), inside(900, 30, 1)]).toEqual(["untested", "early", "early", "early", "same"]);
     expect(verdict({ n: 900, mase: 0.97, model: "lasso", dm_t: -2.5, luck }, 15).kind).toBe("better");
+    expect([3599, 3600].map((n) => verdict({ n, mase: 0.999, model: "lasso", dm_t: -0.5, luck }, 15).kind)).toEqual(["early", "same"]); // 900 hours of quarters
     expect([5, 15, 30, 60].map((horizon) => independent(100, horizon))).toEqual([100, 100, 50, 100]);
     expect([5, 60].map(unitOf)).toEqual(["forecast", "hour"]);
   });

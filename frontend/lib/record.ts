@@ -19,6 +19,9 @@ export const unitOf = (horizon: number): "hour" | "forecast" => (horizon < HOURL
 /** Whether neighbours of the record look partly at the same minutes, because they are made each quarter and look farther ahead. */
 export const overlaps = (horizon: number): boolean => horizon < HOURLY && horizon > QUARTER;
 
+/** Hours that so many forecasts of the record cover. */
+export const hoursOf = (n: number, horizon: number): number => (horizon < HOURLY ? (n * QUARTER) / 60 : n);
+
 /** As many forecasts as would tell the same if none overlapped another. */
 export const independent = (n: number, horizon: number): number => (overlaps(horizon) ? Math.floor((n * QUARTER) / horizon) : n);
 
@@ -30,7 +33,7 @@ export function verdict({ n, mase, model, dm_t: t, luck }: Pick<Accuracy, "n" | 
     if (t == null && n >= FEW && overlaps(horizon) && mase !== 1) return "untested";
     if (t == null || !luck) return mase === 1 ? "same" : "early"; // a model may be pulled to "no change" altogether
     if (Math.abs(t) >= luck.t) return t < 0 ? "better" : "worse";
-    return n < luck.hours_for_one_percent ? "early" : "same";
+    return hoursOf(n, horizon) < luck.hours_for_one_percent ? "early" : "same";
   };
   return { kind: judge(), percent: 100 * (1 - mase) };
 }
