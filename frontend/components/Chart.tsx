@@ -1,4 +1,3 @@
-"use client";
 import { createChart, CrosshairMode, customSeriesDefaultOptions, LineSeries, LineStyle, type IChartApi, type ICustomSeriesPaneView, type IPriceLine, type ISeriesApi, type UTCTimestamp } from "lightweight-charts";
 import { useEffect, useRef } from "react";
 import type { PriceTick } from "@/lib/api";

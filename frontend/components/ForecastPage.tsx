@@ -1,9 +1,8 @@
-"use client";
-import { useSearchParams } from "next/navigation";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import type { CoinInfo, Coins } from "@/lib/api";
 import { readChoice, writeChoice, type Choice } from "@/lib/choice";
 import { coinName } from "@/lib/format";
+import { goTo, useQuery } from "@/lib/address";
 import { useAnswer, useForecast, usePath } from "@/lib/live";
 import { HOURLY, hasPath, horizonsOf, settledQuarter } from "@/lib/path";
 import { Answer } from "./Answer";
@@ -26,10 +25,10 @@ const History = lazy(load);
 // What is passed on stays the same object while nothing changes, so that a price every second does not draw the whole page anew.
 const NONE: readonly CoinInfo[] = [];
 const NO_MODELS: readonly string[] = [];
-const choose = (next: Choice) => window.history.pushState(null, "", writeChoice(next));
+const choose = (next: Choice) => goTo(writeChoice(next));
 
 export function ForecastPage() {
-  const query = useSearchParams();
+  const query = useQuery();
   const [hours, setHours] = useState<string | null>(null);
   const coins = useAnswer<Coins>("/api/coins", {}, hours);
   const listed = coins.data?.coins ?? NONE;

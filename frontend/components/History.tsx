@@ -1,4 +1,3 @@
-"use client";
 import { memo, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import type { HistoryAnswer, Prediction, PriceTick } from "@/lib/api";
 import { horizonQuery } from "@/lib/choice";

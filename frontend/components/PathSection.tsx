@@ -1,4 +1,3 @@
-"use client";
 import type { Path, PathPoint, PriceTick, ProblemError } from "@/lib/api";
 import { clock, modelName, money, percent, signedBps } from "@/lib/format";
 import { useRecentPrices } from "@/lib/live";

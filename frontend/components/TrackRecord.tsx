@@ -1,4 +1,3 @@
-"use client";
 import { memo } from "react";
 import type { Accuracy, AccuracyAnswer, Models, ScoredForecast } from "@/lib/api";
 import { horizonQuery } from "@/lib/choice";

@@ -480,7 +480,7 @@ describe("the record inside the hour", () => {
   it("is chosen by its horizon, which the address holds", async () => {
     const page = await open("/?coin=ETH-USD");
     await toChart(page);
-    await page.getByLabel("15 minutes").check();
+    await page.getByRole("radio", { name: "15 minutes" }).check();
     await text(page, "The last forecasts for 15 minutes ahead");
     expect(new URL(page.url()).search).toBe("?coin=ETH-USD&time=now&model=champion&horizon=15");
     const { accuracy } = (await (await fetch(`${site.url}/api/accuracy?coin=ETH-USD&horizon=15`)).json()) as { accuracy: { n: number; mase: number; mase_as_issued: number; size: number } };
@@ -499,9 +499,9 @@ describe("the record inside the hour", () => {
 
     const other = await open(new URL(page.url()).pathname + new URL(page.url()).search);
     await answer(other).waitFor();
-    expect(await other.getByLabel("15 minutes").isChecked()).toBe(true);
+    expect(await other.getByRole("radio", { name: "15 minutes" }).isChecked()).toBe(true);
     await text(other, `Yes, by ${(100 * (1 - accuracy.mase)).toFixed(1)} %.`);
-    await other.getByLabel("60 minutes").check();
+    await other.getByRole("radio", { name: "60 minutes" }).check();
     await text(other, /Over \d+ hours since/);
     expect(new URL(other.url()).searchParams.has("horizon")).toBe(false);
   });

@@ -1,4 +1,3 @@
-"use client";
 import { useEffect, useReducer, useRef, useState } from "react";
 import { address, ask, AwayError, ProblemError, type HistoryAnswer, type Path, type PathAnswer, type Prediction, type PredictionAnswer, type PriceTick, type ScoredForecast } from "./api";
 import type { Choice } from "./choice";
