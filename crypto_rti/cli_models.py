@@ -30,8 +30,8 @@ def models(
         check_registered(settings, name)
     rows = [
         {
-            "model": found.name, "version": found.version, "kind": found.kind, "minutes ahead": found.horizon, "aliases": found.aliases,
-            "trained until": found.train_span[1],
+            "model": found.name, "version": found.version, "kind": found.kind, "minutes ahead": found.horizon,
+            "from": "quarters" if found.by_quarter else "whole hours", "aliases": found.aliases, "trained until": found.train_span[1],
             **{key: found.metrics.get(key) for key in ("mae", "mae_persistence", "mase", "coverage_90")},
         }
         for found in list_versions(settings, name)
@@ -39,14 +39,17 @@ def models(
     print_table(rows)
 
 # %% ../nbs/803_cli_models.ipynb #092db07b
-Horizon = Annotated[int, typer.Option(help=f"Minutes ahead: {', '.join(map(str, HORIZONS))}")]
+Horizon = Annotated[
+    int | None,
+    typer.Option(help=f"{', '.join(map(str, HORIZONS))}: the model of so many minutes ahead from any quarter of the hour; by default the model of whole hours"),
+]
 
 
 def check_horizon(
-    horizon: int,  # Minutes
-) -> int:  # The same
+    horizon: int | None,  # Minutes; `None` for models of whole hours
+) -> int | None:  # The same
     "Raise `SettingsError` for a horizon that is not served."
-    if horizon not in HORIZONS:
+    if horizon is not None and horizon not in HORIZONS:
         raise SettingsError(f"a horizon of {horizon} minutes is not served; choose one of {', '.join(map(str, HORIZONS))}")
     return horizon
 
@@ -54,7 +57,7 @@ def check_horizon(
 def promote(
     name: Annotated[str, typer.Argument(help="Registered model such as coinbase.BTC-USD")],
     version: Annotated[str, typer.Argument(help="A version number, or an alias such as lightgbm")],
-    horizon: Horizon = 60,
+    horizon: Horizon = None,
 ) -> None:
     """Make a version the champion without a comparison, and export it.
 
@@ -71,11 +74,13 @@ def promote(
 def rollback(
     name: Annotated[str, typer.Argument(help="Registered model such as coinbase.BTC-USD")],
     why: Annotated[str, typer.Option(help="Reason; it is recorded and shown on the page")] = "",
-    horizon: Horizon = 60,
+    horizon: Horizon = None,
 ) -> None:
     """Make the previous champion the champion again.
 
     $ crypto-rti rollback coinbase.BTC-USD --why "wrong since the exchange's maintenance"
+
+    $ crypto-rti rollback coinbase.BTC-USD --horizon 60
     """
     from crypto_rti.registry import promotion
 

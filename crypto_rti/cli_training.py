@@ -18,7 +18,7 @@ from .cli_common import Models, Products, Quiet, SourceOption, print_table, read
 from .data.candles import MINUTE
 from .data.sources import Source
 from .errors import check_folder
-from .horizons import HOUR_AHEAD, HOURLY, alias_at, wanted_horizons
+from .horizons import HOURLY, alias_at, quarter_horizons
 from .processes import ProcessTree
 from .settings import Settings, settings_environment
 
@@ -29,7 +29,7 @@ MOST_LINES = 12
 
 def _model(decision: dict[str, Any]) -> str:
     "Name what was decided about, for example `lasso-15m`."
-    return alias_at(decision["kind"], decision.get("horizon", HOUR_AHEAD))
+    return alias_at(decision["kind"], decision.get("horizon"))
 
 
 def _print_decisions(
@@ -109,14 +109,13 @@ def train(
 def further_horizons(
     settings: Settings,
     source: Source,  # From `choose_source`
-) -> tuple[int, ...]:  # Minutes, with 60 last; empty where only the hour is wanted
-    "Find the horizons that are trained after the hour: a simulated market and Coinbase have minutes, other sources where they are at hand."
+) -> tuple[int, ...]:  # Minutes, with 60 last; empty where models of whole hours are enough
+    "Find the horizons that are trained at the quarters of the hour: a simulated market and Coinbase have minutes, other sources where they are at hand."
     from crypto_rti.data.store import CandleStore
 
     store = CandleStore(settings.candles_dir)
     has_minutes = source.kind in ("coinbase", "sim") or any(store.finest_step(source, product) == MINUTE for product in settings.products)
-    wanted = wanted_horizons(settings, has_minutes)
-    return () if wanted == HOURLY else wanted
+    return quarter_horizons(settings, has_minutes)
 
 
 def train_meanwhile(
@@ -145,8 +144,8 @@ def run(
 ) -> None:
     """Do everything: fetch, train, promote, print a table of results, and start the service. `make run` calls this.
 
-    The models of the hour come first. Where there are one-minute candles, those of 5, 15 and 30 minutes are trained while the service runs;
-    CRYPTO_RTI_HORIZONS=60 leaves them out. A second run repeats only what is out of date by a day or more.
+    The models of whole hours come first. Where there are one-minute candles, those of 5, 15, 30 and 60 minutes from any quarter of the hour are
+    trained while the service runs; CRYPTO_RTI_HORIZONS=60 leaves them out. A second run repeats only what is out of date by a day or more.
 
     $ crypto-rti run
 
@@ -173,7 +172,7 @@ def run(
     rows = pipeline.results_table(settings.bundles_dir, [f"{chosen.name}.{name}" for name in settings.products])
     if len(rows) > MOST_ROWS:
         rows = [row for row in rows if "champion" in row["roles"]]
-    names = ["model", "minutes", "kind", "version", "roles", "n", "mae", "mase", "dm_t", "coverage_90"]
+    names = ["model", "minutes", "from", "kind", "version", "roles", "n", "mae", "mase", "dm_t", "coverage_90"]
     print_table([{name: row[name] for name in names} for row in rows], "On held-out hours; mase below 1 beats persistence")
     if status and not rows:
         raise typer.Exit(status)
@@ -184,6 +183,7 @@ def run(
                 typer.echo(f"{text} - documentation at /docs, stop with Ctrl-C")
                 if later:
                     train_meanwhile(family, settings, later)
-                    typer.echo(f"models of {', '.join(map(str, later[:-1]))} minutes are trained meanwhile; see {settings.home / 'horizons.log'}")
+                    log = settings.home / "horizons.log"
+                    typer.echo(f"models of {', '.join(map(str, later))} minutes from any quarter of the hour are trained meanwhile; see {log}")
 
             server.serve(settings, any_port=True, on_start=started)

@@ -156,7 +156,7 @@ def _moves(
 def _reference_columns(
     reference: pd.DataFrame | None,  # Candles of the reference coin, if any
     time: np.ndarray,  # Times of the rows, Unix seconds
-    own: np.ndarray,  # The coin's own normalised prices at `REFERENCE_HOURS`, shape (6, rows)
+    own: np.ndarray,  # The coin's own inputs, shape (71, rows)
     bounded: bool,  # Whether unusual returns are bounded
     out: np.ndarray,  # Shape (len(REFERENCE), rows), to write to
 ) -> None:
@@ -170,7 +170,7 @@ def _reference_columns(
     for which, windows in screen_windows(arrays, rows) if bounded else ():
         moves[:, which] = _moves(windows.close, window_context(windows)[VOLATILITY])
     where = slice(None) if known.all() else np.flatnonzero(known)  # Writing to a slice is much faster
-    out[: len(moves), where], out[len(moves) :, where] = moves, moves - own[:, where]
+    out[: len(moves), where], out[len(moves) :, where] = moves, moves - own[OWN_MOVES][:, where]
 
 # %% ../nbs/220_inputs.ipynb #b0un0001
 def _bounded_columns(
@@ -219,7 +219,7 @@ def model_columns(
     own, out[-2], out[-1] = out[:OWN_INPUTS], arrays.close[rows], _plain_columns(arrays, rows, out[:OWN_INPUTS])
     for which, volatility, inputs in changed:
         own[:, which], out[-1, which] = inputs, volatility
-    _reference_columns(reference, arrays.time[rows], own[OWN_MOVES], bounded, out[OWN_INPUTS : len(INPUTS)])
+    _reference_columns(reference, arrays.time[rows], own, bounded, out[OWN_INPUTS : len(INPUTS)])
     return out
 
 

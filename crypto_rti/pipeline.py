@@ -57,17 +57,17 @@ class Stage:
     def job(self, step: str, products: Sequence[str], kind: str = "", after: Sequence[str] = (), needs: Sequence[str] = (), **parameters: Any) -> Job:
         "The job of one notebook, for all coins, or for all coins and a kind of model."
         coins = {"PRODUCTS": " ".join(products), "REPORT_COINS": " ".join(each for each in self.report_coins if each in products)}
-        model = {"MODEL": kind_of(kind), **({} if step == "3_train" else {"HORIZON": horizon_of(kind)})} if kind else {}
+        model = {"MODEL": kind_of(kind), **({} if step == "3_train" else {"HORIZON": horizon_of(kind) or 0})} if kind else {}  # 0: whole hours
         common = {"SOURCE": self.plan.source.address, **coins, "START": self.start, **model}
         report = self.folder / kind / f"{step}.ipynb"
         return Job(self.pipeline / f"{step}.ipynb", {**common, **parameters}, report, " ".join(filter(None, [step, kind])), tuple(after), tuple(needs))
 
 # %% ../nbs/710_pipeline.ipynb #8363258b
 def fit_step(
-    model: str,  # A kind, below the hour with the horizon
+    model: str,  # A kind, at the quarters of the hour with the horizon
 ) -> str:  # One of `STEPS`
     "Name the notebook that fits a model."
-    return "3_train" if horizon_of(model) == HOUR_AHEAD else "3_train_quarters"
+    return "3_train" if horizon_of(model) is None else "3_train_quarters"
 
 
 def _model_jobs(
@@ -275,7 +275,7 @@ def _summarise(folder: Path, outcomes: Sequence[Outcome]) -> None:
 def results_table(
     bundles_dir: Path,  # The export folder
     names: Sequence[str] | None = None,  # Registered names; those without a model are left out; by default all
-) -> list[dict[str, Any]]:  # One row per version that an alias names: the hour first, persistence first, then by error
+) -> list[dict[str, Any]]:  # One row per version that an alias names: whole hours first, then the longest horizon; persistence first, then by error
     "Compare the models of each product on held-out hours."
     from crypto_rti.registry.index import list_models, read_index
 
@@ -283,9 +283,10 @@ def results_table(
     existing = list_models(bundles_dir)
     for name in existing if names is None else [name for name in names if name in existing]:
         whole = read_index(bundles_dir, name)
-        for horizon, index in [(horizon, whole.at(horizon)) for horizon in HORIZONS]:
+        for horizon, index in [(horizon, whole.at(horizon)) for horizon in (None, *HORIZONS)]:
             for version, facts in index.versions.items():
                 roles = sorted(alias for alias, named in index.aliases.items() if named == version and alias != facts["kind"])
                 scores = {key: facts["metrics"].get(key) for key in ("n", "mae", "mae_persistence", "mase", "dm_t", "direction", "coverage_90")}
-                rows.append({"model": name, "minutes": horizon, "kind": facts["kind"], "version": version, "roles": roles, **scores})
-    return sorted(rows, key=lambda row: (row["model"], -row["minutes"], row["kind"] != "persistence", row["mae"] or 0.0))
+                ahead = {"minutes": horizon or HOUR_AHEAD, "from": "whole hours" if horizon is None else "quarters"}
+                rows.append({"model": name, **ahead, "kind": facts["kind"], "version": version, "roles": roles, **scores})
+    return sorted(rows, key=lambda row: (row["model"], row["from"] == "quarters", -row["minutes"], row["kind"] != "persistence", row["mae"] or 0.0))

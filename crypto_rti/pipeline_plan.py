@@ -17,7 +17,7 @@ from typing import Any
 from .data.candles import HOUR, MINUTE, TimeError, to_iso, to_unix
 from .data.sources import Source, check_product, parse_source
 from .files import write_json
-from .horizons import HOUR_AHEAD, alias_at, horizon_of, kind_of, wanted_horizons
+from .horizons import alias_at, horizon_of, kind_of, quarter_horizons
 from .parsing import ParseError, parse_json
 from .runner import PipelineError, cell_source, notebook_cells
 from .settings import CryptoRTIError, Settings, SettingsError
@@ -87,7 +87,7 @@ class Plan:
 
     source: Source  # With its resolved name
     until: dict[str, int]  # End of the last final hour by product, Unix seconds
-    train: tuple[str, ...]  # Kinds to fit on the pool; below the hour with the horizon, as `alias_at` names them
+    train: tuple[str, ...]  # Kinds to fit on the pool; those of the quarters of the hour with the horizon, as `alias_at` names them
     submit: dict[str, str] = field(default_factory=dict)  # Kinds that were fitted and not compared with the champions yet -> the report of the fit
     fresh: tuple[str, ...] = ()  # Kinds that are up to date
     marks: dict[str, str] = field(default_factory=dict)  # Hash of settings and code by kind; a model with another one is out of date
@@ -209,19 +209,19 @@ def planned_models(
     settings: Settings,  # Names kinds and horizons
     source: Source,
     products: Sequence[str],
-) -> list[str]:  # Kinds, then those of each horizon below the hour, for example `lasso-5m`
-    "List what is fitted: every kind for the hour, and for the horizons that are wanted where a coin has minutes."
+) -> list[str]:  # Kinds, then those of each horizon at the quarters of the hour, for example `lasso-5m`
+    "List what is fitted: every kind on whole hours, and on the quarters of the hour for each horizon that is wanted where a coin has minutes."
     from crypto_rti.data.store import CandleStore  # Imported here, because the process of every notebook imports this module
 
     store = CandleStore(settings.candles_dir)
     has_minutes = any(store.finest_step(source, product) == MINUTE for product in products)
-    horizons = [HOUR_AHEAD, *(horizon for horizon in wanted_horizons(settings, has_minutes) if horizon != HOUR_AHEAD)]
-    return [alias_at(kind, horizon) for horizon in horizons for kind in settings.models]
+    return [alias_at(kind, horizon) for horizon in (None, *quarter_horizons(settings, has_minutes)) for kind in settings.models]
 
 
 def _horizon_fact(model: str) -> dict[str, int]:
-    "What distinguishes a fit below the hour; those of the hour keep the hash that they had."
-    return {} if horizon_of(model) == HOUR_AHEAD else {"horizon": horizon_of(model)}
+    "What distinguishes a fit at the quarters of the hour; those of whole hours keep the hash that they had."
+    horizon = horizon_of(model)
+    return {} if horizon is None else {"horizon": horizon}
 
 
 def make_plan(

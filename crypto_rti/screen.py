@@ -9,6 +9,7 @@ __all__ = ['UNUSUAL', 'BOUND', 'MOST_JUMPS', 'WARM_UP', 'WEEK', 'HALF_LIFE', 'FL
 
 # %% ../nbs/200_screen.ipynb #7e1b7d52
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -163,28 +164,16 @@ _DECAY = 0.5 ** (1 / HALF_LIFE)
 
 def _sums_before(
     values: np.ndarray,  # Shape (192, rows), oldest first
-) -> np.ndarray:  # Shape (168, rows)
-    "Sum what precedes each of the last 168 hours, with the weights of the volatility; hour by hour, so that a row alone has the same bits."
-    sums = np.zeros(values.shape)
-    for value, before, after in zip(values, sums, sums[1:], strict=False):
-        np.multiply(before, _DECAY, out=after)
-        after += value
-    return sums[WARM_UP:]
-
-# %% ../nbs/200_screen.ipynb #c748ab86
-def _sums_and_weights(
-    squares: np.ndarray,  # Squared returns, shape (192, rows)
-    known: np.ndarray,  # Whether each return is known, same shape
-    hours: np.ndarray,  # At least `WARM_UP`
+    hours: np.ndarray,  # At least 1
     rows: np.ndarray,  # As many
-) -> tuple[np.ndarray, np.ndarray]:  # Weighted sums of the squares before those hours of those rows; weights of the known returns
-    "Sum squares and weights in one pass; all rows without a gap have the same weights."
+) -> np.ndarray:
+    "Sum what precedes those hours of those rows, with the weights of the volatility; hour by hour, so that a row alone has the same bits."
     several, place = np.unique(rows, return_inverse=True)
-    gaps = np.flatnonzero(~known.all(axis=0))
-    kind = np.zeros(known.shape[1], dtype=int)
-    kind[gaps] = 1 + np.arange(len(gaps))
-    sums = _sums_before(np.hstack([squares.take(several, axis=1), np.ones((len(known), 1)), known.take(gaps, axis=1)]))
-    return sums[hours - WARM_UP, place], sums[hours - WARM_UP, len(several) + kind[rows]].clip(1e-9, _WEIGHT)
+    sums, decayed = values.take(several, axis=1).astype(float, copy=False), np.empty(len(several))
+    for before, after in pairwise(sums):
+        np.multiply(before, _DECAY, out=decayed)
+        after += decayed
+    return np.asarray(sums[hours - 1, place])
 
 # %% ../nbs/200_screen.ipynb #85419646
 class BoundedReturn(NamedTuple):
@@ -202,6 +191,7 @@ class BoundedReturns:
     def __init__(self, returns: np.ndarray):
         self.returns = np.array(returns, order="C")
         self.known = ~np.isnan(self.returns)
+        self.whole = self.known.all(axis=0)  # Windows of which every return is known
         np.copyto(self.returns, 0.0, where=~self.known)
         self.offset = np.zeros(returns.shape[1])  # How far the true price has left the bounded one
         self.jumps = np.full((MOST_JUMPS, returns.shape[1]), -WEEK)  # Hours of the latest jumps that were not undone, oldest first
@@ -224,7 +214,7 @@ class BoundedReturns:
 
     def forget_offsets(self, hours: np.ndarray, rows: np.ndarray) -> None:
         "A gap between the latest jump and the given hour of a row ends its offset: the price across it is not known."
-        left = (self.offset[rows] != 0) & ~self.known[:, rows].all(axis=0)
+        left = (self.offset[rows] != 0) & ~self.whole[rows]
         rows, hours = rows[left], hours[left]
         unknown = np.cumsum(~self.known[:, rows], axis=0)
         place = np.arange(len(rows))
@@ -240,6 +230,20 @@ class BoundedReturns:
         out[unusual.hours, unusual.rows] = unusual.values
         return out
 
+# %% ../nbs/200_screen.ipynb #c748ab86
+_NO_GAP = np.append(0.0, _sums_before(np.ones((WARM_UP + WEEK, 1)), np.arange(WARM_UP + WEEK) + 1, np.zeros(WARM_UP + WEEK, dtype=int)))
+
+
+def _weights_before(
+    windows: BoundedReturns,
+    hours: np.ndarray,  # At least `WARM_UP`
+    rows: np.ndarray,  # As many
+) -> np.ndarray:
+    "Sum the weights of the known returns before those hours of those rows; all rows without a gap have the same."
+    weights, gaps = _NO_GAP[hours], np.flatnonzero(~windows.whole[rows])
+    weights[gaps] = _sums_before(windows.known, hours[gaps], rows[gaps])
+    return weights.clip(1e-9, _WEIGHT)
+
 # %% ../nbs/200_screen.ipynb #f0f20527
 def bound_returns(
     returns: np.ndarray,  # Shape (192, rows), oldest first, NaN where unknown
@@ -252,8 +256,9 @@ def bound_returns(
     squares, least = np.square(size, out=size), (UNUSUAL * typical) ** 2  # Squares are compared, which saves the roots
     hours, rows = np.divmod(np.flatnonzero(squares[WARM_UP:] > least), squares.shape[1])  # No other return can be unusual
     hours += WARM_UP
+    weight = _weights_before(windows, hours, rows)
     while len(rows):  # Each round bounds the first unusual return that is left in every row
-        total, weight = _sums_and_weights(squares, windows.known, hours, rows)
+        total = _sums_before(squares, hours, rows)
         unseen = (weight + _UNSEEN_VARIANCE * (_WEIGHT - weight)) / _WEIGHT
         limit = np.maximum(np.maximum(total * (UNUSUAL**2 * unseen / weight), (UNUSUAL * FLOOR) ** 2 * unseen), least[rows])
         beyond = np.flatnonzero(squares[hours, rows] > limit)
@@ -265,7 +270,7 @@ def bound_returns(
         latest = np.full(len(typical), len(squares))
         latest[changed] = hours[first]
         left = hours > latest[rows]
-        hours, rows = hours[left], rows[left]
+        hours, rows, weight = hours[left], rows[left], weight[left]
     return windows
 
 # %% ../nbs/200_screen.ipynb #9047bfdf

@@ -29,7 +29,7 @@ def _whole_week(half_lives: tuple[float, ...]) -> np.ndarray:
 
 
 def _weekly_sums(
-    values: np.ndarray,  # Shape (half-lives, hours)
+    values: np.ndarray,  # Shape (half-lives, hours), or (1, hours)
     half_lives: tuple[float, ...],
     stride: int,  # Distance of two hours in `values`; more than 1 for single weeks that lie side by side
 ) -> np.ndarray:  # Shape (half-lives, hours - 167)
@@ -42,21 +42,8 @@ def _weekly_sums(
     return total
 
 
-def _known_weights(
-    known: np.ndarray,  # Shape (half-lives, hours), where values are not NaN
-    half_lives: tuple[float, ...],
-) -> np.ndarray:  # Shape (half-lives, hours - 167)
-    "Sum the weights of the known hours of every week; weeks without a gap have the same, so that only those around gaps are summed."
-    weeks = known.shape[1] - VOLATILITY_HOURS + 1
-    weight, unknown = np.repeat(_whole_week(half_lives), weeks, axis=1), np.flatnonzero(~known.all(axis=0))
-    for gaps in np.split(unknown, 1 + np.flatnonzero(np.diff(unknown) > 8 * VOLATILITY_HOURS)):
-        first, end = max(gaps[0] - VOLATILITY_HOURS + 1, 0), min(gaps[-1] + 1, weeks)
-        weight[:, first:end] = _weekly_sums(known[:, first : end + VOLATILITY_HOURS - 1].astype(float), half_lives, 1)
-    return weight
-
-
 def weekly_means(
-    values: np.ndarray,  # Shape (half-lives, hours), NaN where unknown
+    values: np.ndarray,  # Shape (half-lives, hours), or (1, hours) for the same values with each half-life; NaN where unknown
     half_lives: tuple[float, ...],  # Hours after which a value counts half; infinite for a plain mean
     stride: int = 1,  # Distance of two hours in `values`; more than 1 for single weeks that lie side by side
 ) -> np.ndarray:  # Shape (half-lives, hours - 167); NaN where a week holds no value
@@ -65,7 +52,7 @@ def weekly_means(
     if known.all():
         return np.asarray(_weekly_sums(values, half_lives, stride) / _whole_week(half_lives))
     total = _weekly_sums(np.where(known, values, 0.0), half_lives, stride)
-    weight = _known_weights(known, half_lives) if stride == 1 else _weekly_sums(known.astype(float), half_lives, stride)
+    weight = _weekly_sums(known.astype(float), half_lives, stride)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         return np.asarray(total / weight)
 
@@ -130,7 +117,7 @@ def _range_position(
     return np.where(width > 0, (close - low) / np.where(width > 0, width, 1), 0.5)
 
 # %% ../nbs/215_volatility.ipynb #b4da6727
-_HALF_LIVES = (24.0, float(SHORT_HALF_LIFE), np.inf)
+_HALF_LIVES = (24.0, float(SHORT_HALF_LIFE))  # Of squared returns
 
 
 def weekly_context(
@@ -139,9 +126,8 @@ def weekly_context(
     stride: int = 1,  # Distance of two hours in the arrays
 ) -> np.ndarray:  # Shape (4, hours - 167), columns `WEEKLY`
     "Compute the columns that need a week, for every hour that has one before it; what is not known counts as missing."
-    squares = returns * returns
-    long, short, traded = weekly_means(np.stack([squares, squares, volume]), _HALF_LIVES, stride)
-    long, short = deviation(long), deviation(short)
+    long, short = deviation(weekly_means((returns * returns)[None], _HALF_LIVES, stride))
+    (traded,) = weekly_means(volume[None], (np.inf,), stride)
     return np.stack([long, traded, np.log(long), np.log(short / long)])
 
 

@@ -33,9 +33,11 @@ MODELS = {
     ("430_evaluation.plots", "93f06a31"): ("persistence", "lasso"),
     ("430_evaluation.plots", "f3f37f5c"): ("persistence", "lasso"),
     ("430_evaluation.plots", "b37116b9"): tuple(COLOURS),
+    ("430_evaluation.plots", "f2c70403"): ("persistence", "lasso"),
     ("backtest_report", "205dce40"): ("persistence", *ALL),
     ("backtest_report", "af3fa52f"): ("persistence", *ALL),
     ("backtest_report", "c5c356dd"): ("persistence", *ALL),
+    ("backtest_report", "ab370403"): ("persistence", *ALL),
     ("does_it_beat_persistence", "753ce025"): ("actual", "lasso", "cnn"),
     ("does_it_beat_persistence", "26676b39"): ("persistence", "cnn"),
     ("does_it_beat_persistence", "418ef3a1"): ("persistence",),
@@ -96,7 +98,7 @@ def test_a_stored_picture_is_what_matplotlib_drew(picture: Picture) -> None:
 
 @every_picture
 def test_a_picture_of_models_shows_their_colours_and_no_others(picture: Picture) -> None:
-    names_models = re.search(r"\bcolour\(|\bCOLOURS\b|\bplot_(last_hours|monthly_skill|calibration|coverage|loss_curves)\(", picture.source)
+    names_models = re.search(r"\bcolour\(|\bCOLOURS\b|\bplot_(last_hours|monthly_skill|calibration|coverage|reliability|loss_curves)\(", picture.source)
     wanted = MODELS.get((picture.notebook, picture.cell))
     assert wanted is not None or not names_models, f"add {picture.notebook} {picture.cell} to MODELS: its code draws models"
     if wanted is not None:

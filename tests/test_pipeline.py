@@ -13,7 +13,8 @@ from demanding import CommandLines, demanding, leaks
 
 from crypto_rti.data.candles import HOUR, final_until, to_iso
 from crypto_rti.data.sources import Source
-from crypto_rti.pipeline import EXIT_FAILED, EXIT_OK, Stage, prune_runs, results_table, retrain
+from crypto_rti.horizons import alias_at
+from crypto_rti.pipeline import EXIT_FAILED, EXIT_OK, Stage, _model_jobs, prune_runs, results_table, retrain
 from crypto_rti.pipeline_plan import STEPS, Plan, digest_code, find_pipeline, make_plan
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.registry.connection import connect
@@ -59,13 +60,25 @@ def test_every_job_gives_its_notebook_exactly_what_it_declares():
         stage.job("3_train", plan.products, "lasso", PARAMS={}),
         stage.job("3_train_quarters", plan.products, "lasso-15m", PARAMS={}),
         stage.job("4_promote", plan.products, "lasso-15m", REPORT="3_train.ipynb"),
+        stage.job("4_promote", plan.products, "lasso", REPORT="3_train.ipynb"),
+        stage.job("4_promote", plan.products, "lasso-60m", REPORT="3_train.ipynb"),
     ]
-    assert [job.notebook.stem for job in jobs] == list(STEPS)
+    assert [job.notebook.stem for job in jobs[:5]] == list(STEPS)
     for job in jobs:
         check_parameters(job.notebook, {**job.parameters, "RESULT": ""})
         assert (job.parameters["PRODUCTS"], job.parameters["REPORT_COINS"]) == ("BTC-USD ETH-USD", "ETH-USD")
     assert str(jobs[2].report) == "runs/lasso/3_train.ipynb" and str(jobs[3].report) == "runs/lasso-15m/3_train_quarters.ipynb"
-    assert [(job.parameters["MODEL"], job.parameters["HORIZON"]) for job in jobs[3:]] == [("lasso", 15)] * 2
+    assert [(job.parameters["MODEL"], job.parameters["HORIZON"]) for job in jobs[3:]] == [("lasso", 15), ("lasso", 15), ("lasso", 0), ("lasso", 60)]
+    assert "HORIZON" not in jobs[2].parameters and read_parameters(jobs[4].notebook)["HORIZON"] == 0
+
+
+def test_an_ensemble_of_sixty_minutes_waits_for_members_of_its_own():
+    models = [alias_at(kind, horizon) for horizon in (None, 60) for kind in ("lasso", "lightgbm", "ensemble")]
+    plan = Plan(Source("sim", "sim"), {"BTC-USD": 0}, tuple(models))
+    jobs = {job.label: [*job.after, *job.needs] for job in _model_jobs(Stage(plan, PIPELINE, Path("runs")), models, plan.products, {})}
+    assert jobs["3_train ensemble"] == ["3_train lasso", "3_train lightgbm"]
+    assert jobs["3_train_quarters ensemble-60m"] == ["3_train_quarters lasso-60m", "3_train_quarters lightgbm-60m"]
+    assert jobs["4_promote lasso-60m"] == ["4_promote ensemble", "3_train_quarters lasso-60m"]
 
 
 @pytest.mark.parametrize(

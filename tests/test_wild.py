@@ -17,9 +17,10 @@ from crypto_rti.evaluation.walk_forward import BacktestError
 from crypto_rti.features import FEATURES, build_features
 from crypto_rti.inputs import INPUTS, computations, features_signature, model_inputs
 from crypto_rti.models.base import LARGEST_TARGET, MODELS, Persistence, train_forecaster
-from crypto_rti.registry.bundle import Bundle, check_features, load_bundle, read_manifest
+from crypto_rti.registry.bundle import Bundle, load_bundle, read_manifest
 from crypto_rti.registry.comparison import compare_models
 from crypto_rti.registry.connection import RegistryError
+from crypto_rti.registry.contents import check_features
 from crypto_rti.registry.manifest import BundleMismatchError
 from crypto_rti.screen import unusual_hours
 from crypto_rti.service.forecasts import Forecast, make_forecast, to_result

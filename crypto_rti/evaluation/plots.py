@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'SHADES', 'colour', 'PriceFormatter', 'plot_last_hours', 'monthly_skill', 'plot_monthly_skill',
-           'plot_calibration', 'plot_coverage', 'results_table', 'format_table']
+           'plot_calibration', 'plot_coverage', 'plot_reliability', 'results_table', 'format_table']
 
 # %% ../../nbs/430_evaluation.plots.ipynb #38e5ad65
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ from matplotlib.ticker import Formatter
 
 from ..numbers import format_number, format_price
 from .metrics import LEVELS, coverage_by_stretch
+from .reliability import bins_within, forecast_rises, reliability
 
 # %% ../../nbs/430_evaluation.plots.ipynb #350855cd
 # One colour per model, the same in every figure.
@@ -125,6 +126,30 @@ def plot_coverage(
     ax.set(ylim=(0.8, 1.0), ylabel="inside the 90 % interval", title=str(rows["product"].iloc[0]))
     ax.legend(fontsize=7, frameon=False, ncols=4)
     return ax
+
+# %% ../../nbs/430_evaluation.plots.ipynb #f2c70402
+def plot_reliability(
+    rows: pd.DataFrame,  # Forecasts of one product, one or more models
+    axes: Sequence[Axes] | None = None,  # Where to draw: one for each model, in order, without persistence
+    bins: int = 10,  # Bins of equal counts
+) -> Sequence[Axes]:  # The axes drawn on
+    "Plot how far the share that rose is from the forecast probability of a rise; bars are two standard errors on each side."
+    tables = {str(model): reliability(*forecast_rises(part), bins) for model, part in rows.groupby("model", sort=False)}
+    naive = {"persistence": tables.pop("persistence")} if "persistence" in tables else {}
+    shown = tables or naive
+    axes = axes if axes is not None else plt.subplots(1, len(shown), figsize=(max(2 * len(shown), 3.6), 2.4), sharey=True, squeeze=False)[1][0]
+    for ax, (model, table) in zip(axes, shown.items(), strict=True):
+        ax.axhline(0, color="#bbbbbb", lw=1, zorder=0)
+        for name, drawn in {model: table, **naive}.items():
+            ax.errorbar(drawn["probability"], drawn["share"] - drawn["probability"], 2 * drawn["standard_error"], fmt="o", ms=4, lw=1, color=colour(name))
+        ax.set_title(f"{model}: {bins_within(table)} of {len(table)} bins as forecast", color=colour(model), fontsize=8)
+        ax.tick_params(labelsize=7)
+    if tables and naive:
+        place, grey = (0.5, float(naive["persistence"]["share"].iloc[0]) - 0.5), colour("persistence")
+        line = {"arrowstyle": "-", "lw": 0.6, "color": grey}
+        below = ("data", "axes fraction")
+        axes[0].annotate("persistence", place, (0.5, 0.04), textcoords=below, ha="center", color=grey, fontsize=7, arrowprops=line)
+    return axes
 
 # %% ../../nbs/430_evaluation.plots.ipynb #803e4f96
 def results_table(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['write_bundle', 'make_manifest', 'export_bundle', 'read_manifest', 'file_path', 'is_complete', 'read_files',
-           'check_features', 'stoppable', 'Described', 'Bundle', 'bundle_trial', 'note_failure', 'retry_bundle',
-           'load_bundle', 'open_bundle']
+           'stoppable', 'Described', 'Bundle', 'bundle_trial', 'note_failure', 'retry_bundle', 'load_bundle',
+           'open_bundle']
 
 # %% ../../nbs/520_registry.bundle.ipynb #6f77cfff
 import hashlib
@@ -26,18 +26,20 @@ from ..errors import explain_os, named_errors
 from ..evaluation.intervals import ConformalState
 from ..evaluation.size import SizeState
 from ..files import write_atomic, write_json
+from ..horizons import role_horizon
 from ..inputs import REFERENCE
 from .blobs import BLOBS, Blobs, has_content
-from .contents import TrialTest, forecast_scale, input_names, known_signatures, read_interval, read_quarters, trial_tests
+from .contents import TrialTest, check_features, forecast_scale, input_names, known_signatures, read_interval
+from .contents import read_quarters, trial_tests
 from .folders import replacing_folder
 from .graphs import MOST_BYTES, GraphError, answer_rows
-from .manifest import FORMAT, MOST_TEXT, OWN_FILES, BundleCorruptError, BundleError, BundleFailedError, BundleMismatchError
+from .manifest import FORMAT, MOST_TEXT, OWN_FILES, BundleCorruptError, BundleError, BundleFailedError
 from .manifest import VOLATILITY_FILE, BundleMissingError, Manifest, parse_manifest
 from .sandbox import TrialError, try_model
 from .sessions import shared_session
 from .trials import Trial, trial_key
 from ..scaling import Scaler
-from ..targets import QUANTILES, shrink_quantiles
+from ..targets import shrink_quantiles
 from ..volatility_inputs import VOLATILITY_INPUTS
 
 # %% ../../nbs/520_registry.bundle.ipynb #196f0aec
@@ -148,23 +150,6 @@ def read_files(
             raise BundleCorruptError(f"{_called(folder)}: {place} has hash {found[:12]}…, not {expected[:12]}…; {remedy} the bundle again")
     return contents
 
-# %% ../../nbs/520_registry.bundle.ipynb #2fdc3f3a
-def check_features(
-    manifest: Manifest,  # From `read_manifest`
-    where: str,  # Name of the bundle for errors
-) -> None:
-    "Raise unless the inputs and quantiles of a bundle are those of the running code."
-    inputs, known = input_names(manifest.by_quarter), known_signatures(manifest.by_quarter)
-    if manifest.inputs != inputs:
-        extra, lacking = sorted(set(manifest.inputs) - set(inputs)), sorted(set(inputs) - set(manifest.inputs))
-        fault = f"reads {extra[:3]} and lacks {lacking[:3]}" if extra or lacking else "reads its inputs in another order"
-        raise BundleMismatchError(f"{where} {fault}, compared with the running code's {len(inputs)} inputs; train it again with this code")
-    if manifest.features_signature not in known:
-        fault = f"signature {manifest.features_signature}, the running code computes {' and '.join(known)}"
-        raise BundleMismatchError(f"{where} was trained on features with {fault}; train it again")
-    if tuple(manifest.quantiles) != QUANTILES:
-        raise BundleMismatchError(f"{where} forecasts quantiles {manifest.quantiles}, the running code expects {list(QUANTILES)}; train it again")
-
 # %% ../../nbs/520_registry.bundle.ipynb #b2d43b2c
 _run: ContextVar[onnxruntime.RunOptions | None] = ContextVar("run", default=None)
 
@@ -239,6 +224,11 @@ class Bundle(Described):
     def by_quarter(self) -> bool:
         "Whether it was learned at the quarters of the hour: it then reads `INTRADAY_INPUTS` and forecasts its scale."
         return self.volatility is not None
+
+    @property
+    def role_horizon(self) -> int | None:
+        "The horizon of its roles: `None` for a bundle of whole hours."
+        return role_horizon(self.horizon, self.by_quarter)
 
     @property
     def bounded(self) -> bool:

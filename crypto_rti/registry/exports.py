@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..data.candles import to_iso
-from ..horizons import HOUR_AHEAD, alias_at, horizon_of
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of, role_horizon
 from ..settings import CryptoRTIError, Settings
 from .blobs import Blobs
 from .bundle import export_bundle, is_complete, read_manifest
@@ -85,7 +85,7 @@ def record_event(
     "Record what happened last."
     facts = {"event": event, "kind": item.kind, "version": item.version, "previous_version": previous, "reasons": list(reasons)}
     text = to_tag({**facts, "time": to_iso(int(time.time()))})
-    tag = alias_at("last_event", item.horizon)
+    tag = alias_at("last_event", item.role_horizon)
     client.set_registered_model_tag(name, tag, text)
     return {tag: text}
 
@@ -108,7 +108,7 @@ def change_champion(
     "Make a version champion. After the first write the change is decided; if the rest is interrupted, `finish_change` completes it."
     event = json.loads(to_tag({"kind": item.kind, "previous_version": facts["previous"], "reasons": list(facts["reasons"])}, 2500))
     others: dict[str, Any] = {key: facts[key] for key in ("event", "best", "left", "decided") if key in facts}
-    role = {"version": item.version, "horizon": item.horizon, "past": list(past[-200:])}
+    role = {"version": item.version, "role": alias_at("champion", item.role_horizon), "horizon": item.horizon, "past": list(past[-200:])}
     change: dict[str, Any] = {**role, "facts": event, "time": to_iso(int(time.time())), **others}
     client.set_registered_model_tag(item.name, "change", json.dumps(change))
     finish_change(client, settings, item.name)
@@ -117,6 +117,14 @@ def change_champion(
 def _set_tag(client: "MlflowClient", model: RegisteredModel, tag: str, text: str) -> None:
     "Write a tag of one horizon."
     client.set_registered_model_tag(model.name, alias_at(tag, model.horizon), text)
+
+
+def _changed_horizon(change: dict[str, Any]) -> int | None:
+    "The horizon of a change. Before there was a `role`, a change had minutes, and 60 meant whole hours."
+    if "role" in change:
+        return horizon_of(change["role"])
+    minutes = change.get("horizon", HOUR_AHEAD)
+    return role_horizon(minutes, by_quarter=minutes != HOUR_AHEAD)
 
 
 def finish_change(
@@ -129,7 +137,7 @@ def finish_change(
     change = from_tag(model.tags.get("change"))
     if not change:
         return False
-    version, rolled_back, model = change["version"], change["event"] == "rolled_back", model.at(change.get("horizon", HOUR_AHEAD))
+    version, rolled_back, model = change["version"], change["event"] == "rolled_back", model.at(_changed_horizon(change))
     try:
         client.set_registered_model_alias(name, alias_at("champion", model.horizon), version)
     except GoneError:  # Deleted with MLflow's own tools
@@ -180,16 +188,16 @@ def _export_model(client: "MlflowClient", settings: Settings, model: RegisteredM
         raise RegistryError(f"{model.name} is not registered; train a model first")
     versions = [item for item in versions if _export_or_warn(client, settings, item, blobs)]
     aliases = {alias: item.version for item in versions for alias in item.aliases}
-    histories = {horizon: _history(settings, model.at(horizon)) for horizon in sorted({HOUR_AHEAD, *map(horizon_of, aliases)})}
-    newest, hourly = max(item.created for item in versions), histories.pop(HOUR_AHEAD)
-    others = {str(horizon): history for horizon, history in histories.items()}
+    horizons = sorted({horizon for horizon in map(horizon_of, aliases) if horizon is not None})
+    others = {str(horizon): _history(settings, model.at(horizon)) for horizon in horizons}
+    newest, hourly = max(item.created for item in versions), _history(settings, model.at(None))
     listed = {item.version: _facts(item) for item in versions}
     return Index(name=model.name, aliases=aliases, versions=listed, last_retrained=newest, horizons=others, **hourly.model_dump())
 
 
 def _facts(item: Version) -> dict[str, Any]:
     "What an index says about a version."
-    horizon = {} if item.horizon == HOUR_AHEAD else {"horizon": item.horizon}
+    horizon = {} if item.role_horizon is None else {"horizon": item.role_horizon}
     return {"kind": item.kind, **horizon, "created": item.created, "train_span": item.train_span, "metrics": item.metrics}
 
 
@@ -204,7 +212,7 @@ def _export_or_warn(client: "MlflowClient", settings: Settings, item: Version, b
     try:
         export_version(client, settings, item, blobs)
     except BundleMissingError as error:
-        if alias_at("champion", item.horizon) in item.aliases:
+        if alias_at("champion", item.role_horizon) in item.aliases:
             raise
         logging.getLogger("crypto_rti").warning("left out of the export: %s", error)
         return False

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..errors import named_errors, suggest
 from ..files import write_json
-from ..horizons import HOUR_AHEAD, alias_at, horizon_of
+from ..horizons import alias_at, horizon_of
 from ..parsing import check_finite, parse_json
 from ..processes import hold_lock
 from .manifest import BundleCorruptError, BundleError, BundleMissingError, Name, Word
@@ -34,21 +34,21 @@ class History(BaseModel):
 
 
 class Index(History):
-    "The exported versions and aliases of one registered model, and the history of the hour; unknown keys are kept."
+    "The exported versions and aliases of one registered model, and the history of models of whole hours; unknown keys are kept."
 
     name: Name
     aliases: dict[Word, _Number] = Field(default={}, max_length=100)  # Version by alias, of all horizons
     versions: dict[str, dict[str, Any]] = {}  # Kind, training span and metrics by version
     last_retrained: str | None = None  # ISO 8601, UTC
-    horizons: dict[str, History] = {}  # By minutes, for horizons below the hour
+    horizons: dict[str, History] = {}  # By minutes, of models that were learned at the quarters of the hour
 
     def at(
         self,
-        horizon: int,  # Minutes, one of `HORIZONS`
+        horizon: int | None,  # Minutes, one of `HORIZONS`; `None` for models of whole hours
     ) -> "Index":  # Aliases without the horizon in their names
         "Select what belongs to one horizon."
         own = {alias.removesuffix(alias_at("", horizon)): version for alias, version in self.aliases.items() if horizon_of(alias) == horizon}
-        history = self if horizon == HOUR_AHEAD else self.horizons.get(str(horizon), History())
+        history = self if horizon is None else self.horizons.get(str(horizon), History())
         facts = {name: getattr(history, name) for name in History.model_fields}
         versions = {version: listed for version, listed in self.versions.items() if version in own.values()}
         return self.model_copy(update={**facts, "aliases": own, "versions": versions, "horizons": {}})

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from ..horizons import HOUR_AHEAD, role_horizon
 from ..parsing import check_finite, parse_json
 from ..settings import HORIZONS, CryptoRTIError
 from ..targets import QUANTILES
@@ -99,6 +100,18 @@ def _check_minutes(states: dict[Minute, dict[str, Any]]) -> dict[Minute, dict[st
     return states
 
 
+def _check_parts(horizon: int, files: dict[str, str], parts: dict[str, Any]) -> None:
+    "Refuse a model of the quarters of the hour that lacks a part, and one of whole hours that has some."
+    by_quarter = parts["volatility"] is not None
+    if set(files) == {VOLATILITY_FILE}:
+        raise ValueError(f"files are {VOLATILITY_FILE} alone, without a model of the quantiles")
+    if (VOLATILITY_FILE in files) != by_quarter:
+        raise ValueError(f"volatility (the range of the inputs) is {'given' if by_quarter else 'missing'}, files are {', '.join(files)}")
+    lacking = [name for name, part in parts.items() if part is None]
+    if lacking and (len(lacking) < len(parts) or horizon != HOUR_AHEAD):
+        raise ValueError(f"it is for {horizon} minutes, learned at the quarters of the hour, and lacks {', '.join(lacking)}")
+
+
 Horizon = Annotated[int, AfterValidator(_check_horizon)]
 Ranges = Annotated[dict[Literal["low", "high"], list[float]], AfterValidator(_check_ranges)]
 ByMinute = Annotated[dict[Minute, dict[str, Any]], AfterValidator(_check_minutes)]
@@ -147,6 +160,11 @@ class Manifest(BaseModel):
         "Whether it was learned at the quarters of the hour: it then holds a volatility model."
         return self.volatility is not None
 
+    @property
+    def role_horizon(self) -> int | None:
+        "The horizon of its roles: `None` for a model of whole hours."
+        return role_horizon(self.horizon, self.by_quarter)
+
     @model_validator(mode="after")
     def _one_name(self) -> "Manifest":
         if self.name != f"{self.source}.{self.product}":
@@ -155,14 +173,7 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "Manifest":
-        if set(self.files) == {VOLATILITY_FILE}:
-            raise ValueError(f"files are {VOLATILITY_FILE} alone, without a model of the quantiles")
-        if (VOLATILITY_FILE in self.files) != self.by_quarter:
-            raise ValueError(f"volatility (the range of the inputs) is {'given' if self.by_quarter else 'missing'}, files are {', '.join(self.files)}")
-        parts = {"volatility": self.volatility, "intervals": self.intervals, "sizes": self.sizes}
-        lacking = [name for name, part in parts.items() if part is None]
-        if lacking and (len(lacking) < len(parts) or self.horizon != 60):
-            raise ValueError(f"it is for {self.horizon} minutes, learned at the quarters of the hour, and lacks {', '.join(lacking)}")
+        _check_parts(self.horizon, self.files, {"volatility": self.volatility, "intervals": self.intervals, "sizes": self.sizes})
         return self
 
 # %% ../../nbs/515_registry.manifest.ipynb #b968ded2

@@ -190,7 +190,7 @@ def known_sizes(
     bundles_dir: Path,  # The export folder
     names: Sequence[str],  # Registered names
     kind: str,
-    horizon: int,  # Minutes
+    horizon: int,  # Minutes, of models that were learned at the quarters of the hour
 ) -> dict[str, dict[int, SizeState]]:  # By product and minute of the hour; models without a version of the kind are left out
     "Read the sizes that a new version of a kind inherits from the latest one."
     found = dict[str, dict[int, SizeState]]()

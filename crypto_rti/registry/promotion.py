@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.candles import HOUR, to_iso
 from ..evaluation.drift import Bins, assess_drift
 from ..evaluation.metrics import LEAST_HOURS
-from ..horizons import HOUR_AHEAD, alias_at
+from ..horizons import HOUR_AHEAD, alias_at, role_horizon
 from ..outcomes import QuarterRows
 from ..settings import CryptoRTIError, Settings
 from ..targets import Dataset
@@ -26,7 +26,7 @@ from .connection import RegistryError, TooFewHoursError
 from .exports import change_champion, export_aliases, export_read, export_version, models_locked, record_event
 from .gate import COVERAGE_TOLERANCE, GATE, Decision, Rule, decide, is_new_best
 from .index import bundle_folder
-from .manifest import BundleError
+from .manifest import VOLATILITY_FILE, BundleError
 from .quarter_comparison import compare_quarters
 from .sessions import sessions_kept
 from .tracking import register_bundles
@@ -42,7 +42,7 @@ def promote(
     name: str,  # Registered name, `{source}.{product}`
     version: str,  # A number or an alias such as `lasso`
     reasons: Sequence[str] = ("promoted by hand, without a comparison",),  # Kept with the event
-    horizon: int = HOUR_AHEAD,  # Minutes, for an alias; a number has the horizon of its version
+    horizon: int | None = None,  # Minutes, for an alias, `None` for models of whole hours; a number has the horizon of its version
 ) -> str:  # The version that is champion of its horizon now
     "Make a version champion and export it, without a comparison; `submit_challenger` makes one."
     check_registered(settings, name)
@@ -63,7 +63,7 @@ def _promote(
     decided: bool = False,  # Whether a decision is kept with the version
 ) -> None:
     "Make a version champion of its horizon, record the reasons, and export it; raise when it cannot be loaded."
-    model = model.at(chosen.horizon)
+    model = model.at(chosen.role_horizon)
     load_bundle(export_version(client, settings, chosen))
     if model.champion != chosen.version:
         facts = {"event": "promoted", "previous": model.champion, "reasons": reasons, "best": best, "decided": decided}
@@ -79,7 +79,7 @@ def rollback(
     settings: Settings,  # Names the registry and the export folder
     name: str,  # Registered name, `{source}.{product}`
     why: str = "",  # Kept with the event
-    horizon: int = HOUR_AHEAD,  # Minutes
+    horizon: int | None = None,  # Minutes; `None` for models of whole hours
 ) -> str:  # The version that is champion now
     "Make the previous champion the champion again, and export it."
     check_registered(settings, name)
@@ -180,12 +180,12 @@ def submit_challenger(
     dataset: Dataset | QuarterRows,  # Hours of the product, or quarters of the hour; those that the challenger was trained on are left out
     rules: Sequence[Rule] = GATE,
     unbounded: RowBuilder | None = None,  # For bundles from before returns were bounded; called only if one takes part
-    horizon: int = HOUR_AHEAD,  # Minutes, for an alias
+    horizon: int | None = None,  # Minutes, for an alias; `None` for models of whole hours
 ) -> Decision:
     "Compare a challenger with persistence, the champion and the best of the chain; promote it unless a rule objects, and record the decision."
     with models_locked(settings, name) as (client, models):
         challenger = models[name].at(horizon).find(version)
-        model = models[name].at(challenger.horizon)
+        model = models[name].at(challenger.role_horizon)
         champion = model.find("champion")
         ours, theirs = (load_bundle(export_version(client, settings, item)) for item in (challenger, champion))
         best, rival = _best_of_chain(client, settings, model, challenger)
@@ -209,7 +209,7 @@ def ensure_champions(
     names = [manifest["name"] for manifest in manifests]
     with models_locked(settings, *names) as (client, models), sessions_kept():
         blobs = Blobs(settings.bundles_dir)
-        horizons = {manifest["name"]: manifest.get("horizon", HOUR_AHEAD) for manifest in manifests}
+        horizons = {manifest["name"]: role_horizon(manifest.get("horizon", HOUR_AHEAD), VOLATILITY_FILE in files) for manifest in manifests}
         reasons = {name: _why_replace(client, settings, model.at(horizons[name]), blobs) for name, model in models.items()}
         needed = [manifest for manifest in manifests if reasons[manifest["name"]]]
         made = register_bundles(settings, needed, files) if needed else {}
@@ -247,7 +247,7 @@ def _adopt_new(
     "Let the model of the pool answer for a new coin if it would pass the gate on the mean of the coins that were judged."
     with models_locked(settings, name) as (client, models):
         challenger = models[name].find(version)
-        model = models[name].at(challenger.horizon)
+        model = models[name].at(challenger.role_horizon)
         champion = model.find("champion")
         mean, covered, coins, hours = (challenger.metrics.get(key) for key in ("pool_mase", "pool_coverage_90", "pool_coins", "n"))
         rival = champion.metrics.get("pool_mase") if _is_unjudged(champion) and champion.kind != challenger.kind else None
@@ -288,14 +288,14 @@ def submit_versions(
     with sessions_kept():
         for name, version in versions.items():
             challenger = models[name].find(version)
-            champion = models[name].at(challenger.horizon).find("champion")
+            champion = models[name].at(challenger.role_horizon).find("champion")
             rows = None if unbounded is None else partial(unbounded, name.partition(".")[2])
             try:
                 if challenger.metrics.get("new"):
                     decisions[name] = _adopt_new(settings, name, version)
                     continue
                 if _is_unjudged(champion):
-                    promote(settings, name, "persistence", [_JUDGED_NOW], challenger.horizon)
+                    promote(settings, name, "persistence", [_JUDGED_NOW], challenger.role_horizon)
                 decisions[name] = submit_challenger(settings, name, version, datasets[name], unbounded=rows)
             except CryptoRTIError as error:
                 decisions[name] = Decision(False, challenger.kind, version, [str(error)], decided=to_iso(int(time.time())), champion=champion.version)

@@ -183,9 +183,9 @@ class Pruned:
 def _choose(model: RegisteredModel, keep: int) -> tuple[set[str], list[Version]]:
     "The versions of a model that stay, and those to remove now, oldest last."
     stay = set[str]()
-    for horizon in {item.horizon for item in model.versions}:  # Each has champions and newest versions of its own
+    for horizon in {item.role_horizon for item in model.versions}:  # Each has champions and newest versions of its own
         own = model.at(horizon)
-        stay |= versions_needed([item for item in model.versions if item.horizon == horizon], own.past_champions(), own.tag("best_of_chain") or "", keep)
+        stay |= versions_needed([item for item in model.versions if item.role_horizon == horizon], own.past_champions(), own.tag("best_of_chain") or "", keep)
     return stay, [item for item in model.versions if item.version not in stay][-AT_ONCE:]
 
 

@@ -21,8 +21,9 @@ from ..data.candles import to_iso
 from ..files import write_json
 from ..horizons import alias_at
 from ..settings import Settings
-from .bundle import check_features, make_manifest, open_bundle, write_bundle
+from .bundle import make_manifest, open_bundle, write_bundle
 from .connection import RegistryError, connect, import_mlflow, registry_lock
+from .contents import check_features
 from .manifest import Manifest
 from .packing import describe_code, seal_version
 from .sessions import sessions_kept
@@ -83,7 +84,7 @@ def _log_run(
 ) -> str:  # Run id
     "Log one fit: parameters, metrics, data sets and artifacts. After an error the run is marked as failed."
     entities, name = import_mlflow().entities, experiment_name([bundle.name for bundle in bundles])
-    run = client.create_run(_experiment(client, settings, name), run_name=alias_at(bundles[0].kind, bundles[0].horizon)).info.run_id
+    run = client.create_run(_experiment(client, settings, name), run_name=alias_at(bundles[0].kind, bundles[0].role_horizon)).info.run_id
     data = {bundle.data["sha256"]: bundle.data for bundle in bundles if bundle.data}
     try:
         metrics = [entities.Metric(key, value, 0, 0) for key, value in _run_metrics(bundles).items()]
@@ -187,11 +188,12 @@ def _create_version(
     "Create the version of one coin, then move its aliases."
     place = {"manifest": manifest_path(bundle)} if pooled else {}
     span = {"train_start": bundle.train_span[0], "train_end": bundle.train_span[1]}
-    facts = {"kind": bundle.kind, "horizon": str(bundle.horizon), "created": bundle.created, "seal": seal_version(bundle), **span, **place}
+    ahead = {"horizon": str(bundle.horizon)} | ({"by_quarter": "true"} if bundle.by_quarter else {})
+    facts = {"kind": bundle.kind, **ahead, "created": bundle.created, "seal": seal_version(bundle), **span, **place}
     data = {f"data_{key}": str(value)[:5000] for key, value in bundle.data.items()}
     made = client.create_model_version(bundle.name, f"runs:/{run}/bundle", run_id=run, tags={**facts, **data, "metrics": to_tag(bundle.metrics)})
     for alias in (bundle.kind, "challenger"):
-        client.set_registered_model_alias(bundle.name, alias_at(alias, bundle.horizon), str(made.version))
+        client.set_registered_model_alias(bundle.name, alias_at(alias, bundle.role_horizon), str(made.version))
     return str(made.version)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import suggest
-from ..horizons import HOUR_AHEAD, alias_at, horizon_of
+from ..horizons import HOUR_AHEAD, alias_at, horizon_of, role_horizon
 from ..parsing import ParseError, check_finite, parse_json
 from ..settings import HORIZONS, Settings
 from .connection import UnknownVersionError, connect, has_registry
@@ -70,6 +70,16 @@ class Version:
         "Minutes ahead."
         return next((horizon for horizon in HORIZONS if str(horizon) == self.tags.get("horizon")), HOUR_AHEAD)
 
+    @property
+    def by_quarter(self) -> bool:
+        "Whether it was learned at the quarters of the hour. A version below the hour always was; those of earlier releases lack the tag."
+        return self.horizon < HOUR_AHEAD or self.tags.get("by_quarter") == "true"
+
+    @property
+    def role_horizon(self) -> int | None:
+        "The horizon of its roles: `None` for a model of whole hours."
+        return role_horizon(self.horizon, self.by_quarter)
+
 
 def _to_version(found: Any, aliases: dict[str, str]) -> Version:
     "Read a model version of MLflow."
@@ -89,9 +99,9 @@ class RegisteredModel:
     tags: dict[str, str] = field(default_factory=dict)
     versions: tuple[Version, ...] = ()  # Newest first
     exists: bool = False
-    horizon: int = HOUR_AHEAD  # Minutes
+    horizon: int | None = None  # Minutes; `None` for models of whole hours
 
-    def at(self, horizon: int) -> "RegisteredModel":
+    def at(self, horizon: int | None) -> "RegisteredModel":
         "The same model with the roles and the history of another horizon."
         return replace(self, horizon=horizon)
 
@@ -124,13 +134,13 @@ class RegisteredModel:
         version: str,  # A number or an alias
     ) -> Version:
         "One version; an alias without a horizon is one of this horizon. Raise `UnknownVersionError` with the existing ones."
-        named = self.role(version) if horizon_of(version) == HOUR_AHEAD else self.aliases.get(version)
+        named = self.role(version) if horizon_of(version) is None else self.aliases.get(version)
         for item in self.versions:
             if item.version in (version, named):
                 return item
         listed = ", ".join(f"{item.version} ({item.kind})" for item in self.versions[:10]) or "none: train a model first"
         known = {*(item.version for item in self.versions), *self.aliases}
-        ahead = "" if self.horizon == HOUR_AHEAD else f" for {self.horizon} minutes"
+        ahead = "" if self.horizon is None else f" for {self.horizon} minutes"
         raise UnknownVersionError(f"{self.name} has no version {version!r}{ahead}{suggest(version, known) or ';'} it has {listed}")
 
 # %% ../../nbs/538_registry.versions.ipynb #58e16f7c

@@ -26,7 +26,7 @@ from ..data.sources import Source, check_product
 from ..disk import DiskWatch
 from ..errors import suggest
 from ..evaluation.intervals import ConformalState
-from ..horizons import HOUR_AHEAD, HOURLY, wanted_horizons
+from ..horizons import HOURLY, quarter_horizons, wanted_horizons
 from ..parsing import quote_input
 from ..registry.bundle import Bundle
 from ..settings import HORIZONS, Settings
@@ -78,7 +78,7 @@ def make_service(
     for product in settings.products:
         check_product(product)
     quick = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
-    service = Service(settings, source, Feed(make_client(quick, source)), ModelCache(settings.bundles_dir, source.name, wanted_horizons(settings, True)))
+    service = Service(settings, source, Feed(make_client(quick, source)), ModelCache(settings.bundles_dir, source.name, (None, *quarter_horizons(settings, True))))
     service.feed.clock.live = source.kind == "coinbase"  # Any other exchange may be a replay, with a clock of its own
     service.disk.folder = settings.home
     service.models.refresh()
@@ -96,7 +96,7 @@ def find_model(
     service: Service,
     coin: str,  # As the client sent it
     model_name: str,  # As the client sent it
-    horizon: int = HOUR_AHEAD,  # Minutes
+    horizon: int | None = None,  # Minutes, for a model of minutes
 ) -> Model:
     "Find the model for a request; raise `UnknownCoinError` or `UnknownModelError`."
     if coin not in served(service):
@@ -127,7 +127,7 @@ def horizons_of(
     coin: str,  # A product that is served
 ) -> tuple[int, ...]:  # Minutes, rising
     "List the horizons for which a coin is forecast: those of the settings, or by default those for which it has models."
-    return wanted_horizons(service.settings, service.models.horizons(coin) != [HOUR_AHEAD])
+    return wanted_horizons(service.settings, bool(service.models.horizons(coin)))
 
 
 def check_horizon(

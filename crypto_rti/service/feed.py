@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SETTLED_AFTER', 'AHEAD', 'FASTEST_CHECK', 'REFUSED_KEPT', 'BLOCK', 'BLOCKS_KEPT', 'BLOCKS_ASKED', 'Window', 'Feed',
-           'set_clock', 'start_clock_request', 'format_moment', 'exchange_now', 'note_refused_rows', 'latest',
-           'candles_for', 'next_look', 'keep_fresh']
+           'set_clock', 'start_clock_request', 'format_moment', 'exchange_now', 'note_refused_rows', 'append_hour',
+           'confirm', 'latest', 'candles_for', 'next_look', 'keep_fresh']
 
 # %% ../../nbs/620_service.feed.ipynb #f98d1748
 import asyncio
@@ -25,12 +25,12 @@ from ..data.request_queue import Priority, at_priority, current_priority
 from .candle_builder import CandleBuilder, RunningCandle
 from .exchange_requests import ANY, CLOCK, ExchangeRequests, log
 from .forecasts import SPAN
-from .minute_table import MinuteHistory
+from .minute_table import MinuteHistory, between, first_difference, to_table
 
 # %% ../../nbs/620_service.feed.ipynb #da16ebd5
 @dataclass(frozen=True)
 class Window:
-    "Candles of `[start, end)` as requested; Unix seconds. `end` is never beyond the last final hour."
+    "Candles of `[start, end)`; Unix seconds. `end` is the last final hour at most, or the hour after it where trades have closed that."
 
     candles: pd.DataFrame
     start: int
@@ -38,6 +38,8 @@ class Window:
     asked_at: float = 0.0  # The exchange's time
     attempts: int = 1  # How often this window was requested
     refused: frozenset[int] = frozenset()  # Starts of candles that the exchange sent and that are left out
+    provisional: bool = False  # Whether the last hour was built from trades and the exchange has not confirmed it yet
+    corrected: bool = False  # Whether the exchange has changed candles of a window that ended at the same hour
 
     @cached_property
     def last_end(self) -> int | None:
@@ -142,6 +144,8 @@ def _outdated(feed: Feed, window: Window | None) -> bool:
     now = feed.clock.now()
     if window is None or _from_future(feed, window) or not final_until(now) <= window.end <= final_until(now) + HOUR:
         return True
+    if window.provisional:  # Once it is final, the exchange must confirm it
+        return now >= window.end + FINAL_AFTER and (window.attempts == 0 or now >= window.asked_at + FINAL_AFTER)
     if window.attempts >= 2:
         return False
     lacks_newest = window.last_end != window.end
@@ -170,6 +174,28 @@ def note_refused_rows(
         del feed.refused_rows[next(iter(feed.refused_rows))]
     return frozenset(refusal.time for refusal in answer.refused if refusal.time is not None)
 
+# %% ../../nbs/620_service.feed.ipynb #5d1b0d01
+def append_hour(
+    window: Window,  # Not provisional
+    row: list[float],  # A candle of the hour after it: time, low, high, open, close, volume
+    now: float,  # The exchange's time
+) -> Window:  # Provisional
+    "Append an hour that was built from trades."
+    start, end = window.start + HOUR, window.end + HOUR
+    candles = pd.concat([between(window.candles, start, window.end), to_table([row])], ignore_index=True)
+    return Window(candles, start, end, now, 0, frozenset(moment for moment in window.refused if moment >= start), True)
+
+
+def confirm(
+    old: Window,  # What is known
+    new: Window,  # What the exchange says now about the same hours
+) -> Window:  # With the candles of `old` where they differ by rounding alone
+    "Compare a window with an earlier one that ends at the same hour."
+    if old.provisional and old.attempts == 0 and old.last_end == old.end and new.last_end != new.end:  # The exchange may be behind
+        return replace(old, asked_at=new.asked_at, attempts=1)
+    same = first_difference(between(old.candles, new.start, new.end), new.candles) is None
+    return replace(new, attempts=old.attempts + 1, candles=old.candles if same else new.candles, corrected=not same)
+
 # %% ../../nbs/620_service.feed.ipynb #558471ff
 async def _fetch(feed: Feed, product: str, start: int, end: int) -> Window:
     "Request one window; rows of hours that are not final yet are dropped, whatever the exchange sends."
@@ -180,11 +206,13 @@ async def _fetch(feed: Feed, product: str, start: int, end: int) -> Window:
 
 async def _refresh(feed: Feed, product: str) -> Window:
     "Fetch and store the last 300 final hours of a product."
-    old, end = feed.live.get(product), final_until(feed.clock.now())
+    end = final_until(feed.clock.now())
     window = await _fetch(feed, product, end - WINDOW * HOUR, end)
+    old = feed.live.get(product)
     if old is not None and old.end == end:
-        same = old.candles.equals(window.candles)
-        window = replace(window, attempts=old.attempts + 1, candles=old.candles if same else window.candles)
+        window = confirm(old, window)
+    elif old is not None and old.provisional and old.end == end + HOUR and not _from_future(feed, old):  # Closed meanwhile
+        window = append_hour(window, [float(value) for value in old.candles.iloc[-1]], old.asked_at)
     feed.live[product], feed.refreshes = window, feed.refreshes + 1
     return window
 

@@ -28,8 +28,10 @@ from ..data.request_queue import Priority, at_priority
 from ..data.sources import SourceError, check_product
 from ..data.websocket import stream_messages
 from .candle_builder import TRADE_PAGES, CandleBuilder, Trade, build_hour, new_builder, parse_time, read_trade
+from .closing_hour import EARLY, close_hour
 from .exchange_requests import log
 from .feed import AHEAD, Feed, exchange_now, start_clock_request
+from .minute_history import close_minutes
 from .minutes import check_minutes, reference_price
 from .price_checks import is_plausible, is_timely, plausible_trades, refuse
 
@@ -75,11 +77,19 @@ def _add_heartbeat(feed: Feed, builder: CandleBuilder, moment: float, newest: in
         return True
     if moment >= candle.start + HOUR:
         builder.start_hour(moment)
+    if moment <= feed.clock.now() + EARLY * max(1.0, feed.clock.rate):
+        builder.closing.announce(moment, newest)
     builder.expect(min(builder.announced, newest))
     builder.announced = newest
     return True
 
 # %% ../../nbs/625_service.live_prices.ipynb #83474ec4
+def _close_candles(feed: Feed, product: str) -> None:
+    "Close the minutes and the hour that are over and of which all trades are known by now."
+    close_minutes(feed, product)
+    close_hour(feed, product)
+
+
 def handle_message(
     feed: Feed,  # Its running prices are updated
     message: dict[str, Any],  # Of a subscribed channel
@@ -96,6 +106,8 @@ def handle_message(
         believed = _add_trade(feed, product, trade) is not None
     if believed and product in feed.builders and not (product in feed.price_checks and feed.price_checks[product].odd):
         feed.builders[product].heard_at, feed.running[product].via = time.monotonic(), "websocket"
+    if believed:
+        _close_candles(feed, product)
 
 # %% ../../nbs/625_service.live_prices.ipynb #93d95e1b
 REPAIRS_TRIED = 3
@@ -147,17 +159,19 @@ async def _rebuild(feed: Feed, product: str) -> None:
 # %% ../../nbs/625_service.live_prices.ipynb #86a7d579
 def _needs_repair(builder: CandleBuilder) -> bool:
     "Whether an hour is incomplete and has repairs left."
-    return (not builder.start_known or bool(builder.missing)) and builder.failed_repairs < REPAIRS_TRIED
+    return (not builder.start_known or bool(builder.missing or builder.late)) and builder.failed_repairs < REPAIRS_TRIED
 
 
 async def _repair(feed: Feed, product: str) -> None:
     "Fetch missing trades, or rebuild the hour where that is not enough. Trades that are lost meanwhile wait for the next repair."
     builder = feed.builders[product]
-    missing = set(builder.missing)
-    if builder.start_known and missing:
-        lowest = min(missing)
-        for trade in reversed(await _fetch_trades(feed, product, max(missing) + 1, lambda found: found[-1].trade_id <= lowest)):
+    missing, late = set(builder.missing), set(builder.late)
+    if builder.start_known and missing | late:
+        lowest = min(missing | late)
+        for trade in reversed(await _fetch_trades(feed, product, max(missing | late) + 1, lambda found: found[-1].trade_id <= lowest)):
             builder.add(trade)
+    if late & builder.late:
+        builder.give_up_late()
     if not builder.start_known or missing & builder.missing:
         await _rebuild(feed, product)
     builder = feed.builders.get(product, builder)
@@ -165,6 +179,7 @@ async def _repair(feed: Feed, product: str) -> None:
         feed.repairs, builder.failed_repairs = feed.repairs + 1, 0
     else:
         builder.failed_repairs += 1
+    _close_candles(feed, product)
 
 # %% ../../nbs/625_service.live_prices.ipynb #3df79a99
 SILENCE = 10.0
@@ -196,6 +211,7 @@ async def _poll(feed: Feed, product: str, due: dict[Hashable, float]) -> None:
         builder.start_hour(feed.clock.now())
     if time.monotonic() - builder.heard_at > 1:
         builder.candle.via = "rest"
+    _close_candles(feed, product)
 
 # %% ../../nbs/625_service.live_prices.ipynb #70435e0f
 def _valid(products: Iterable[str]) -> list[str]:

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PAGE', 'MOST_AT_ONCE', 'WITHOUT_MINUTES', 'SAVE_PAUSE', 'history_missing', 'announce_minutes', 'next_minute',
-           'MinuteRequest', 'Attempts', 'MinutePlan', 'Answered', 'take_answer', 'MinuteKeeper', 'keep_minutes']
+           'close_minutes', 'confirmed_minutes', 'MinuteRequest', 'Attempts', 'MinutePlan', 'Answered', 'take_answer',
+           'MinuteKeeper', 'keep_minutes']
 
-# %% ../../nbs/623_service.minute_history.ipynb #2c5f23bc
+# %% ../../nbs/623_service.minute_history.ipynb #8ba71078
 import asyncio
 import time
 from collections.abc import Callable, Iterable
@@ -22,10 +23,12 @@ from ..data.candles import FINAL_AFTER, HOUR, MINUTE, floor_time, to_iso
 from ..data.connection import WINDOW, BadRangeError, ExchangeError
 from ..data.request_queue import Priority, at_priority
 from ..features_intraday import MINUTE_HISTORY
+from .candle_builder import MINUTES_KEPT
+from .closing_hour import EARLY, closed_by_trades
 from .exchange_requests import FAILURE_PAUSE, log
-from .feed import AHEAD, SETTLED_AFTER, Feed, exchange_now, start_clock_request
-from .minute_table import HISTORY_MINUTES, MinuteHistory, between, load_minutes, save_minutes
-from .minutes import MINUTE_AFTER, MINUTES, check_minutes, reference_price
+from .feed import AHEAD, SETTLED_AFTER, Feed, Window, exchange_now, start_clock_request
+from .minute_table import HISTORY_MINUTES, MinuteHistory, between, load_minutes, save_minutes, to_table
+from .minutes import MINUTE_AFTER, MINUTES, check_minutes, minutes_for, reference_price
 
 # %% ../../nbs/623_service.minute_history.ipynb #f9560719
 def history_missing(
@@ -62,6 +65,36 @@ async def next_minute(
         while (history := feed.histories.get(product)) is None or history.end <= after:
             await feed.minute_news.wait()
     return history
+
+# %% ../../nbs/623_service.minute_history.ipynb #0a8f96d9
+def close_minutes(
+    feed: Feed,  # A history of it is extended
+    product: str,  # For example `BTC-USD`
+) -> bool:  # Whether a minute was appended
+    "Append the minutes that are over and of which all trades are known."
+    history, builder, now = feed.histories.get(product), feed.builders.get(product), feed.clock.now()
+    if history is None or builder is None or now + EARLY < history.end + MINUTE:
+        return False
+    until, closing = closed_by_trades(feed, product), builder.closing
+    kept = max(closing.since or 0, max(closing.minutes, default=0) - MINUTE * MINUTES_KEPT)
+    if not kept <= history.end < until:
+        return False
+    rows = [candle.row for start, candle in sorted(closing.minutes.items()) if history.end <= start < until]
+    history.merge(to_table(rows), history.end, until, now)
+    announce_minutes(feed, product)
+    return True
+
+
+async def confirmed_minutes(
+    feed: Feed,
+    product: str,  # For example `BTC-USD`
+) -> Window:  # As of `minutes_for`; where a history is kept, without minutes that the exchange has not confirmed
+    "Get the last 25 hours in minutes, to measure what happened."
+    window, history = await minutes_for(feed, product), feed.histories.get(product)
+    if history is None or history.confirmed >= window.end:
+        return window
+    candles = between(window.candles, window.start, history.confirmed).reset_index(drop=True)
+    return replace(window, candles=candles, end=max(window.start, history.confirmed))
 
 # %% ../../nbs/623_service.minute_history.ipynb #387c48b3
 PAGE = MINUTE * WINDOW

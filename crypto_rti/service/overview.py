@@ -77,7 +77,8 @@ def describe_coin(
     horizon: int = HOUR_AHEAD,  # Minutes
 ) -> CoinOverview:
     "Describe one coin from what is in memory."
-    champion, window = service.models.choose(coin, "champion", horizon), service.feed.live.get(coin)
+    champion = service.models.choose(coin, "champion", None if horizon == HOUR_AHEAD else horizon)
+    window = service.feed.live.get(coin)
     forecast, (price, move) = champion_forecast(service, coin, champion, horizon), price_and_move(window)
     until, stale = window.end if window else None, window is not None and window.end < final_until(service.feed.clock.now())
     score = hourly.recent.get((coin, champion.kind), {}) if horizon == HOUR_AHEAD else service.inside.recent.get((coin, champion.kind, horizon), {})

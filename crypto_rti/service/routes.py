@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from ..data.candles import HOUR, final_until, to_iso
 from ..parsing import quote_input
-from ..horizons import HOUR_AHEAD
+from ..horizons import HOUR_AHEAD, alias_at
 from .answers import Service, horizons_of, predict_at, read_horizon, served
 from .contract import AccuracyAnswer, CoinCount, CoinInfo, Coins, Health, HistoryAnswer, ModelInfo, Models, Overview, PathAnswer
 from .contract import PredictionAnswer
@@ -200,14 +200,18 @@ def describe_models(
 ) -> ModelInfo:
     "Describe the models of one coin at one horizon."
     models = service.models.coins.get(coin)
-    index = models.index.at(horizon) if models and models.index else None
-    serving = {name: service.models.choose(coin, name, horizon).version for name in service.models.names(coin, horizon)}
+    index, roles = models.index if models else None, [None, HOUR_AHEAD] if horizon == HOUR_AHEAD else [horizon]
+    cache, parts = service.models, [] if index is None else [index.at(role) for role in roles]
+    named = [(role, name) for role in roles for name in (cache.names(coin, role) if role is None or role in cache.horizons(coin) else ())]
+    suffix = {role: None if role == horizon != HOUR_AHEAD else role for role in roles}  # Models of minutes for the hour keep theirs
+    serving = {alias_at(name, suffix[role]): cache.choose(coin, name, role).version for role, name in named}
+    aliases = {alias_at(name, suffix[role]): version for role, part in zip(roles, parts, strict=False) for name, version in part.aliases.items()}
     return ModelInfo(
         name=f"{service.source.name}.{coin}", coin=coin, source=service.source.name, horizon_minutes=horizon,
-        versions=index.versions if index else {}, aliases=index.aliases if index else {}, serving=serving,
+        versions={version: listed for part in parts for version, listed in part.versions.items()}, aliases=aliases, serving=serving,
         faults=models.faults if models else {},
-        last_retrained=index.last_retrained if index else None, last_decision=index.last_decision if index else None,
-        last_event=index.last_event if index else None,
+        last_retrained=index.last_retrained if index else None, last_decision=parts[0].last_decision if parts else None,
+        last_event=parts[0].last_event if parts else None,
     )  # fmt: skip
 
 # %% ../../nbs/694_service.routes.ipynb #8801e5c0

@@ -23,7 +23,7 @@ from .contract import Accuracy, AccuracyAnswer, BacktestSummary, History, Histor
 from .contract import Score
 from .feed import Window, candles_for, exchange_now
 from .hourly import HourlyState
-from .inside import is_stale, minutes_of, quarter_model
+from .inside import is_stale, minutes_of
 from .ledger import Ledger, LedgerUnavailableError, Series
 from .models import Model, ParameterError, held_out_scores
 from .quarter_record import measure_quarters, read_minute, write_quarters
@@ -202,7 +202,7 @@ class TrackRecord:
         service, quarter = self.service, read_minute(minute)
         find_model(service, coin, "champion")  # Raises for an unknown coin
         minutes = check_horizon(service, coin, horizon)
-        model, settled = quarter_model(service, coin, model_name, minutes), service.inside.settled
+        model, settled = find_model(service, coin, model_name, minutes), service.inside.settled
 
         async def compute() -> tuple[bytes, bool]:
             answer = await self.accuracies.work.in_thread(measure_quarters, service, _ledger_of(service), coin, model, minutes, quarter, days)
@@ -214,7 +214,7 @@ class TrackRecord:
         service = self.service
         find_model(service, coin, "champion")  # Raises for an unknown coin
         minutes = check_horizon(service, coin, horizon)
-        model, history = quarter_model(service, coin, model_name, minutes), minutes_of(service, coin)
+        model, history = find_model(service, coin, model_name, minutes), minutes_of(service, coin)
         stale = is_stale(service, history)
 
         async def compute() -> tuple[bytes, bool]:
