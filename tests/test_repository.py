@@ -314,7 +314,7 @@ def test_two_builds_of_the_page_at_once_are_one(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     for name in ("Makefile", ".ci/environment.py", ".ci/node.py", "frontend/package-lock.json", "frontend/next.config.ts"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "frontend" / "app" / "page.tsx").touch()
+    (tmp_path / "frontend" / "pages" / "index.tsx").touch()
     for name, script in (("npm", NPM), ("node", "#!/bin/sh\necho v22.0.0\n")):
         (tmp_path / "bin" / name).write_text(script)
         (tmp_path / "bin" / name).chmod(0o755)
