@@ -98,8 +98,34 @@ def live(folder: Path, horizons: tuple[int, ...], start: int, end: int, home: Pa
     return rows.assign(data_until=rows["data_until"].map(to_unix))
 
 
+def _silent(_: str) -> None: ...
+
+
+def first_hours(told: pd.DataFrame) -> dict[int, int]:
+    "By quarter of the hour, the hour of its first live forecast: the states of both begin there."
+    return {minute: int(told.index[told.index % HOUR == minute * MINUTE][0]) // HOUR * HOUR for minute in QUARTERS}
+
+
+def differences(told: pd.DataFrame, wanted: pd.DataFrame) -> dict[str, float]:
+    "The largest differences of prices (relative), scales (relative) and sizes, and how many rows were issued in time."
+    missing = wanted.index.difference(told.index)
+    assert not len(missing), f"{len(missing)} of {len(wanted)} quarters are not in the ledger, the first is {to_iso(int(missing[0]))}"
+    told = told.loc[wanted.index]
+    return {
+        "rows": float(len(wanted)), "in_time": float((told["made_at"].map(to_unix) < told["predicted_for"].map(to_unix)).sum()),
+        "prices": float(np.abs(told[list(FIVE.values())].to_numpy() / wanted[list(FIVE)].to_numpy() - 1).max()),
+        "scales": float(np.abs(told["volatility"].to_numpy() / wanted["volatility"].to_numpy() - 1).max()),
+        "sizes": float(np.abs(told["size"].to_numpy() - wanted["size"].to_numpy()).max()),
+    }  # fmt: skip
+
+
 def compare(
-    shared: Path, days: int, horizons: tuple[int, ...] = (15,), seconds_per_hour: float = 1.0, kind: str = "lasso", tell: Callable[[str], None] = lambda text: None
+    shared: Path,
+    days: int,
+    horizons: tuple[int, ...] = (15,),
+    seconds_per_hour: float = 0.6,
+    kind: str = "lasso",
+    tell: Callable[[str], None] = _silent,
 ) -> dict[str, float]:
     "Replay, compare; returns rows, those issued in time, and the largest differences of prices (relative), scales and sizes."
     with tempfile.TemporaryDirectory() as temporary:
@@ -112,10 +138,10 @@ def compare(
         minutes.to_parquet(folder / f"{PRODUCT}.parquet")
         bundles = export_bundles(home / "bundles", minutes, "real", horizons, kind)
         told = live(folder, horizons, start, end, home, seconds_per_hour, tell)
-        figures = {"rows": 0.0, "in_time": 0.0, "prices": 0.0, "scales": 0.0, "sizes": 0.0}
+        found = []
         for horizon, bundle in bundles.items():
             own = told[told["horizon"] == horizon].set_index("data_until").sort_index()
-            begin = {minute: int(own.index[own.index % HOUR == minute * MINUTE][0]) // HOUR * HOUR for minute in QUARTERS}  # States begin with the first forecast
+            begin = first_hours(own)
             parts = [
                 offline(folder, bundle, first - HOUR, end, [minute for minute in QUARTERS if begin[minute] == first], home / f"{horizon}-{first}")
                 for first in sorted(set(begin.values()))
@@ -123,23 +149,16 @@ def compare(
             wanted = pd.concat(parts).sort_index()
             wanted = wanted[wanted.index <= end]
             assert wanted.index[0] == own.index[0]
-            missing = wanted.index.difference(own.index)
-            assert not len(missing), f"{len(missing)} of {len(wanted)} quarters are not in the ledger, the first is {to_iso(int(missing[0]))}"
-            own = own.loc[wanted.index]
-            price = np.abs(own[list(FIVE.values())].to_numpy() / wanted[list(FIVE)].to_numpy() - 1).max()
-            scale = np.abs(own["volatility"].to_numpy() / wanted["volatility"].to_numpy() - 1).max()
-            size = np.abs(own["size"].to_numpy() - wanted["size"].to_numpy()).max()
-            figures = {name: max(figures[name], float(value)) for name, value in (("prices", price), ("scales", scale), ("sizes", size))} | {
-                "rows": figures["rows"] + len(wanted), "in_time": figures["in_time"] + float((own["made_at"].map(to_unix) < own["predicted_for"].map(to_unix)).sum())
-            }
-        return figures
+            found.append(differences(own, wanted))
+        sums = {name: sum(each[name] for each in found) for name in ("rows", "in_time")}
+        return sums | {name: max(each[name] for each in found) for name in ("prices", "scales", "sizes")}
 
 
 def main() -> None:
     "Print the figures; exit 1 when the two differ."
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=7)
-    parser.add_argument("--seconds-per-hour", type=float, default=1.0)
+    parser.add_argument("--seconds-per-hour", type=float, default=0.6)
     parser.add_argument("--model", default="lasso")
     parser.add_argument("--horizon", type=int, nargs="*", default=[5, 15, 30])
     options = parser.parse_args()

@@ -292,6 +292,7 @@ def test_what_is_awaited_is_found_by_an_index(tmp_path):
 @pytest.mark.parametrize(("horizon", "minute", "lags"), [(15, None, 96), (5, None, 96), (60, 30, 24), (15, 0, 24), (30, None, None), (60, None, None)])
 def test_scores_are_those_of_the_backtest(ledger, horizon, minute, lags):
     said, prices = walk(1200, horizon)
+    said = [replace(made, version=str(number // 40 % 3)) for number, made in enumerate(said)]  # Champions come and go, and come again
     write_entries(ledger, said[::-1])
     silent = said[40].predicted_for
     record_closes(ledger, "sim", "BTC-USD", {moment: None if moment == silent else price for moment, price in prices.items()})
@@ -456,6 +457,7 @@ def test_one_forecast_for_a_moment_is_read_and_one_made_in_time_is_preferred(led
         return [((one.predicted_for - START) // QUARTER, one.version, one.late) for one in found]
 
     assert read("3") == [(1, "1", False), (2, "0", False), (3, "1", False), (4, "3", False), (5, "2", True), (6, "3", True)]
+    assert read("2", until=at[5]) == [(1, "1", False), (2, "0", False), (3, "1", False), (4, "1", False), (5, "2", True)]
     assert read("4", at[4], at[6]) == [(5, "2", True), (6, "4", True)]
     first, silent = read_quarter_forecasts(ledger, of(version="1"), START)[:2]
     assert (first.made_at, first.issued_at, first.issued_price, first.prices, first.actual_price) == (START + 1, START + 1.25, 100.25, quarter(0).prices, 100.5)

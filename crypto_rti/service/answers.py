@@ -78,7 +78,8 @@ def make_service(
     for product in settings.products:
         check_product(product)
     quick = settings.model_copy(update={"retries": min(settings.retries, 1), "timeout_seconds": min(settings.timeout_seconds, 5.0)})
-    service = Service(settings, source, Feed(make_client(quick, source)), ModelCache(settings.bundles_dir, source.name, (None, *quarter_horizons(settings, True))))
+    models = ModelCache(settings.bundles_dir, source.name, (None, *quarter_horizons(settings, True)))
+    service = Service(settings, source, Feed(make_client(quick, source)), models)
     service.feed.clock.live = source.kind == "coinbase"  # Any other exchange may be a replay, with a clock of its own
     service.disk.folder = settings.home
     service.models.refresh()

@@ -28,11 +28,12 @@ from ..inputs import INPUTS, model_inputs
 from ..settings import CryptoRTIError
 from ..targets import to_prices
 from .answers import Key, Service, forecast_hour, keep_state, models_of, notice_corrections, reference_candles, served, state_for
+from .closing_hour import confirmed_for
 from .exchange_requests import log
 from .feed import FASTEST_CHECK, candles_for, exchange_now, next_look
 from .forecasts import candles_until
 from .ledger import LedgerError, Series, open_ledger
-from .minutes import minutes_for
+from .minute_history import confirmed_minutes
 from .models import FAILED, MachineBusyError, Model, disable_model, run_model
 from .recorded import Outcomes, prune_expired, read_outcomes
 from .scores import Scorer, back_fill, read_recent
@@ -238,9 +239,9 @@ async def settle_hour(
     await fill_gaps(service, state, hour)
     await asyncio.to_thread(service.recorder.flush, 2.0)
     scorer = Scorer(ledger, source)
-    await back_fill(scorer, hour, lambda coin, start: candles_for(service.feed, coin, start))
+    await back_fill(scorer, hour, lambda coin, start: confirmed_for(service.feed, coin, start))
     minute = floor_time(clock.now(), 60)
-    await back_fill(scorer, minute, lambda coin, _: minutes_for(service.feed, coin), minute - 24 * HOUR, "rolling")
+    await back_fill(scorer, minute, lambda coin, _: confirmed_minutes(service.feed, coin), minute - 24 * HOUR, "rolling")
     state.kept.update({key: hour for key, made in state.made.items() if made == hour})
     forget_replaced(service, state)
     await learn_intervals(service, hour)
@@ -296,7 +297,8 @@ async def work_once(
     rewind_if_ahead(service, state, hour)
     if hour > state.forecast and await forecast_all(service, state, hour):
         state.forecast = hour
-    waiting = state.forecast < hour and service.feed.clock.now() < hour + SETTLE_AFTER
+    unconfirmed = any(window.provisional and window.end <= hour for window in service.feed.live.values())
+    waiting = (state.forecast < hour or unconfirmed) and service.feed.clock.now() < hour + SETTLE_AFTER
     if hour <= state.settled or waiting or service.ledger is None or time.monotonic() < state.pause or not clock_confirmed(service, hour):
         return
     try:

@@ -44,7 +44,7 @@ class ScaleHistory:
             return None
         return round(float(np.mean(np.frombuffer(self.scales)[first:end] < scale)), 4)
 
-# %% ../../nbs/613_service.inside_state.ipynb #5ab97978
+# %% ../../nbs/613_service.inside_state.ipynb #00311d28
 StateKey = tuple[str, str, str, int, int]
 "Coin, kind, version, horizon in minutes, and quarter of the hour."
 
@@ -56,7 +56,7 @@ def _scale_key(forecast: Forecast) -> tuple[str, int]:
     "Coin and horizon; the rolling volatility of models of whole hours is another measure than that of a volatility model."
     return forecast.coin, forecast.horizon if forecast.mode == MINUTE_MODE else 0
 
-
+# %% ../../nbs/613_service.inside_state.ipynb #a7c1c7c6
 @dataclass
 class InsideState:
     "Rows, forecasts and states of one service. Moments are Unix seconds."

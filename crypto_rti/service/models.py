@@ -147,8 +147,9 @@ def _misplaced(model: Model | None, alias: str) -> str:
     found, wanted = model.role_horizon, horizon_of(alias)
     if found == wanted:
         return ""
-    names = [f"{HOUR_AHEAD} minutes ahead from whole hours" if each is None else f"{each} minutes ahead from any quarter of the hour" for each in (found, wanted)]
-    return f"it forecasts {names[0]}, and {alias} stands for {names[1]}; promote it again"
+    hours = f"{HOUR_AHEAD} minutes ahead from whole hours"
+    is_of, stands_for = (hours if each is None else f"{each} minutes ahead from any quarter of the hour" for each in (found, wanted))
+    return f"it forecasts {is_of}, and {alias} stands for {stands_for}; promote it again"
 
 
 def _load_versions(

@@ -123,14 +123,14 @@ def render_overview(
     body = overview.model_dump_json().encode()
     return RenderedOverview(body, gzip.compress(body, 6, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:20]}"'.encode())
 
-# %% ../../nbs/691_service.overview.ipynb #90c024fc
+# %% ../../nbs/691_service.overview.ipynb #e0edfc77
 SHORTEST_KEPT = 1.0
 "Seconds for which an answer is kept although something has changed."
 
 PATIENCE = 1.0
 "Seconds that an answer waits for forecasts which nobody has made yet, as after a model was replaced; the next answer has the rest."
 
-
+# %% ../../nbs/691_service.overview.ipynb #90c024fc
 @dataclass
 class OverviewCache:
     "The overview of a service, computed once per change for all callers."

@@ -97,7 +97,7 @@ async def get_path(request: Request, coin: Coin) -> Response:
 
 # %% ../../nbs/694_service.routes.ipynb #d8043058
 Days = Annotated[str, Query(description="Number of days back, 1 to 3650, or all for the whole ledger", examples=["all", "30"])]
-Minute = Annotated[str, Query(description="Below an hour ahead: 0, 15, 30 or 45, the quarter of the hour at which forecasts were made, or all", examples=["all"])]
+Minute = Annotated[str, Query(description="Below an hour ahead: quarter of the hour of the forecasts, 0, 15, 30 or 45, or all", examples=["all"])]
 Mode = Annotated[str, Query(description="hour, or rolling for forecasts from any minute", examples=["hour"])]
 
 
@@ -145,7 +145,7 @@ def check_readers(
 async def get_stream(
     request: Request, coin: Coin, model_name: ModelName = "champion", time_from: StreamFrom = "now", last_event_id: LastEventId = ""
 ) -> Response:
-    "Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer), path (a Path, at most one a minute) and scored (a ScoredForecast)."
+    "Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most), scored (a ScoredForecast)."
     check_query(request, "coin", "model_name", "time_from", "last_event_id")
     service, hub, most = get_service(request), request.app.state.hub, request.app.state.connections.limits.streams
     if time_from not in ("now", ROLLING):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_DAYS', 'ALL_DAYS', 'MOST_HOURS', 'parse_days', 'parse_hours', 'measure_accuracy', 'closes_between',
-           'to_recorded', 'write_history', 'SharedAnswers', 'TrackRecord']
+           'to_recorded', 'write_history', 'SharedAnswers', 'quarter_accuracy', 'quarter_history', 'TrackRecord']
 
 # %% ../../nbs/652_service.track_record.ipynb #b7f3c160
 import math
@@ -171,6 +171,49 @@ class SharedAnswers:
         kept = self.kept.get(key)
         return await self.work.share(key, compute_and_keep) if kept is None else kept
 
+# %% ../../nbs/652_service.track_record.ipynb #4f2d7b95
+async def quarter_accuracy(
+    service: Service,
+    answers: SharedAnswers,
+    coin: str,  # As the client sent it, like the others
+    model_name: str,
+    days: int | None,  # Everything when `None`
+    horizon: str,
+    minute: str,
+) -> bytes:  # JSON of an `AccuracyAnswer`
+    "Measure the accuracy inside the hour; the answer is kept until further closes are recorded."
+    quarter = read_minute(minute)
+    find_model(service, coin, "champion")  # Raises for an unknown coin
+    minutes = check_horizon(service, coin, horizon)
+    model, settled = find_model(service, coin, model_name, minutes), service.inside.settled
+
+    async def compute() -> tuple[bytes, bool]:
+        answer = await answers.work.in_thread(measure_quarters, service, _ledger_of(service), coin, model, minutes, quarter, days)
+        return answer, settled == service.inside.settled
+
+    return await answers.get((coin, model.kind, model.version, days, minutes, quarter, settled), compute)
+
+
+async def quarter_history(
+    service: Service,
+    answers: SharedAnswers,
+    coin: str,  # As the client sent it, like the others
+    model_name: str,
+    hours: int,
+    horizon: str,
+) -> bytes:  # JSON of a `HistoryAnswer`
+    "Read prices and forecasts inside the hour; the answer is kept until a further minute is confirmed."
+    find_model(service, coin, "champion")  # Raises for an unknown coin
+    minutes = check_horizon(service, coin, horizon)
+    model, history = find_model(service, coin, model_name, minutes), minutes_of(service, coin)
+    stale = is_stale(service, history)
+
+    async def compute() -> tuple[bytes, bool]:
+        return await answers.work.in_thread(write_quarters, service, _ledger_of(service), coin, model, minutes, hours, stale), not stale
+
+    key = (coin, model.kind, model.version, hours, minutes, history.confirmed, service.inside.settled, service.models.generation)
+    return await answers.get(key, compute)
+
 # %% ../../nbs/652_service.track_record.ipynb #5b17571c
 @dataclass
 class TrackRecord:
@@ -186,7 +229,7 @@ class TrackRecord:
     ) -> bytes:
         "Measure the accuracy of the last `days`, or of everything; return the JSON of an `AccuracyAnswer`."
         if horizon != "60":
-            return await self._quarter_accuracy(coin, model_name, days, horizon, minute)
+            return await quarter_accuracy(self.service, self.accuracies, coin, model_name, days, horizon, minute)
         model = find_model(self.service, coin, model_name)
         if mode not in ("hour", "rolling"):
             raise ParameterError(f"mode={quote_input(mode)} is not allowed: give hour or rolling")
@@ -198,36 +241,10 @@ class TrackRecord:
 
         return await self.accuracies.get((coin, model.kind, model.version, days, mode, settled, self.hourly.rewinds), compute)
 
-    async def _quarter_accuracy(self, coin: str, model_name: str, days: int | None, horizon: str, minute: str) -> bytes:
-        service, quarter = self.service, read_minute(minute)
-        find_model(service, coin, "champion")  # Raises for an unknown coin
-        minutes = check_horizon(service, coin, horizon)
-        model, settled = find_model(service, coin, model_name, minutes), service.inside.settled
-
-        async def compute() -> tuple[bytes, bool]:
-            answer = await self.accuracies.work.in_thread(measure_quarters, service, _ledger_of(service), coin, model, minutes, quarter, days)
-            return answer, settled == service.inside.settled
-
-        return await self.accuracies.get((coin, model.kind, model.version, days, minutes, quarter, settled), compute)
-
-    async def _quarter_history(self, coin: str, model_name: str, hours: int, horizon: str) -> bytes:
-        service = self.service
-        find_model(service, coin, "champion")  # Raises for an unknown coin
-        minutes = check_horizon(service, coin, horizon)
-        model, history = find_model(service, coin, model_name, minutes), minutes_of(service, coin)
-        stale = is_stale(service, history)
-
-        async def compute() -> tuple[bytes, bool]:
-            answer = await self.histories.work.in_thread(write_quarters, service, _ledger_of(service), coin, model, minutes, hours, stale)
-            return answer, not stale
-
-        key = (coin, model.kind, model.version, hours, minutes, history.confirmed, service.inside.settled, service.models.generation)
-        return await self.histories.get(key, compute)
-
     async def history(self, coin: str, model_name: str = "champion", hours: int = 24, horizon: str = "60") -> bytes:
         "Read the prices and forecasts of the last hours; return the JSON of a `HistoryAnswer`."
         if horizon != "60":
-            return await self._quarter_history(coin, model_name, hours, horizon)
+            return await quarter_history(self.service, self.histories, coin, model_name, hours, horizon)
         service, hourly = self.service, self.hourly
         model = find_model(service, coin, model_name)
         wanted = final_until(await exchange_now(service.feed))
