@@ -90,7 +90,7 @@ export interface paths {
         };
         /**
          * Get Stream
-         * @description Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer), path (a Path, at most one a minute) and scored (a ScoredForecast).
+         * @description Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most), scored (a ScoredForecast).
          */
         get: operations["get_stream_api_stream_get"];
         put?: never;
@@ -1475,7 +1475,7 @@ export interface operations {
                 mode?: string;
                 /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
                 horizon?: string;
-                /** @description Below an hour ahead: 0, 15, 30 or 45, the quarter of the hour at which forecasts were made, or all */
+                /** @description Below an hour ahead: quarter of the hour of the forecasts, 0, 15, 30 or 45, or all */
                 minute?: string;
             };
             header?: never;
