@@ -23,7 +23,7 @@ NODE    = $(LOCAL) .ci/node.py -C frontend
 LOCAL   = $(or $(PYTHON),$(error no Python 3.11 to 3.13 found; install one or name it: make PYTHON=/path/to/python3.11))
 
 # What the page is made of: its sources, and the notebooks whose figures it shows.
-PAGE_SOURCES = $(shell find frontend/app frontend/components frontend/lib frontend/scripts -type f) frontend/next.config.ts $(wildcard nbs/experiments/*.ipynb)
+PAGE_SOURCES = $(shell find frontend/pages frontend/components frontend/lib frontend/scripts -type f) frontend/next.config.ts $(wildcard nbs/experiments/*.ipynb)
 
 # Debian packages that the tests need, and why. What a person installs by hand is not listed.
 #   libgomp1: LightGBM's wheel leaves OpenMP to the system

@@ -310,11 +310,11 @@ echo "end $*" >>"$LOG"
 
 def test_two_builds_of_the_page_at_once_are_one(tmp_path: Path) -> None:
     """Side by side they would write the same folders. The second waits, and then finds everything up to date."""
-    for folder in (".ci", "frontend/app", "frontend/components", "frontend/lib", "frontend/scripts", "bin"):
+    for folder in (".ci", "frontend/pages", "frontend/components", "frontend/lib", "frontend/scripts", "bin"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("Makefile", ".ci/environment.py", ".ci/node.py", "frontend/package-lock.json", "frontend/next.config.ts"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "frontend" / "app" / "page.tsx").touch()
+    (tmp_path / "frontend" / "pages" / "index.tsx").touch()
     for name, script in (("npm", NPM), ("node", "#!/bin/sh\necho v22.0.0\n")):
         (tmp_path / "bin" / name).write_text(script)
         (tmp_path / "bin" / name).chmod(0o755)

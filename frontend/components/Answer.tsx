@@ -1,4 +1,3 @@
-"use client";
 import type { Prediction } from "@/lib/api";
 import { age, clock, coinName, dayAndClock, modelName, money, ownClock, percent, signedBps, signedMoney } from "@/lib/format";
 import { serviceNow, type Live } from "@/lib/live";

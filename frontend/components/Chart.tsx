@@ -1,12 +1,10 @@
-"use client";
 import { createChart, CrosshairMode, customSeriesDefaultOptions, LineSeries, LineStyle, type IChartApi, type ICustomSeriesPaneView, type IPriceLine, type ISeriesApi, type UTCTimestamp } from "lightweight-charts";
 import { useEffect, useRef } from "react";
-import type { Prediction, PriceTick } from "@/lib/api";
+import type { PriceTick } from "@/lib/api";
 import { bandAt, BandSeries, type Band, type BandOptions } from "@/lib/bands";
 import { coinName, dayAndClock, moneyWith, priceDecimals } from "@/lib/format";
-import type { Past, Told } from "@/lib/history";
+import type { Drawn, Past, Told } from "@/lib/history";
 
-const HOUR = 3600;
 const stamp = (time: string | number) => Math.floor(new Date(time).getTime() / 1000) as UTCTimestamp;
 
 interface Parts {
@@ -21,17 +19,21 @@ interface Parts {
 }
 
 interface Props {
-  prediction: Prediction;
+  /** The forecast whose interval opens from the price it was made at */
+  newest: Drawn;
   past: Past;
   tick: PriceTick | null;
-  hours: number;
+  /** Seconds in sight before the time of the newest forecast */
+  span: number;
+  /** Seconds from one forecast of the past to the next */
+  apart: number;
 }
 
-/** Prices, the intervals they were expected in, and the fan of the hour to come. */
-export function Chart({ prediction, past, tick, hours }: Props) {
+/** Prices, the intervals they were expected in, and the fan of the newest forecast. */
+export function Chart({ newest, past, tick, span, apart }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const parts = useRef<Parts | null>(null);
-  const { coin } = prediction;
+  const { coin } = newest;
 
   useEffect(() => {
     const made = build(box.current!);
@@ -47,21 +49,21 @@ export function Chart({ prediction, past, tick, hours }: Props) {
   }, [coin]);
 
   useEffect(() => {
-    if (parts.current) fill(parts.current, prediction, past);
-  }, [prediction, past]);
+    if (parts.current) fill(parts.current, newest, past, apart);
+  }, [newest, past, apart]);
 
   // Only a new hour or another span moves the view: a reader who has zoomed keeps what they look at.
-  const target = prediction.predicted_for, oldest = past.closes[0]?.time;
+  const target = newest.predicted_for, oldest = past.closes[0]?.time;
   useEffect(() => {
     if (!parts.current || oldest === undefined) return;
     const to = stamp(target);
-    parts.current.chart.timeScale().setVisibleRange({ from: Math.max(stamp(oldest), to - (hours + 1) * HOUR) as UTCTimestamp, to });
-  }, [target, hours, oldest, coin]);
+    parts.current.chart.timeScale().setVisibleRange({ from: Math.max(stamp(oldest), to - span) as UTCTimestamp, to });
+  }, [target, span, oldest, coin]);
 
   const price = tick?.price ?? null;
   useEffect(() => {
     if (parts.current) showRunning(parts.current, price);
-  }, [price, prediction]); // a new forecast may bring another unit
+  }, [price, newest]); // a new forecast may bring another unit
 
   return <div className="chart" ref={box} role="img" aria-label={`Chart of ${coinName(coin)}: prices, forecasts and intervals. The table below holds the same numbers.`} />;
 }
@@ -82,7 +84,7 @@ function build(box: HTMLDivElement): Parts {
     localization: { timeFormatter: (time: number) => `${dayAndClock(time * 1000)} UTC` },
   });
   const quiet = { lastValueVisible: false, priceLineVisible: false };
-  const options: BandOptions = { ...customSeriesDefaultOptions, outer: "#888", inner: "#888" };
+  const options: BandOptions = { ...customSeriesDefaultOptions, outer: "#888", inner: "#888", apart: 0 };
   const band = () => new BandSeries(options) as unknown as ICustomSeriesPaneView<UTCTimestamp, Band, BandOptions>;
   const made: Parts = {
     chart,
@@ -113,7 +115,7 @@ function paint({ chart, bands, fan, closes, forecasts, running }: Parts): void {
 }
 
 /** Choose unit and decimals for prices like these: the axis tells the newest interval from its centre. */
-function scale(parts: Parts, { coin, interval, interval_50: half, predicted_price, current_price }: Prediction): void {
+function scale(parts: Parts, { coin, interval, interval_50: half, predicted_price, current_price }: Drawn): void {
   const decimals = priceDecimals(interval.low, half.low, predicted_price, half.high, interval.high);
   // The library takes steps below 1e-14 for nothing, so that small prices are drawn in a unit of their own.
   parts.unit = current_price >= 1 ? 1 : 10 ** decimals;
@@ -123,7 +125,7 @@ function scale(parts: Parts, { coin, interval, interval_50: half, predicted_pric
   parts.chart.applyOptions({ localization: { priceFormatter: (value: number) => moneyWith(value / parts.unit, coin, decimals) } });
 }
 
-function fill(parts: Parts, newest: Prediction, past: Past): void {
+function fill(parts: Parts, newest: Drawn, past: Past, apart: number): void {
   scale(parts, newest);
   const { bands, fan, closes, forecasts, unit } = parts;
   const until = stamp(newest.data_until);
@@ -131,6 +133,8 @@ function fill(parts: Parts, newest: Prediction, past: Past): void {
     bandAt(stamp(predicted_for), interval.low * unit, half.low * unit, half.high * unit, interval.high * unit);
   const before = past.forecasts.filter((one) => stamp(one.predicted_for) <= until);
   const start = newest.current_price * unit;
+  bands.applyOptions({ apart } as Partial<BandOptions>);
+  fan.applyOptions({ apart: stamp(newest.predicted_for) - until } as Partial<BandOptions>);
   bands.setData(before.map(band));
   fan.setData([bandAt(until, start, start, start, start), band(newest)]);
   forecasts.setData([...before, newest].map((one) => ({ time: stamp(one.predicted_for), value: one.predicted_price * unit })));

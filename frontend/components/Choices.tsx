@@ -1,4 +1,3 @@
-"use client";
 import { memo } from "react";
 import type { CoinInfo } from "@/lib/api";
 import { chosenHour, isoHour, offeredHours, type Choice } from "@/lib/choice";

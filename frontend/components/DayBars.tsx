@@ -5,7 +5,7 @@ import { dayBars } from "@/lib/record";
 const HALF = 50;
 
 /** Day by day: above the line errors were smaller than those of "no change". Days scatter widely, and that is worth seeing. */
-export function DayBars({ days }: { days: readonly DayScore[] }) {
+export function DayBars({ days, unit }: { days: readonly DayScore[]; unit: "hour" | "forecast" }) {
   const { bars, largest } = dayBars(days, HALF);
   if (bars.length < 2) return null;
   const width = 100 / bars.length;
@@ -23,7 +23,7 @@ export function DayBars({ days }: { days: readonly DayScore[] }) {
         <summary>Day by day, in numbers</summary>
         <div className="scroll" tabIndex={0} role="region" aria-label="Record by day">
           <table>
-            <thead><tr><th scope="col">Day</th><th scope="col">Hours</th><th scope="col">Better by</th><th scope="col">50 % held</th><th scope="col">90 % held</th></tr></thead>
+            <thead><tr><th scope="col">Day</th><th scope="col">{unit === "hour" ? "Hours" : "Forecasts"}</th><th scope="col">Better by</th><th scope="col">50 % held</th><th scope="col">90 % held</th></tr></thead>
             <tbody>
               {[...days].reverse().map((one) => (
                 <tr key={one.day}>

@@ -1,4 +1,3 @@
-"use client";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 
 /** Holds back what is costly to fetch and draw until it is about to be seen; then it stays. */

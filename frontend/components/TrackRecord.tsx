@@ -1,14 +1,18 @@
-"use client";
 import { memo } from "react";
 import type { Accuracy, AccuracyAnswer, Models, ScoredForecast } from "@/lib/api";
+import { horizonQuery } from "@/lib/choice";
 import { clock, coinName, count, day, modelName, money, moneyDifference, percent, plural, ratio, signed } from "@/lib/format";
 import { useAnswer } from "@/lib/live";
-import { coverageWord, expectedCoverage, kinds, learnedUntil, verdict, whatHappened } from "@/lib/record";
+import { HOURLY } from "@/lib/path";
+import { secondsWords, sizeWords } from "@/lib/path-words";
+import { coverageWord, expectedCoverage, hoursOf, independent, kinds, learnedUntil, unitOf, verdict, whatHappened } from "@/lib/record";
 import { DayBars } from "./DayBars";
 import { Loading } from "./Notices";
 
 /** The whole ledger; the days that are drawn one by one are the last of it. */
 const DAYS = "all", DRAWN = 30;
+/** Models whose forecasts inside the hour are on record. */
+const IN_USE = ["champion", "persistence"];
 
 interface Props {
   coin: string;
@@ -16,94 +20,128 @@ interface Props {
   models: readonly string[];
   /** The newest hour that was scored; what is shown is asked for again then */
   scored: ScoredForecast | null;
+  /** Minutes ahead of the forecasts that are judged */
+  horizon: number;
+  /** Changes when forecasts inside the hour were scored */
+  quarter: number | null;
 }
 
 /** How right the forecasts have been that were really made beforehand, and what became of retraining. */
-export const TrackRecord = memo(function TrackRecord({ coin, model, models, scored }: Props) {
-  const hour = scored?.predicted_for ?? null;
-  const { data, failed } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS }, hour);
+export const TrackRecord = memo(function TrackRecord({ coin, model, models, scored, horizon, quarter }: Props) {
+  const inside = horizon < HOURLY;
+  const again = inside ? quarter : scored?.predicted_for ?? null;
+  const { data, failed } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS, ...horizonQuery(horizon) }, again);
   return (
     <section className="record" aria-labelledby="record">
       <h2 id="record">Is it better than assuming no change?</h2>
-      {data ? <Verdict score={data.accuracy} /> : failed ? <p role="status">The record cannot be looked up just now.</p> : <Loading what="the record" />}
-      {data && data.accuracy.n > 0 && <Coverage score={data.accuracy} />}
-      {scored && <Latest scored={scored} />}
-      {data && <DayBars days={data.accuracy.by_day.slice(-DRAWN)} />}
-      <h3>Every model</h3>
+      {data ? <Verdict score={data.accuracy} horizon={horizon} /> : failed ? <p role="status">The record cannot be looked up just now.</p> : <Loading what="the record" />}
+      {data && data.accuracy.n > 0 && <ul className="coverage">{inside && <Inside score={data.accuracy} />}<Coverage score={data.accuracy} horizon={horizon} /></ul>}
+      {scored && !inside && <Latest scored={scored} />}
+      {data && <DayBars days={data.accuracy.by_day.slice(-DRAWN)} unit={unitOf(horizon)} />}
+      <h3>{inside ? "The model in use, and no change" : "Every model"}</h3>
       <div className="scroll" tabIndex={0} role="region" aria-label="Record of every model">
         <table>
           <thead>
             <tr>
-              <th scope="col">Model</th><th scope="col">Hours scored</th><th scope="col">Mean error</th><th scope="col">“No change”</th>
-              <th scope="col">Ratio</th><th scope="col">Ratio in backtest</th><th scope="col">50 % held</th><th scope="col">90 % held</th><th scope="col">90 % in backtest</th>
+              <th scope="col">Model</th><th scope="col">{inside ? "Forecasts" : "Hours"} scored</th><th scope="col">Mean error</th><th scope="col">“No change”</th>
+              <th scope="col">Ratio</th>{inside && <th scope="col">Ratio as issued</th>}<th scope="col">Ratio in backtest</th><th scope="col">50 % held</th><th scope="col">90 % held</th><th scope="col">90 % in backtest</th>
             </tr>
           </thead>
-          <tbody>{kinds(models).map((kind) => <ModelRow key={`${coin} ${kind}`} coin={coin} model={kind} hour={hour} />)}</tbody>
+          <tbody>{(inside ? IN_USE : kinds(models)).map((kind) => <ModelRow key={`${coin} ${kind}`} coin={coin} model={kind} horizon={horizon} again={again} />)}</tbody>
         </table>
       </div>
       <p className="quiet">
-        A ratio below 1 means smaller errors than assuming no change, in the same hours. Only forecasts that were made before their hour was over count, each
+        A ratio below 1 means smaller errors than assuming no change, in the same {unitOf(horizon)}s. Only forecasts that were made before {inside ? "their time" : "their hour was over"} count, each
         scored by the price that came, whichever version of the model made it.
+        {inside && " For the ratio as issued, “no change” starts from the last trade at the moment when the forecast was issued, which is later than the close that the model knows."}
       </p>
-      <Retraining coin={coin} />
+      <Retraining coin={coin} horizon={horizon} />
     </section>
   );
 });
 
 /** The answer in a sentence, as careful as the number of hours asks for. */
-function Verdict({ score }: { score: Accuracy }) {
-  const found = verdict(score);
+function Verdict({ score, horizon }: { score: Accuracy; horizon: number }) {
+  const found = verdict(score, horizon), unit = unitOf(horizon), inside = horizon < HOURLY;
   const name = modelName(score.model), amount = `${Math.abs(found.percent).toFixed(1)} %`;
   if (found.kind === "none") {
-    return <p className="verdict">Nothing to judge yet: no forecast for {coinName(score.coin)} by {name} has been scored. A forecast is recorded when its hour begins and scored when it is over.</p>;
+    return (
+      <p className="verdict">
+        Nothing to judge yet: no forecast for {coinName(score.coin)} by {name} {inside && `for ${horizon} minutes ahead `}has been scored.{" "}
+        {inside ? `A forecast is recorded at each quarter of the hour and scored ${horizon} minutes later.` : "A forecast is recorded when its hour begins and scored when it is over."}
+      </p>
+    );
   }
   const error = (value: number | null) => money(value ?? 0, score.coin, score.mae, score.mae_persistence);
-  const hours = `${plural(score.n, "hour")}${score.since ? ` since ${day(score.since)}` : ""}`;
-  const errors = <>Over {hours} it was off by {error(score.mae)} on average, “no change” by {error(score.mae_persistence)}</>;
+  const many = `${plural(score.n, unit)}${score.since ? ` since ${day(score.since)}` : ""}`;
+  const errors = <>Over {many} it was off by {error(score.mae)} on average, “no change” by {error(score.mae_persistence)}</>;
   if (found.kind === "reference") {
-    return <p className="verdict">This <em>is</em> assuming no change. Over {hours} it was off by {error(score.mae)} on average; choose another model to compare.</p>;
+    return <p className="verdict">This <em>is</em> assuming no change. Over {many} it was off by {error(score.mae)} on average; choose another model to compare.</p>;
+  }
+  if (found.kind === "untested") {
+    return (
+      <p className="verdict">
+        <strong>Errors {amount} {found.percent >= 0 ? "smaller" : "larger"}.</strong> {errors}. Neighbouring forecasts for {horizon} minutes ahead look partly at the
+        same minutes, so that no test tells skill from luck here.
+      </p>
+    );
   }
   if (found.kind === "early") {
     return (
       <p className="verdict">
-        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. <Chance score={score} />
+        <strong>Too early to say.</strong> {errors}: {amount} {found.percent >= 0 ? "better" : "worse"}. <Chance score={score} horizon={horizon} />
       </p>
     );
   }
   const words = { better: `Yes, by ${amount}.`, same: "No difference that shows.", worse: `No: ${amount} worse.` }[found.kind];
   return (
     <p className={`verdict ${found.kind}`}>
-      <strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the hours that moved.`} <Chance score={score} />
+      <strong>{words}</strong> {errors}.{score.direction !== null && ` The direction was right in ${percent(score.direction)} of the ${inside ? "moves" : "hours that moved"}.`} <Chance score={score} horizon={horizon} />
     </p>
   );
 }
 
 /** What luck alone would have done in as many hours. */
-function Chance({ score }: { score: Accuracy }) {
+function Chance({ score, horizon }: { score: Accuracy; horizon: number }) {
   const { n, luck, dm_t: t } = score;
-  if (!luck || t == null) return <>{score.mase === 1 ? "Each forecast was “no change” too." : "So few hours cannot tell skill from luck."}</>;
+  if (!luck || t == null) return <>{score.mase === 1 ? "Each forecast was “no change” too." : `So few ${unitOf(horizon)}s cannot tell skill from luck.`}</>;
   return (
     <>
       By luck alone the ratio of the two lies between {ratio(luck.mase_low)} and {ratio(luck.mase_high)} in {percent(luck.share, 0)} of such records; here it
       is {ratio(score.mase)} (Diebold–Mariano t {signed(t, 2)}).
-      {n < luck.hours_for_one_percent && ` Telling an advantage of one percent from luck takes about ${plural(luck.hours_for_one_percent, "hour")}.`}
+      {hoursOf(n, horizon) < luck.hours_for_one_percent && ` Telling an advantage of one percent from luck takes about ${plural(luck.hours_for_one_percent, "hour")}.`}
+    </>
+  );
+}
+
+/** What is known of forecasts inside the hour alone: what lateness cost, how late they were, and how much of the model is used. */
+function Inside({ score: { mase, mase_as_issued: issued, lateness, size } }: { score: Accuracy }) {
+  const used = sizeWords(size);
+  return (
+    <>
+      {mase !== null && issued !== null && (
+        <li>The ratio of the errors is <strong>{ratio(mase)}</strong> against the close that the forecast was made from, and <strong>{ratio(issued)}</strong> against the price when it was issued.</li>
+      )}
+      {lateness !== null && <li>Half of the forecasts were issued within <strong>{secondsWords(lateness)}</strong> of the close.</li>}
+      {used && <li>{used}</li>}
     </>
   );
 }
 
 /** Whether the intervals keep their word. */
-function Coverage({ score }: { score: Accuracy }) {
+function Coverage({ score, horizon }: { score: Accuracy; horizon: number }) {
+  const n = independent(score.n, horizon), unit = unitOf(horizon);
   const line = (level: number, share: number | null) => {
-    const expected = expectedCoverage(level, score.n);
-    const word = coverageWord(share, level, score.n);
+    const expected = expectedCoverage(level, n);
+    const word = coverageWord(share, level, n);
     return (
       <li>
         The {percent(level, 0)} interval held <strong>{percent(share)}</strong> of the prices
-        {expected ? <> ({percent(expected.low, 0)} to {percent(expected.high, 0)} would be normal for so many hours): {word}.</> : <>; too few hours to judge it.</>}
+        {expected ? <> ({percent(expected.low, 0)} to {percent(expected.high, 0)} would be normal for so many {unit}s): {word}.</> : <>; too few {unit}s to judge it.</>}
       </li>
     );
   };
-  return <ul className="coverage">{line(0.5, score.coverage_50)}{line(0.9, score.coverage_90)}</ul>;
+  return <>{line(0.5, score.coverage_50)}{line(0.9, score.coverage_90)}</>;
 }
 
 /** The hour that has just been scored; announced, because it comes by itself. */
@@ -118,17 +156,18 @@ function Latest({ scored }: { scored: ScoredForecast }) {
   );
 }
 
-function ModelRow({ coin, model, hour }: { coin: string; model: string; hour: string | null }) {
-  const { data } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS }, hour);
+function ModelRow({ coin, model, horizon, again }: { coin: string; model: string; horizon: number; again: unknown }) {
+  const { data } = useAnswer<AccuracyAnswer>("/api/accuracy", { coin, model_name: model, days: DAYS, ...horizonQuery(horizon) }, again);
   const score = data?.accuracy;
   const amount = (value: number | null | undefined) => (value == null ? "–" : money(value, coin, score?.mae, score?.mae_persistence));
   return (
     <tr>
-      <th scope="row">{modelName(model)}</th>
+      <th scope="row">{modelName(score && model === "champion" ? score.model : model)}</th>
       <td>{score ? count(score.n) : "…"}</td>
       <td>{amount(score?.mae)}</td>
       <td>{amount(score?.mae_persistence)}</td>
       <td>{ratio(score?.mase)}</td>
+      {horizon < HOURLY && <td>{ratio(score?.mase_as_issued)}</td>}
       <td>{ratio(score?.backtest.mase)}</td>
       <td>{percent(score?.coverage_50)}</td>
       <td>{percent(score?.coverage_90)}</td>
@@ -138,8 +177,8 @@ function ModelRow({ coin, model, hour }: { coin: string; model: string; hour: st
 }
 
 /** When the models were last retrained, what they know, and what happened last. */
-function Retraining({ coin }: { coin: string }) {
-  const { data } = useAnswer<Models>("/api/models", {});
+function Retraining({ coin, horizon }: { coin: string; horizon: number }) {
+  const { data } = useAnswer<Models>("/api/models", horizonQuery(horizon));
   const info = data?.models.find((one) => one.coin === coin);
   if (!info) return null;
   const happened = whatHappened(info), until = learnedUntil(info);

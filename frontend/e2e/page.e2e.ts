@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import axe from "axe-core";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Path } from "../lib/api";
+import { pathWords } from "../lib/path-words";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const SHOTS = here("screenshots/");
@@ -50,7 +52,7 @@ async function nextLine(): Promise<string> {
   });
 }
 
-async function tell(command: "hour" | "away" | "later" | "back" | "rollback"): Promise<void> {
+async function tell(command: "hour" | "minute" | "away" | "later" | "back" | "rollback"): Promise<void> {
   const done = nextLine();
   service.stdin!.write(`${command}\n`);
   expect(await done).toBe("done");
@@ -344,6 +346,186 @@ describe("prices of any size", () => {
   }
 });
 
+/** The path of a coin, as the service answers it. */
+const pathOf = async (coin: string): Promise<Path> => ((await (await fetch(`${site.url}/api/path?coin=${coin}`)).json()) as { path: Path }).path;
+
+/** Which prices the two areas of the fan cover at each horizon, by its axis: `[low, high]`, to a hundredth of the distance of two lines of the grid. */
+const covered = (page: Page, horizons: number[]): Promise<Record<"outer" | "inner", [low: number, high: number][]>> =>
+  page.evaluate((horizons) => {
+    const share = (node: Element, name: string) => Number.parseFloat(node.getAttribute(name)!) / 100;
+    const axis = [...document.querySelectorAll(".fan .axis > text")].map((node) => [Number(node.textContent!.replace(/[$,]/g, "")), share(node, "y")] as const);
+    const [bottom, top] = [axis[0]!, axis.at(-1)!];
+    const places = new Map([...document.querySelectorAll(".fan .times text[y='14']")].map((node) => [Number.parseInt(node.textContent!), share(node, "x")]));
+    const plot = document.querySelector<SVGSVGElement>(".fan .plot")!, step = (top[0] - bottom[0]) / (axis.length - 1) / 100;
+    const within = (area: SVGGeometryElement, horizon: number): [number, number] => {
+      const inside: number[] = [];
+      for (let price = bottom[0]; price <= top[0]; price += step) {
+        // A shade before the horizon, because the last area ends there.
+        const point = Object.assign(plot.createSVGPoint(), { x: 1000 * places.get(horizon)! - 0.2, y: 1000 * (bottom[1] + ((price - bottom[0]) / (top[0] - bottom[0])) * (top[1] - bottom[1])) });
+        if (area.isPointInFill(point)) inside.push(price);
+      }
+      return [inside[0]!, inside.at(-1)!];
+    };
+    const all = (name: string) => horizons.map((horizon) => within(document.querySelector<SVGGeometryElement>(`.fan .${name}`)!, horizon));
+    return { outer: all("outer"), inner: all("inner") };
+  }, horizons);
+
+describe("the next hour", () => {
+  const shown = async (page: Page) => {
+    await page.locator(".ahead .fan").waitFor();
+    await page.locator(".ahead").scrollIntoViewIfNeeded();
+  };
+
+  for (const [name, options] of Object.entries({ desktop: { viewport: { width: 1440, height: 900 } }, phone: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true } } satisfies Record<string, BrowserContextOptions>)) {
+    it(`is a fan between the intervals of each horizon, in both themes, on ${name}`, async () => {
+      const page = await open("/?coin=ETH-USD", options);
+      await shown(page);
+      const path = await pathOf("ETH-USD"), horizons = path.points.map((one) => one.horizon_minutes);
+      expect(horizons).toEqual([5, 15, 30, 60]);
+      const found = await covered(page, horizons);
+      path.points.forEach(({ interval, interval_50: half }, index) => {
+        for (const [area, wanted] of [["outer", interval], ["inner", half]] as const) {
+          const tolerance = 0.02 * (wanted.high - wanted.low);
+          expect(Math.abs(found[area][index]![0] - wanted.low), `low of ${area}, ${horizons[index]} minutes`).toBeLessThan(tolerance);
+          expect(Math.abs(found[area][index]![1] - wanted.high), `high of ${area}, ${horizons[index]} minutes`).toBeLessThan(tolerance);
+        }
+      });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBeLessThanOrEqual(0);
+      await page.getByText("The next minutes as a table").click();
+      expect(await page.locator(".ahead tbody tr").count()).toBe(4);
+      expect(await violations(page)).toEqual([]);
+      for (const colorScheme of ["dark", "light"] as const) {
+        await page.emulateMedia({ colorScheme });
+        await page.locator(".ahead").screenshot({ path: `${SHOTS}fan-${name}-${colorScheme}.png` });
+      }
+    });
+  }
+
+  it("is said in words: width, move and odds where a model forecasts them, and that there is no direction where none does", async () => {
+    const page = await open("/?coin=ETH-USD");
+    await shown(page);
+    const words = async (coin: string) => pathWords(await pathOf(coin)).join(" ");
+    const plain = async () => (await page.locator(".expected").first().textContent())!.replaceAll("\u00a0", " ");
+    expect(await plain()).toBe(await words("ETH-USD"));
+    expect(await plain()).toMatch(/^Expected to stay within [\d.]+ % in 15 minutes nine times in ten; .* Within [\d.]+ % in 60 minutes; no direction is forecast at this horizon\.$/);
+    await text(page, "No model of 5, 30 minutes is in use");
+    await page.getByRole("combobox", { name: "Coin" }).selectOption("BTC-USD");
+    await text(page, /nine times in ten each; no direction is forecast at either horizon\./);
+    expect(await plain()).toBe(await words("BTC-USD"));
+    await page.getByLabel("One hour earlier").click(); // a past hour has no path from now
+    await text(page, "What came");
+    expect(await page.locator(".ahead").count()).toBe(0);
+  });
+
+  it("moves by a minute with the market, in place", async () => {
+    const page = await open("/?coin=ETH-USD");
+    await shown(page);
+    await toChart(page);
+    await page.getByText(/The chart follows the market by itself/).waitFor(); // the stream is open
+    const before = await pathOf("ETH-USD");
+    await page.evaluate(() => {
+      const plot = document.querySelector(".fan .plot")!;
+      const seen = { plot, nodes: [...plot.children], drawn: plot.innerHTML, changes: 0 };
+      new MutationObserver((records) => (seen.changes += records.length)).observe(document.querySelector(".ahead .fan")!, { childList: true, subtree: true });
+      Object.assign(window, { seen });
+    });
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(request.url()));
+    await tell("minute");
+    const after = await pathOf("ETH-USD"), clock = (path: Path) => path.data_until.slice(11, 16);
+    expect(Date.parse(after.data_until) - Date.parse(before.data_until)).toBe(60_000);
+    await text(page, `The next 60 minutes, from ${clock(after)} UTC`);
+    const { same, moved, changes } = await page.evaluate(() => {
+      const { seen } = window as unknown as { seen: { plot: Element; nodes: Element[]; drawn: string; changes: number } };
+      const plot = document.querySelector(".fan .plot")!;
+      return { same: plot === seen.plot && seen.nodes.every((node, index) => node === plot.children[index]), moved: plot.innerHTML !== seen.drawn, changes: seen.changes };
+    });
+    expect([same, moved]).toEqual([true, true]);
+    expect(changes, "nothing of the drawing was taken away and put back").toBe(0);
+    expect(asked.filter((url) => url.includes("/api/path")), "the stream brings it").toEqual([]);
+    await text(page, `From the close of the minute at ${clock(after)} UTC`);
+  });
+
+  it("is not there where the service has no forecasts inside the hour: the page asks for no path", async () => {
+    const page = await open("/how/");
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(request.url()));
+    await page.route("**/api/coins", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, body: JSON.stringify(JSON.parse(await answer.text()), (key, value: unknown) => (key === "horizons" ? undefined : value)) }); // as of an older service
+    });
+    await page.goto(`${site.url}/?coin=BTC-USD&horizon=15`);
+    await toChart(page);
+    await text(page, /Of the last 24 prices here/);
+    expect([await page.locator(".ahead").count(), await page.locator(".horizons").count()]).toEqual([0, 0]);
+    expect(asked.filter((url) => /\/api\/path|horizon=/.test(new URL(url).pathname.startsWith("/api/") ? url : ""))).toEqual([]);
+  });
+
+  it("says why there is none yet, and vanishes where there will be none", async () => {
+    const page = await open("/how/", {}, true);
+    const refuse = (status: number, detail: string) =>
+      page.route("**/api/path?*", (route) => route.fulfill({ status, contentType: "application/problem+json", body: JSON.stringify({ type: "about:blank", title: "No", status, detail }) }));
+    await page.route("**/api/stream?*", (route) => route.abort());
+    await refuse(409, "one-minute candles: 61 of 193 hours");
+    await page.goto(`${site.url}/?coin=BTC-USD`);
+    await text(page, "One-minute candles: 61 of 193 hours.");
+    await refuse(422, "BTC-USD has no path");
+    await page.reload();
+    await toChart(page);
+    await page.locator(".ahead").waitFor({ state: "detached" });
+  });
+});
+
+describe("the record inside the hour", () => {
+  it("is chosen by its horizon, which the address holds", async () => {
+    const page = await open("/?coin=ETH-USD");
+    await toChart(page);
+    await page.getByRole("radio", { name: "15 minutes" }).check();
+    await text(page, "The last forecasts for 15 minutes ahead");
+    expect(new URL(page.url()).search).toBe("?coin=ETH-USD&time=now&model=champion&horizon=15");
+    const { accuracy } = (await (await fetch(`${site.url}/api/accuracy?coin=ETH-USD&horizon=15`)).json()) as { accuracy: { n: number; mase: number; mase_as_issued: number; size: number } };
+    expect(accuracy.mase).toBeLessThan(accuracy.mase_as_issued);
+    await text(page, `Yes, by ${(100 * (1 - accuracy.mase)).toFixed(1)} %.`);
+    await text(page, new RegExp(`Over ${accuracy.n} forecasts since 26 Jan 2024`));
+    const listed = (await page.locator(".record .coverage").textContent())!;
+    expect(listed).toContain(`The ratio of the errors is ${accuracy.mase.toFixed(3)} against the close that the forecast was made from, and ${accuracy.mase_as_issued.toFixed(3)} against the price when it was issued.`);
+    expect(listed).toContain("Half of the forecasts were issued within 2.0 s of the close.");
+    expect(listed).toContain(`${(100 * accuracy.size).toFixed(0)} % of the model’s own predicted move is used.`);
+    expect(await page.locator(".record tbody tr").allTextContents()).toEqual(expect.arrayContaining([expect.stringMatching(/^Lasso/), expect.stringMatching(/^No change/)]));
+    await text(page, /Of the last 9\d prices here/);
+    await page.locator(".chart canvas").first().waitFor();
+    expect(await violations(page)).toEqual([]);
+    await page.screenshot({ path: `${SHOTS}inside.png`, fullPage: true });
+
+    const other = await open(new URL(page.url()).pathname + new URL(page.url()).search);
+    await answer(other).waitFor();
+    expect(await other.getByRole("radio", { name: "15 minutes" }).isChecked()).toBe(true);
+    await text(other, `Yes, by ${(100 * (1 - accuracy.mase)).toFixed(1)} %.`);
+    await other.getByRole("radio", { name: "60 minutes" }).check();
+    await text(other, /Over \d+ hours since/);
+    expect(new URL(other.url()).searchParams.has("horizon")).toBe(false);
+  });
+
+  it("says that nothing is on record where nothing is", async () => {
+    const page = await open("/?coin=BTC-USD&horizon=30");
+    await answer(page).waitFor();
+    await text(page, "no forecast for Bitcoin by No change for 30 minutes ahead has been scored");
+    await page.locator(".record").scrollIntoViewIfNeeded();
+    await text(page, "No forecast for 30 minutes ahead is on record here.");
+    expect(await violations(page)).toEqual([]);
+  });
+
+  it("draws each interval of a quarter where it belongs", async () => {
+    const page = await open("/?coin=ETH-USD&horizon=15");
+    await toChart(page);
+    await page.getByLabel("6 hours").check();
+    await text(page, /Of the last 2\d prices here/);
+    const shades = async () => (await drawn(page)).filter((row) => /[OI]/.test(row)).length;
+    await expect.poll(shades, { timeout: LONG }).toBeGreaterThan(20);
+    await page.locator(".history").screenshot({ path: `${SHOTS}quarters.png` });
+  });
+});
+
 describe("the verdict", () => {
   it("is of the whole record, and follows the test of the service", async () => {
     const page = await open("/?coin=ETH-USD&model=lightgbm");
@@ -442,6 +624,7 @@ describe("every screen", () => {
           await toChart(page);
           await text(page, /Of the last 24 prices here/);
           await text(page, "Retraining");
+          await page.locator(".fan").waitFor();
         }
         await page.waitForLoadState("load");
         expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBeLessThanOrEqual(0);

@@ -10,9 +10,29 @@ export interface paths {
         };
         /**
          * Predict
-         * @description Forecast the closing price one hour after a given time, with intervals, and the actual price where it is known.
+         * @description Forecast the price up to one hour after a given time, with intervals, and the actual price where it is known.
          */
         get: operations["predict_api_predict_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/path": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Path
+         * @description Forecast every horizon from the last closed minute: the path of the next hour, as a chart draws it.
+         */
+        get: operations["get_path_api_path_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -30,7 +50,7 @@ export interface paths {
         };
         /**
          * Get Accuracy
-         * @description Score the forecasts that were made before their hour was over, by day and in total, with a significance test and the backtest for comparison.
+         * @description Score the forecasts that were made before their time was over, by day and in total, with a significance test and the backtest for comparison.
          */
         get: operations["get_accuracy_api_accuracy_get"];
         put?: never;
@@ -70,7 +90,7 @@ export interface paths {
         };
         /**
          * Get Stream
-         * @description Server-sent events: price (a PriceTick, at most one a second), forecast (a PredictionAnswer) and scored (a ScoredForecast).
+         * @description Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most), scored (a ScoredForecast).
          */
         get: operations["get_stream_api_stream_get"];
         put?: never;
@@ -130,7 +150,7 @@ export interface paths {
         };
         /**
          * Get Models
-         * @description List the models: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons.
+         * @description List the models of a horizon: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons.
          */
         get: operations["get_models_api_models_get"];
         put?: never;
@@ -253,7 +273,32 @@ export interface components {
              * Mode
              * @enum {string}
              */
-            mode: "hour" | "rolling";
+            mode: "hour" | "rolling" | "minute";
+            /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts that count
+             */
+            horizon_minutes: number;
+            /**
+             * Minute
+             * @description Minute of the hour at which these forecasts were made; null for all of them
+             */
+            minute: number | null;
+            /**
+             * Mase As Issued
+             * @description mae divided by the mean absolute error of the price that was current when each forecast was made; null where that price was not recorded
+             */
+            mase_as_issued: number | null;
+            /**
+             * Lateness
+             * @description Median of the seconds from data_until to the moment at which a forecast was made; null where not recorded
+             */
+            lateness: number | null;
+            /**
+             * Size
+             * @description Multiple of the model's own median in force, null for models of whole hours
+             */
+            size: number | null;
             /**
              * Days
              * @description Number of days; for days=all, days since the first forecast
@@ -350,6 +395,17 @@ export interface components {
              */
             models: string[];
             /**
+             * Horizons
+             * @description Values of horizon for this coin, in minutes
+             * @example [
+             *       5,
+             *       15,
+             *       30,
+             *       60
+             *     ]
+             */
+            horizons: number[];
+            /**
              * Data Until
              * @description End of the last closed hour, null until candles have been received
              */
@@ -414,6 +470,11 @@ export interface components {
              * @description Predicted move, in basis points (hundredths of a percent) of the price at its start
              */
             difference_bps: number | null;
+            /**
+             * Volatility Bps
+             * @description Expected standard deviation of the move, in basis points
+             */
+            volatility_bps: number | null;
             /**
              * Interval Width Bps
              * @description Width of the 90 % interval, in basis points of that price
@@ -495,6 +556,11 @@ export interface components {
              */
             day: string;
         };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
+        };
         /**
          * Health
          * @description State of the service.
@@ -534,9 +600,14 @@ export interface components {
             /** Source */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts
+             */
+            horizon_minutes: number;
+            /**
              * Until
              * Format: date-time
-             * @description End of the last closed hour
+             * @description End of the last closed hour; below an hour ahead, of the last closed quarter of an hour
              * @example 2024-01-31T15:00:00Z
              */
             until: string;
@@ -547,12 +618,12 @@ export interface components {
             stale: boolean;
             /**
              * Prices
-             * @description Oldest first; the last one is at until. Hours without trades are absent
+             * @description Oldest first; the last one is at until. Hours, or quarters of an hour, without trades are absent
              */
             prices: components["schemas"]["PastPrice"][];
             /**
              * Forecasts
-             * @description Oldest first, up to the coming hour. Hours without a forecast are absent
+             * @description Oldest first, up to the coming one. Times without a forecast are absent
              */
             forecasts: components["schemas"]["RecordedForecast"][];
         };
@@ -625,6 +696,11 @@ export interface components {
             /** Source */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the models that are listed
+             */
+            horizon_minutes: number;
+            /**
              * Versions
              * @description Kind, training span and metrics by version
              */
@@ -690,6 +766,11 @@ export interface components {
              */
             source: string;
             /**
+             * Horizon Minutes
+             * @description Minutes ahead of the forecasts
+             */
+            horizon_minutes: number;
+            /**
              * Coins
              * @description Every coin that is served, those of the settings first
              */
@@ -697,18 +778,125 @@ export interface components {
         };
         /**
          * PastPrice
-         * @description The closing price of an hour.
+         * @description A closing price.
          */
         PastPrice: {
             /**
              * Time
              * Format: date-time
-             * @description End of the hour
+             * @description End of the hour, or of the quarter of an hour
              * @example 2024-01-31T15:00:00Z
              */
             time: string;
             /** Close */
             close: number;
+        };
+        /**
+         * Path
+         * @description The forecasts of all horizons from the last closed minute; also the event `path` of the stream.
+         */
+        Path: {
+            /** Coin */
+            coin: string;
+            /**
+             * Source
+             * @description Source of the candles
+             */
+            source: string;
+            /**
+             * Data Until
+             * Format: date-time
+             * @description End of the last closed minute
+             * @example 2024-01-31T15:00:00Z
+             */
+            data_until: string;
+            /**
+             * Current Price
+             * @description Close at data_until
+             */
+            current_price: number;
+            /**
+             * Provisional
+             * @description True while the last candle is built from live trades and the exchange's REST API has not confirmed it
+             */
+            provisional: boolean;
+            /**
+             * Issued After
+             * @description Seconds after data_until at which the path was computed
+             */
+            issued_after: number;
+            /**
+             * Stale
+             * @description True when the exchange is unavailable and newer minutes are missing
+             */
+            stale: boolean;
+            /**
+             * Lacking
+             * @description What is missing, as sentences: horizons without a model, history that is still being fetched
+             */
+            lacking: string[];
+            /**
+             * Points
+             * @description Nearest first
+             */
+            points: components["schemas"]["PathPoint"][];
+        };
+        /**
+         * PathAnswer
+         * @description Response of GET /api/path.
+         */
+        PathAnswer: {
+            path: components["schemas"]["Path"];
+        };
+        /**
+         * PathPoint
+         * @description The forecast for one time of a path.
+         */
+        PathPoint: {
+            /**
+             * Horizon Minutes
+             * @description Minutes from data_until to predicted_for
+             * @example 15
+             */
+            horizon_minutes: number;
+            /**
+             * Predicted For
+             * Format: date-time
+             * @example 2024-01-31T15:00:00Z
+             */
+            predicted_for: string;
+            /**
+             * Model
+             * @description Kind of the model; persistence where no model of this horizon is in use
+             */
+            model: string;
+            /** Model Version */
+            model_version: string;
+            /**
+             * Predicted Price
+             * @description Median forecast
+             */
+            predicted_price: number;
+            /**
+             * Difference Bps
+             * @description The predicted move in basis points (hundredths of a percent) of current_price
+             */
+            difference_bps: number;
+            /** @description 90 % interval */
+            interval: components["schemas"]["Interval"];
+            /** @description 50 % interval */
+            interval_50: components["schemas"]["Interval"];
+            volatility: components["schemas"]["Volatility"];
+            /**
+             * Probability Up
+             * @description Probability that the price rises; between 0.05 and 0.95
+             */
+            probability_up: number;
+            /**
+             * Size
+             * @description Multiple of the model's own median that is used; null for a model of whole hours
+             */
+            size: number | null;
         };
         /**
          * PredictionAnswer
@@ -719,7 +907,7 @@ export interface components {
         };
         /**
          * PredictionResult
-         * @description The forecast of the next hour's closing price, with its context.
+         * @description The forecast of a price within the next hour, with its context.
          */
         PredictionResult: {
             /** Coin */
@@ -738,10 +926,16 @@ export interface components {
             source: string;
             /**
              * Mode
-             * @description hour: made from whole hours; rolling (experimental): made from hours that end at any minute
+             * @description hour: made from whole hours; minute: made from one-minute candles by a model of this horizon; rolling (experimental): made by the model of whole hours from hours that end at any minute
              * @enum {string}
              */
-            mode: "hour" | "rolling";
+            mode: "hour" | "rolling" | "minute";
+            /**
+             * Horizon Minutes
+             * @description Minutes from data_until to predicted_for
+             * @example 60
+             */
+            horizon_minutes: number;
             /**
              * Request Time
              * Format: date-time
@@ -752,17 +946,27 @@ export interface components {
             /**
              * Data Until
              * Format: date-time
-             * @description End of the last closed hour that the forecast uses; in rolling mode, of the last closed minute
+             * @description End of the last closed hour that the forecast uses; of the last closed minute in the modes minute and rolling
              * @example 2024-01-31T15:00:00Z
              */
             data_until: string;
             /**
              * Predicted For
              * Format: date-time
-             * @description Time of the predicted price, one hour after data_until
+             * @description Time of the predicted price, horizon_minutes after data_until
              * @example 2024-01-31T15:00:00Z
              */
             predicted_for: string;
+            /**
+             * Provisional
+             * @description True while the last candle is built from live trades and the exchange's REST API has not confirmed it
+             */
+            provisional: boolean;
+            /**
+             * Issued After
+             * @description Seconds after data_until at which the forecast was made; null for a forecast of the past
+             */
+            issued_after: number | null;
             /**
              * Current Price
              * @description Close at data_until
@@ -787,6 +991,18 @@ export interface components {
             interval: components["schemas"]["Interval"];
             /** @description 50 % interval */
             interval_50: components["schemas"]["Interval"];
+            volatility: components["schemas"]["Volatility"];
+            /**
+             * Probability Up
+             * @description Probability that the price rises, from the calibrated quantiles; between 0.05 and 0.95
+             * @example 0.53
+             */
+            probability_up: number;
+            /**
+             * Size
+             * @description Multiple of the model's own median that is used, chosen on its recorded forecasts: 0 is no change, 1 the whole median; null in the modes hour and rolling
+             */
+            size: number | null;
             /**
              * Past 24 Hour Prices
              * @description Closing prices, oldest first; the last one is at data_until
@@ -842,7 +1058,7 @@ export interface components {
             /**
              * Predicted For
              * Format: date-time
-             * @description End of the hour
+             * @description Time of the predicted price
              * @example 2024-01-31T15:00:00Z
              */
             predicted_for: string;
@@ -853,7 +1069,7 @@ export interface components {
             predicted_price: number;
             /**
              * Current Price
-             * @description Close one hour before, from which the forecast was made
+             * @description The close from which the forecast was made
              */
             current_price: number;
             /** @description 90 % interval */
@@ -876,7 +1092,7 @@ export interface components {
             requested: string;
             /**
              * Late
-             * @description True when it was made after its hour had closed, because of an outage; such forecasts are not scored
+             * @description True when it was made after the time of the predicted price, because of an outage; such forecasts are not scored
              */
             late: boolean;
         };
@@ -930,6 +1146,42 @@ export interface components {
              * @description Forecasts of hours without trades
              */
             without_trades: number;
+        };
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
+        };
+        /**
+         * Volatility
+         * @description How far the price is expected to move, in either direction.
+         */
+        Volatility: {
+            /**
+             * Bps
+             * @description Standard deviation of the log return over the horizon, in basis points (hundredths of a percent)
+             */
+            bps: number;
+            /**
+             * Annualised
+             * @description The same for a year, as a fraction
+             * @example 0.52
+             */
+            annualised: number;
+            /**
+             * Rank 30D
+             * @description Share of the forecasts of this horizon in the last 30 days that expected less; null until a week of them is known
+             * @example 0.8
+             */
+            rank_30d: number | null;
         };
         /**
          * RunningHour
@@ -1029,10 +1281,12 @@ export interface operations {
             query: {
                 /** @description Product name, as listed by /api/coins */
                 coin: string;
-                /** @description now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour; rolling (experimental) forecasts one hour from the last closed minute */
+                /** @description now, a number of hours back from 1 to 72, or an ISO 8601 time (UTC), which is floored to the hour, or to the minute below an hour ahead; rolling (experimental) forecasts from the last closed minute */
                 time_from?: string;
                 /** @description champion, persistence, or a kind of model, as listed by /api/models */
                 model_name?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
             };
             header?: never;
             path?: never;
@@ -1118,6 +1372,96 @@ export interface operations {
             };
         };
     };
+    get_path_api_path_get: {
+        parameters: {
+            query: {
+                /** @description Product name, as listed by /api/coins */
+                coin: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PathAnswer"];
+                };
+            };
+            /** @description The API key is missing or unknown, where the service requires one */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unknown coin or model */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not enough history at that time */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Query too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter is malformed or out of range */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Rate limit of this client exceeded; see Retry-After */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Candles, model or ledger not available; see Retry-After */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_accuracy_api_accuracy_get: {
         parameters: {
             query: {
@@ -1129,6 +1473,10 @@ export interface operations {
                 days?: string;
                 /** @description hour, or rolling for forecasts from any minute */
                 mode?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+                /** @description Below an hour ahead: quarter of the hour of the forecasts, 0, 15, 30 or 45, or all */
+                minute?: string;
             };
             header?: never;
             path?: never;
@@ -1214,6 +1562,8 @@ export interface operations {
                 model_name?: string;
                 /** @description Number of hours back, 1 to 720 */
                 hours?: string;
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
             };
             header?: never;
             path?: never;
@@ -1428,7 +1778,10 @@ export interface operations {
     };
     get_overview_api_overview_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1460,6 +1813,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["HTTPValidationError"];
+                };
+            };
             /** @description Rate limit of this client exceeded; see Retry-After */
             429: {
                 headers: {
@@ -1475,7 +1837,10 @@ export interface operations {
     };
     get_models_api_models_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Minutes ahead: 5, 15, 30 or 60, as listed by /api/coins */
+                horizon?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1498,6 +1863,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Rate limit of this client exceeded; see Retry-After */

@@ -12,7 +12,7 @@ function handedOver(bands: readonly Band[], from: number): PaneRendererCustomDat
 }
 
 /** What is filled when such bands are drawn, two pixels to a point: colour and corners. A price of p lies p below the top. */
-function filled(bands: readonly Band[], from = 0): { colour: string; corners: Point[] }[] {
+function filled(bands: readonly Band[], from = 0, apart = HOUR): { colour: string; corners: Point[] }[] {
   const found: { colour: string; corners: Point[] }[] = [];
   let corners: Point[] = [];
   const context = {
@@ -23,7 +23,7 @@ function filled(bands: readonly Band[], from = 0): { colour: string; corners: Po
     fill: () => void found.push({ colour: context.fillStyle, corners }),
   };
   const target = { useBitmapCoordinateSpace: (draw: (scope: object) => void) => draw({ context, horizontalPixelRatio: 2, verticalPixelRatio: 2 }) };
-  const series = new BandSeries({ outer: "outer", inner: "inner" } as BandOptions);
+  const series = new BandSeries({ outer: "outer", inner: "inner", apart } as BandOptions);
   series.update(handedOver(bands, from), series.defaultOptions());
   series.renderer().draw(target as never, ((price: number) => price) as never, false);
   return found;
@@ -44,6 +44,11 @@ it("reaches beyond the edge of what is in sight, where the library gives no plac
 it("an hour without a forecast cuts it, though the library counts on", () => {
   expect(filled([1, 2, 5, 6, 7].map(band)).map(({ colour, corners }) => [colour, corners.length])).toEqual([["outer", 4], ["outer", 6], ["inner", 4], ["inner", 6]]);
   expect(filled([])).toEqual([]);
+});
+
+it("quarters of an hour are cut where one of them is missing", () => {
+  const quarters = [0, 0.25, 0.5, 1, 1.25].map(band);
+  expect(filled(quarters, 0, HOUR / 4).map(({ corners }) => corners.length)).toEqual([6, 4, 6, 4]);
 });
 
 it("a band is cut where an hour is missing", () => {

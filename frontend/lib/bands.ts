@@ -16,6 +16,8 @@ export interface Band extends CustomData<UTCTimestamp> {
 export interface BandOptions extends CustomSeriesOptions {
   outer: string;
   inner: string;
+  /** Seconds between neighbours; where more lie between two, nothing was expected and nothing is drawn */
+  apart: number;
 }
 
 type Shape = PaneRendererCustomData<UTCTimestamp, Band>;
@@ -23,12 +25,12 @@ type Shape = PaneRendererCustomData<UTCTimestamp, Band>;
 /** A band at a moment. */
 export const bandAt = (time: UTCTimestamp, low90: number, low50: number, high50: number, high90: number): Band => ({ time, at: time, low90, low50, high50, high90 });
 
-/** Cut a series, in order of time, where an hour is missing: nothing was expected there, so nothing may be drawn. */
-export function runs<T>(items: readonly T[], time: (item: T) => number): T[][] {
+/** Cut a series, in order of time, where neighbours lie more than `apart` seconds from each other: nothing was expected there, so nothing may be drawn. */
+export function runs<T>(items: readonly T[], time: (item: T) => number, apart = 3600): T[][] {
   const found: T[][] = [];
   for (const item of items) {
     const run = found.at(-1), last = run?.at(-1);
-    if (run && last !== undefined && time(item) - time(last) <= 3600) run.push(item);
+    if (run && last !== undefined && time(item) - time(last) <= apart) run.push(item);
     else found.push([item]);
   }
   return found;
@@ -48,7 +50,7 @@ export class BandSeries implements ICustomSeriesPaneView<UTCTimestamp, Band, Ban
         const { from, to } = data?.visibleRange ?? { from: 0, to: 0 };
         if (!data || !options || from >= to) return;
         const bars = data.bars.slice(Math.max(0, from - 1), to + 1);
-        const unbroken = runs(bars, (bar) => bar.originalData.at);
+        const unbroken = runs(bars, (bar) => bar.originalData.at, options.apart);
         // Only bars in sight have a place; the neighbours just outside keep the one of an earlier view, or none.
         const known = data.bars[from]!;
         const place = (bar: (typeof bars)[number]) => known.x + (bar.time - known.time) * data.barSpacing;

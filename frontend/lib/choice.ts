@@ -1,4 +1,5 @@
 import type { CoinInfo } from "./api";
+import { HOURLY, horizonsOf } from "./path";
 
 /** What a reader chose; the address holds it, so that it can be shared. */
 export interface Choice {
@@ -6,21 +7,29 @@ export interface Choice {
   /** `now`, hours back as the API takes them, or the start of the question as an ISO time */
   time: string;
   model: string;
+  /** Minutes ahead of the forecasts whose record is shown; it stands in the address where it is not 60 */
+  horizon: number;
 }
 
 const HOUR = 3_600_000;
 
 export function readChoice(query: URLSearchParams, coins: readonly CoinInfo[]): Choice {
+  const coin = query.get("coin") ?? coins[0]?.coin ?? "", horizon = Number(query.get("horizon"));
   return {
-    coin: query.get("coin") ?? coins[0]?.coin ?? "",
+    coin,
     time: query.get("time") ?? "now",
     model: query.get("model") ?? "champion",
+    horizon: horizonsOf(coins.find((one) => one.coin === coin)).includes(horizon) ? horizon : HOURLY,
   };
 }
 
 export function writeChoice(choice: Choice): string {
-  return `?${new URLSearchParams({ coin: choice.coin, time: choice.time, model: choice.model }).toString().replaceAll("%3A", ":")}`;
+  const { coin, time, model, horizon } = choice;
+  return `?${new URLSearchParams({ coin, time, model, ...horizonQuery(horizon) }).toString().replaceAll("%3A", ":")}`;
 }
+
+/** A horizon as a parameter of a question. The hour is asked for as it always was, so that older services understand it. */
+export const horizonQuery = (horizon: number): Record<string, string> => (horizon === HOURLY ? {} : { horizon: String(horizon) });
 
 /** A full hour in the API's words: no fractions of seconds. */
 export function isoHour(milliseconds: number): string {

@@ -1,6 +1,6 @@
-import { afterEach, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { History, Prediction } from "./api";
-import { askedHours, gather, judge, loadPast, plan, type Past, type Told } from "./history";
+import { askedHours, gather, gatherInside, judge, lastDrawn, loadPast, plan, type Past, type Told } from "./history";
 
 const HOUR = 3_600_000;
 const NOON = Date.UTC(2024, 0, 31, 12);
@@ -14,7 +14,7 @@ function made(hour: number, actual: boolean, version = "1"): Prediction {
     current_price: price(hour), predicted_price: price(hour), difference: 0, difference_bps: 0, stale: false, unusual_hours: [], backtest: { mase: null, coverage_90: null }, new: false,
     interval: { level: 0.9, low: price(hour) - 2, high: price(hour) + 2 }, interval_50: { level: 0.5, low: price(hour) - 0.5, high: price(hour) + 0.5 },
     past_24_hour_prices: Array.from({ length: 24 }, (_, index) => hour - (23 - index) * HOUR).map((time) => ({ time: iso(time), close: price(time) })),
-    actual_price: actual ? price(hour + HOUR) : null,
+    actual_price: actual ? price(hour + HOUR) : null, horizon_minutes: 60, provisional: false, issued_after: null, volatility: { bps: 50, annualised: 0.5, rank_30d: null }, probability_up: 0.5, size: null,
   };
 }
 
@@ -26,7 +26,7 @@ function record(hours: number, { forecasts = hours, late = 0, stale = false } = 
   };
   const back = (count: number) => Array.from({ length: count }, (_, index) => NOON - (count - 1 - index) * HOUR);
   return {
-    coin: "BTC-USD", model: "lasso", model_version: "1", source: "sim", until: iso(NOON), stale,
+    coin: "BTC-USD", model: "lasso", model_version: "1", source: "sim", horizon_minutes: 60, until: iso(NOON), stale,
     prices: back(hours).map((time) => ({ time: iso(time), close: time / HOUR })),
     forecasts: [...back(forecasts), ...(forecasts ? [NOON + HOUR] : [])].map((hour) => ({ ...told(hour), model_version: "0", requested: iso(hour - HOUR + 61_000) })),
   };
@@ -144,4 +144,41 @@ it("does without hours that there is no history for", async () => {
   serve((hours) => record(hours, { forecasts: 0 }), () => 409);
   const { whole, past } = await load(made(NOON, false, "7"), 24);
   expect([whole, past.closes.length, past.forecasts.length]).toEqual([false, 24, 1]);
+});
+
+describe("the record inside the hour", () => {
+  const MINUTE = 60_000;
+  /** Forecasts for `horizon` minutes ahead at each quarter up to noon, whose outcomes are known up to noon, and closes of quarters up to noon. */
+  function inside(horizon: number, quarters: number) {
+    const made = Array.from({ length: quarters }, (_, index) => NOON - (quarters - 1 - index) * 15 * MINUTE);
+    const forecasts = made.map((time) => {
+      const target = time + horizon * MINUTE, price = time / HOUR;
+      return {
+        predicted_for: iso(target), predicted_price: price, current_price: price, interval: { level: 0.9, low: price - 2, high: price + 2 }, interval_50: { level: 0.5, low: price - 1, high: price + 1 },
+        actual_price: target <= NOON ? target / HOUR : null, model_version: "1", requested: iso(time + 2000), late: false,
+      };
+    });
+    return { horizon_minutes: horizon, until: iso(NOON), prices: made.map((time) => ({ time: iso(time), close: time / HOUR })), forecasts };
+  }
+  const after = (time: number) => (time - NOON) / MINUTE;
+
+  it("holds the quarters of as many hours as are wanted, up to the coming forecasts", () => {
+    const past = gatherInside(inside(30, 96), 6);
+    expect([past.closes.length, after(past.closes[0]!.time), after(past.closes.at(-1)!.time)]).toEqual([25, -360, 0]);
+    expect(past.forecasts.map((one) => after(Date.parse(one.predicted_for))).slice(-3)).toEqual([0, 15, 30]);
+    expect(lastDrawn(past, "BTC-USD", 30)).toMatchObject({ coin: "BTC-USD", data_until: "2024-01-31T12:00:00.000Z", predicted_for: "2024-01-31T12:30:00Z", current_price: NOON / HOUR });
+  });
+  it("has the prices that came between quarters", () => {
+    expect(gatherInside(inside(5, 8), 24).closes.map(({ time }) => after(time)).slice(-5)).toEqual([-30, -25, -15, -10, 0]);
+  });
+  it("ends at a past hour where one is shown", () => {
+    const past = gatherInside(inside(15, 96), 6, NOON - 2 * HOUR);
+    expect(past.closes.map(({ time }) => after(time)).slice(-2)).toEqual([-120, -105]);
+    expect(after(Date.parse(past.forecasts.at(-1)!.predicted_for))).toBe(-105);
+    expect(after(past.closes[0]!.time)).toBe(-480);
+  });
+  it("may be empty", () => {
+    const none = gatherInside({ ...inside(15, 0), prices: [] }, 24);
+    expect([none, lastDrawn(none, "BTC-USD", 15)]).toEqual([{ closes: [], forecasts: [] }, null]);
+  });
 });

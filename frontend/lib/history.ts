@@ -19,6 +19,9 @@ export interface Past {
   forecasts: Told[];
 }
 
+/** A forecast as the chart draws it. */
+export type Drawn = Pick<Prediction, "coin" | "data_until" | "predicted_for" | "current_price" | "predicted_price" | "interval" | "interval_50">;
+
 const closedHour = (newest: Prediction): number => Math.floor(Date.parse(newest.data_until) / HOUR) * HOUR;
 
 /** How many hours of the service's record lie behind a forecast: those wanted, and those that have passed since; 0 where it is older than the record. */
@@ -63,6 +66,25 @@ export function gather(newest: Prediction, hours: number, history: History | nul
     closes: inOrder(closes, since, last).map(([time, close]) => ({ time, close })),
     forecasts: inOrder(forecasts, since + 1, target).map(([, one]) => one),
   };
+}
+
+const MINUTE = 60_000;
+const madeAt = (one: Told, horizon: number): number => Date.parse(one.predicted_for) - horizon * MINUTE;
+
+/** The record of forecasts inside the hour, and the prices, of the `hours` before its end, or before `until` where a past hour is shown. */
+export function gatherInside(history: Pick<History, "horizon_minutes" | "until" | "prices" | "forecasts">, hours: number, until: number | null = null): Past {
+  const since = (until ?? Date.parse(history.until)) - hours * HOUR;
+  const forecasts = history.forecasts.filter((one) => Date.parse(one.predicted_for) > since && (until === null || madeAt(one, history.horizon_minutes) <= until));
+  const outcomes = forecasts.flatMap((one) => (one.actual_price === null ? [] : [[Date.parse(one.predicted_for), one.actual_price] as const]));
+  const prices = history.prices.map(({ time, close }) => [Date.parse(time), close] as const).filter(([time]) => time >= since && (until === null || time <= until));
+  const closes = [...new Map([...outcomes, ...prices])].sort(([one], [other]) => one - other).map(([time, close]) => ({ time, close }));
+  return { closes, forecasts };
+}
+
+/** The last forecast of a record, as the chart draws it; null where there is none. */
+export function lastDrawn({ forecasts }: Past, coin: string, horizon: number): Drawn | null {
+  const last = forecasts.at(-1);
+  return last ? { ...last, coin, data_until: new Date(madeAt(last, horizon)).toISOString() } : null;
 }
 
 /** Of forecasts whose price is known: how many lay within each interval, and how many were made only afterwards. */

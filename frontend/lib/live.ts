@@ -1,7 +1,7 @@
-"use client";
-import { useEffect, useRef, useState } from "react";
-import { address, ask, AwayError, ProblemError, type Prediction, type PredictionAnswer, type PriceTick, type ScoredForecast } from "./api";
+import { useEffect, useReducer, useRef, useState } from "react";
+import { address, ask, AwayError, ProblemError, type HistoryAnswer, type Path, type PathAnswer, type Prediction, type PredictionAnswer, type PriceTick, type ScoredForecast } from "./api";
 import type { Choice } from "./choice";
+import { merged, newer, readPath, withPrice, type PriceAt } from "./path";
 
 /** Everything the page knows of the forecast a reader chose. */
 export interface Live {
@@ -15,10 +15,14 @@ export interface Live {
   /** The stream is open; false for past hours, which need none */
   streaming: boolean;
   scored: ScoredForecast | null;
+  /** The last path that the stream brought */
+  path: Path | null;
 }
 
-const NOTHING: Live = { prediction: null, receivedAt: 0, tick: null, problem: null, away: false, streaming: false, scored: null };
-const POLL = 30_000;
+const NOTHING: Live = { prediction: null, receivedAt: 0, tick: null, problem: null, away: false, streaming: false, scored: null, path: null };
+const POLL = 30_000, MINUTE = 60_000;
+/** Of the trades of ten seconds the last one is drawn. */
+const CELL = 10_000;
 
 /** What to wait before asking again, in milliseconds; null: never, the question itself is wrong. */
 export function pause(error: unknown, failures: number): number | null {
@@ -93,6 +97,7 @@ export function useForecast(choice: Choice): Live {
         source.addEventListener(name, (event) => take(JSON.parse((event as MessageEvent<string>).data) as T));
       hear<PriceTick>("price", (tick) => setLive((old) => ({ ...old, tick })));
       hear<ScoredForecast>("scored", (scored) => setLive((old) => ({ ...old, scored })));
+      hear<unknown>("path", (data) => setLive((old) => ({ ...old, path: newer(old.path, readPath(data)) })));
       hear<PredictionAnswer>("forecast", ({ prediction }) => setLive((old) => ({ ...old, prediction, receivedAt: performance.now(), problem: null, away: false })));
     };
     open();
@@ -105,9 +110,16 @@ export function useForecast(choice: Choice): Live {
 /** The service's own clock now: its time when it answered, and what has passed since. */
 export const serviceNow = (live: Live, now: number): number => Date.parse(live.prediction?.request_time ?? "") + (now - live.receivedAt);
 
+export interface Answered<T> {
+  data: T | null;
+  failed: boolean;
+  /** What the service refused, where it did */
+  problem: ProblemError | null;
+}
+
 /** Ask for something and keep it current: again whenever `again` changes, and after failures until it comes. */
-export function useAnswer<T>(path: string | null, query: Record<string, string>, again: unknown = null): { data: T | null; failed: boolean } {
-  const [state, setState] = useState<{ data: T | null; failed: boolean; key: string }>({ data: null, failed: false, key: "" });
+export function useAnswer<T>(path: string | null, query: Record<string, string>, again: unknown = null): Answered<T> {
+  const [state, setState] = useState<Answered<T> & { key: string }>({ data: null, failed: false, problem: null, key: "" });
   const key = `${path}?${new URLSearchParams(query)}`;
   useEffect(() => {
     if (path === null) return;
@@ -115,15 +127,52 @@ export function useAnswer<T>(path: string | null, query: Record<string, string>,
     let timer: ReturnType<typeof setTimeout>;
     const attempt = (failures: number) =>
       ask<T>(path, Object.fromEntries(new URLSearchParams(key.slice(path.length + 1))), stop.signal)
-        .then((data) => setState({ data, failed: false, key }))
+        .then((data) => setState({ data, failed: false, problem: null, key }))
         .catch((error: unknown) => {
           if (stop.signal.aborted) return;
-          setState((old) => ({ data: old.key === key ? old.data : null, failed: true, key }));
+          setState((old) => ({ data: old.key === key ? old.data : null, failed: true, problem: error instanceof ProblemError ? error : null, key }));
           const wait = pause(error, failures + 1);
           if (wait !== null) timer = setTimeout(() => void attempt(failures + 1), wait);
         });
     void attempt(0);
     return () => (stop.abort(), clearTimeout(timer));
   }, [path, key, again]);
-  return state.key === key ? state : { data: null, failed: false };
+  return state.key === key ? state : { data: null, failed: false, problem: null };
 }
+
+/** The path of a coin. It is asked for at the start, whenever the stream opens or breaks, and each minute without a stream, which brings the rest. */
+export function usePath(coin: string | null, live: Live): { path: Path | null; problem: ProblemError | null } {
+  const [path, hear] = useReducer(newer, null);
+  const minute = useTurns(live.streaming || coin === null ? null : MINUTE);
+  const { data, problem } = useAnswer<PathAnswer>(coin === null ? null : "/api/path", { coin: coin ?? "" }, `${live.streaming} ${minute}`);
+  useEffect(() => hear(readPath(data?.path)), [data]);
+  useEffect(() => hear(live.path), [live.path]);
+  return { path: path?.coin === coin ? path : null, problem };
+}
+
+/** A number that goes up after every `pause` milliseconds; it stands still while that is null. */
+function useTurns(pause: number | null): number {
+  const [turn, next] = useReducer((old: number) => old + 1, 0);
+  useEffect(() => {
+    if (pause === null) return;
+    const timer = setInterval(next, pause);
+    return () => clearInterval(timer);
+  }, [pause]);
+  return turn;
+}
+
+/** Prices of a coin since `span` milliseconds before its path: closes of quarters from the record, closes of minutes from paths, and trades from the stream. */
+export function useRecentPrices(path: Path, horizon: number, tick: PriceTick | null, span: number): readonly PriceAt[] {
+  const { coin, data_until, current_price } = path;
+  const [heard, hear] = useReducer(withHeard, []);
+  const since = Date.parse(data_until) - span;
+  useEffect(() => hear({ coin, time: Date.parse(data_until), price: current_price, since }), [coin, data_until, current_price, since]);
+  useEffect(() => { if (tick?.coin === coin) hear({ coin, time: Date.parse(tick.time), price: tick.price, since }); }, [coin, tick, since]);
+  const { data } = useAnswer<HistoryAnswer>("/api/history", { coin, horizon: String(horizon), hours: "1" });
+  const before = data?.history.prices.map(({ time, close }) => ({ time: Date.parse(time), price: close })) ?? [];
+  return merged(heard.filter((one) => one.coin === coin), before);
+}
+
+type Heard = PriceAt & { coin: string };
+const withHeard = (old: readonly Heard[], { since, ...next }: Heard & { since: number }): readonly Heard[] =>
+  withPrice(old.filter((one) => one.coin === next.coin), next, since, CELL);

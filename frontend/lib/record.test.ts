@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { coverageWord, dayBars, expectedCoverage, kinds, learnedUntil, verdict, whatHappened } from "./record";
+import { coverageWord, dayBars, expectedCoverage, independent, kinds, learnedUntil, unitOf, verdict, whatHappened } from "./record";
 
 describe("the verdict", () => {
   const luck = { share: 0.9, t: 1.7, mase_low: 0.98, mase_high: 1.02, hours_for_one_percent: 900 };
@@ -20,6 +20,14 @@ describe("the verdict", () => {
     expect(judged(900, 0.995, -1).kind).toBe("same");
     expect(judged(900, 1.005, 1).kind).toBe("same");
     expect(judged(900, 1, null).kind).toBe("same");
+  });
+  it("makes no test of forecasts that overlap, and does not call many of them too few", () => {
+    const inside = (n: number, horizon: number, mase = 0.98) => verdict({ n, mase, model: "lasso", dm_t: null, luck: null }, horizon).kind;
+    expect([inside(900, 30), inside(49, 30), inside(900, 15), inside(900, 60), inside(900, 30, 1)]).toEqual(["untested", "early", "early", "early", "same"]);
+    expect(verdict({ n: 900, mase: 0.97, model: "lasso", dm_t: -2.5, luck }, 15).kind).toBe("better");
+    expect([3599, 3600].map((n) => verdict({ n, mase: 0.999, model: "lasso", dm_t: -0.5, luck }, 15).kind)).toEqual(["early", "same"]); // 900 hours of quarters
+    expect([5, 15, 30, 60].map((horizon) => independent(100, horizon))).toEqual([100, 100, 50, 100]);
+    expect([5, 60].map(unitOf)).toEqual(["forecast", "hour"]);
   });
   it("does not hold the measure against itself", () => expect(judged(5000, 1, null, "persistence").kind).toBe("reference"));
 });

@@ -1,17 +1,39 @@
 import type { Accuracy, ModelInfo } from "./api";
 import { clock, day, modelName } from "./format";
+import { HOURLY } from "./path";
 
-/** `early`: too few hours to tell; `same`: enough of them to have shown an advantage of one percent, and none shows. */
-export type Verdict = { kind: "none" | "reference" | "early" | "better" | "same" | "worse"; percent: number };
+/**
+ * `early`: too few hours to tell; `same`: enough of them to have shown an advantage of one percent, and none shows; `untested`: enough of them, but
+ * forecasts that overlap, which no test is made of.
+ */
+export type Verdict = { kind: "none" | "reference" | "early" | "untested" | "better" | "same" | "worse"; percent: number };
+
+/** Minutes between two forecasts of the record. */
+const QUARTER = 15;
+/** Forecasts below which the service does not judge luck. */
+const FEW = 50;
+
+/** What a record counts: hours, or forecasts that were made inside the hour. */
+export const unitOf = (horizon: number): "hour" | "forecast" => (horizon < HOURLY ? "forecast" : "hour");
+
+/** Whether neighbours of the record look partly at the same minutes, because they are made each quarter and look farther ahead. */
+export const overlaps = (horizon: number): boolean => horizon < HOURLY && horizon > QUARTER;
+
+/** Hours that so many forecasts of the record cover. */
+export const hoursOf = (n: number, horizon: number): number => (horizon < HOURLY ? (n * QUARTER) / 60 : n);
+
+/** As many forecasts as would tell the same if none overlapped another. */
+export const independent = (n: number, horizon: number): number => (overlaps(horizon) ? Math.floor((n * QUARTER) / horizon) : n);
 
 /** Does the model beat doing nothing? The service's Diebold-Mariano test decides, against what luck alone would do in as many hours. */
-export function verdict({ n, mase, model, dm_t: t, luck }: Pick<Accuracy, "n" | "mase" | "model" | "dm_t" | "luck">): Verdict {
+export function verdict({ n, mase, model, dm_t: t, luck }: Pick<Accuracy, "n" | "mase" | "model" | "dm_t" | "luck">, horizon: number = HOURLY): Verdict {
   if (mase === null || n === 0) return { kind: "none", percent: 0 };
   const judge = () => {
     if (model === "persistence") return "reference";
+    if (t == null && n >= FEW && overlaps(horizon) && mase !== 1) return "untested";
     if (t == null || !luck) return mase === 1 ? "same" : "early"; // a model may be pulled to "no change" altogether
     if (Math.abs(t) >= luck.t) return t < 0 ? "better" : "worse";
-    return n < luck.hours_for_one_percent ? "early" : "same";
+    return hoursOf(n, horizon) < luck.hours_for_one_percent ? "early" : "same";
   };
   return { kind: judge(), percent: 100 * (1 - mase) };
 }

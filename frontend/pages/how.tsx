@@ -1,11 +1,6 @@
-import type { Metadata } from "next";
+import Head from "next/head";
 import { Figure, ResearchTable } from "@/components/Research";
 import { cell, tables, type Table } from "@/lib/research";
-
-export const metadata: Metadata = {
-  title: "How it works",
-  description: "The candles, the features, the models, what they are worth, and what they are not good for.",
-};
 
 const MODELS = { persistence: "No change", ensemble: "Ensemble", lightgbm: "LightGBM", cnn: "CNN", lstm: "LSTM", lasso: "Lasso" };
 const SCORES = { mae: "Mean error, $", mase: "Ratio", dm_t: "DM t", direction: "Sign right", coverage_50: "50 % held", coverage_90: "90 % held" };
@@ -25,6 +20,10 @@ export default function How() {
   const money = tables.money[0];
   return (
     <article className="prose">
+      <Head>
+        <title>How it works · crypto_rti</title>
+        <meta name="description" content="The candles, the features, the models, what they are worth, and what they are not good for." />
+      </Head>
       <h1>How it works</h1>
       <p className="lead">
         Every hour, a few models say where a coin’s price will be when the next hour ends, and how far off they may be. Each forecast is written down
