@@ -91,7 +91,7 @@ LEVELS = {
     "stream_readers": ("Connected stream readers", (), "livesum"),
     "connections": ("Open connections", (), "livesum"),
     "upstream_away": ("1 while the exchange is unreachable", (), "livemax"),
-    "upstream_waiting": ("Requests to the exchange that wait for our rate limit, by priority: clock, asked or background", ("priority",), "livesum"),
+    "upstream_waiting": ("Requests to the exchange that wait for our rate limit, by priority: clock, asked, background or catch_up", ("priority",), "livesum"),
     "coins_ready": ("Coins whose candles have been received, so that a forecast can be answered", (), "livemin"),
     "clock_doubted": ("1 while the exchange's clock is implausible", (), "livemax"),
     "clock_offset_seconds": ("Seconds by which the exchange's clock is ahead of this machine's", (), "livemax"),
@@ -160,7 +160,7 @@ def read_levels(
     yield "stream_readers", (), snapshot.readers
     yield "connections", (), snapshot.connections
     yield "upstream_away", (), snapshot.away
-    for priority in ("clock", "asked", "background"):
+    for priority in ("clock", "asked", "background", "catch_up"):
         yield "upstream_waiting", (priority,), snapshot.waiting.get(priority, 0)
     yield "coins_ready", (), snapshot.coins_ready
     yield "clock_doubted", (), snapshot.clock_doubted
