@@ -362,7 +362,8 @@ def test_what_fails_to_register_is_no_version(home):
 
 def test_a_champion_of_other_features_makes_way_for_persistence(home, monkeypatch):
     with monkeypatch.context() as older:
-        older.setattr("crypto_rti.registry.bundle.known_signatures", lambda by_quarter: {"0" * 16: True})
+        for module in ("bundle", "contents"):  # What is written, and what is checked
+            older.setattr(f"crypto_rti.registry.{module}.known_signatures", lambda by_quarter: {"0" * 16: True})
         first = ensure_champion(home, facts("persistence", "OLD-USD"), {"a.onnx": fan_onnx()})
         assert ensure_champion(home, facts("persistence", "OLD-USD"), {"a.onnx": fan_onnx()}) is None
     with pytest.raises(BundleMismatchError, match="train it again"):
