@@ -24,7 +24,7 @@ _HOMES = {
     "train_forecaster": "models.base",
     "run_backtest": "evaluation.backtest",
     "load_bundle": "registry.bundle",
-    "predict_once": "service.server",
+    "predict_once": "service.once",
     "retrain": "pipeline",
     "Client": "client",
     "AsyncClient": "client",
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .models.base import train_forecaster as train_forecaster
     from .pipeline import retrain as retrain
     from .registry.bundle import load_bundle as load_bundle
-    from .service.server import predict_once as predict_once
+    from .service.once import predict_once as predict_once
     from .settings import CryptoRTIError as CryptoRTIError
     from .settings import Settings as Settings
     from .settings import load_settings as load_settings

@@ -24,16 +24,19 @@ def predict(
     source: SourceOption = None,
     time_from: Annotated[str, typer.Option(help="now, 1 to 72 hours back, or a UTC time like 2024-01-31T15:00Z")] = "now",
     model: Annotated[str, typer.Option("--model", "-m", help="champion, a kind, or persistence")] = "champion",
+    horizon: Annotated[int, typer.Option(help="Minutes ahead: 5, 15, 30 or 60. Less than 60 needs one-minute candles of eight days")] = 60,
 ) -> None:
-    """Print one forecast of the next hour's close as JSON, without a server.
+    """Print one forecast of a price within the next hour as JSON, without a server.
 
     $ crypto-rti predict BTC-USD
 
+    $ crypto-rti predict BTC-USD --horizon 15
+
     $ crypto-rti predict ETH-USD --time-from 5 --model lightgbm
     """
-    from crypto_rti.service.server import predict_once
+    from crypto_rti.service.once import predict_once
 
-    typer.echo(predict_once(read_settings(source), product, time_from, model).model_dump_json(indent=1))
+    typer.echo(predict_once(read_settings(source), product, time_from, model, horizon=horizon).model_dump_json(indent=1))
 
 # %% ../nbs/804_cli_service.ipynb #4b9c33ed
 def serve(

@@ -50,7 +50,7 @@ print(json.dumps({"answer": answer, "modules": sorted({name.partition(".")[0] fo
 
 SIM = """
 from crypto_rti.settings import load_settings
-from crypto_rti.service.server import predict_once
+from crypto_rti.service.once import predict_once
 print(predict_once(load_settings(home=sys.argv[1], source="sim"), "BTC-USD").model_dump_json())
 """
 

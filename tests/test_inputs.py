@@ -25,8 +25,9 @@ from crypto_rti.replay.server import running_exchange
 from crypto_rti.service.forecasts import SPAN, make_forecast
 from crypto_rti.service.ledger import open_ledger
 from crypto_rti.service.models import Persistence
+from crypto_rti.service.once import predict_once
 from crypto_rti.service.recorded import prune_forecasts
-from crypto_rti.service.server import predict_once, running_service
+from crypto_rti.service.server import running_service
 from crypto_rti.settings import load_settings, sqlite_path
 
 HOURS = sim_candles("SOL-USD", "2024-01-01", "2024-02-15")

@@ -15,7 +15,7 @@ from crypto_rti.data.simulation import sim_candles
 from crypto_rti.evaluation.intervals import FOLLOWED, ConformalState, IntervalError, adjust, calibrate, follow, known_at, state_at, update
 from crypto_rti.registry.bundle import load_bundle
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service.server import predict_once
+from crypto_rti.service.once import predict_once
 from crypto_rti.settings import load_settings
 from crypto_rti.targets import make_dataset, to_prices
 

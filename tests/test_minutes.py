@@ -26,7 +26,7 @@ from crypto_rti.datasets import load_datasets
 from crypto_rti.pipeline_plan import find_pipeline, make_plan
 from crypto_rti.replay.markets import TableMarket, open_market
 from crypto_rti.replay.server import running_exchange
-from crypto_rti.service.server import predict_once
+from crypto_rti.service.once import predict_once
 from crypto_rti.settings import load_settings
 
 SHARED = Path(os.environ.get("CRYPTO_RTI_SHARED", Path(__file__).parents[2] / "shared")) / "candles"

@@ -28,7 +28,7 @@ from crypto_rti.data.simulation import sim_candles
 from crypto_rti.data.sources import Source
 from crypto_rti.inputs import INPUTS, model_inputs
 from crypto_rti.registry.bundle import load_bundle
-from crypto_rti.service import answers, errors, forecasts, models, server
+from crypto_rti.service import answers, errors, forecasts, models, once
 from crypto_rti.service.errors import ServiceError
 from crypto_rti.service.forecasts import make_forecast
 from crypto_rti.service.server import make_app, open_socket, running_service
@@ -489,7 +489,7 @@ def test_a_folder_is_served_under_its_name(tmp_path):
     folder.mkdir()
     candles = sim_candles("BTC-USD", UNTIL - 400 * HOUR, UNTIL)
     candles.to_parquet(folder / "BTC-USD.parquet")
-    result = server.predict_once(load_settings(home=tmp_path, source=str(folder), products="BTC-USD"), "BTC-USD")
+    result = once.predict_once(load_settings(home=tmp_path, source=str(folder), products="BTC-USD"), "BTC-USD")
     assert result.source == "myhours" and result.data_until == to_iso(UNTIL) and result.current_price == candles["close"].iloc[-1]
     with running_service(load_settings(home=tmp_path, source=str(folder), products="BTC-USD")) as running:
         answer = httpx.get(f"{running.url}/api/predict?coin=BTC-USD", timeout=20).json()["prediction"]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DESCRIPTION', 'make_app', 'reach', 'open_socket', 'make_server', 'announce', 'check_products', 'serve', 'make_worker',
-           'RunningService', 'running_service', 'predict_once']
+           'RunningService', 'running_service']
 
 # %% ../../nbs/698_service.server.ipynb #e3d504f0
 import asyncio
@@ -39,14 +39,12 @@ from ..horizons import HOUR_AHEAD
 from ..processes import end_with_parent
 from ..registry.sandbox import stop_trials
 from ..settings import HORIZONS, CryptoRTIError, Settings, load_settings, secrets_of, settings_environment
-from .answers import predict_at
 from .connections import BoundedProtocol, Connections
-from .contract import PredictionResult, PriceTick, ScoredForecast
+from .contract import PriceTick, ScoredForecast
 from .documentation import documentation
 from .errors import ServiceError, on_error, on_http_error, on_invalid
 from .exchange_requests import log
 from .feed import keep_fresh
-from .forecasts import ROLLING, last_closed_hour
 from .hourly import HourlyState, keep_working, start_recording, stop_recording
 from .inside_work import keep_inside
 from .ledger import ledger_address
@@ -372,23 +370,3 @@ def running_service(
             app.state.loop.call_soon_threadsafe(app.state.hub.close)
             server.should_exit = True
             thread.join(15)
-
-# %% ../../nbs/698_service.server.ipynb #f74ce0a4
-def predict_once(
-    settings: Settings,
-    coin: str,  # Any product of the source
-    time_from: str = "now",  # `now`, `1` … `72` hours back, or ISO 8601
-    model_name: str = "champion",  # `champion`, a kind, or `persistence`
-    source: Source | None = None,  # By default the one of the settings
-) -> PredictionResult:
-    "Answer one request without a server, as `crypto-rti predict` does."
-    check_product(coin)
-    if time_from != ROLLING:
-        last_closed_hour(time_from, 2.0**33)  # Only its form; the exchange's clock decides whether it lies in the future
-    async def ask(reachable: Source) -> PredictionResult:
-        service = make_service(settings.model_copy(update={"products": (coin,)}), reachable)
-        async with service.feed.client:
-            return (await predict_at(service, coin, time_from, model_name))[0]
-
-    with reach(settings, source) as reachable:
-        return run_sync(ask(reachable))
