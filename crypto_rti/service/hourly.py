@@ -36,7 +36,7 @@ from .forecasts import candles_until
 from .ledger import LedgerError, Series, open_ledger
 from .minute_history import confirmed_minutes
 from .models import FAILED, MachineBusyError, Model, disable_model, run_model
-from .recorded import Outcomes, prune_expired, read_outcomes
+from .recorded import Outcomes, prune_expired, read_outcomes, read_volatilities
 from .scores import Scorer, back_fill, read_recent
 from .state import Key, Service, models_of, served
 from .state_history import STATES_KEPT
@@ -57,6 +57,7 @@ class HourlyState:
     removed: int = 0  # Old forecasts deleted so far
     fault: str = ""  # Why the ledger cannot be read or scored at the moment
     pause: float = 0.0  # Until when the ledger is not tried, on the monotonic clock
+    recalled: bool = False  # Whether the volatilities of the last 30 days were read from the ledger
     recent: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # By coin and kind, scores of the last 30 days
     rewinds: int = 0  # How often the marks were set back
 
@@ -266,6 +267,10 @@ async def settle_hour(
     for coin, model, _ in all_models(service):
         kinds.setdefault(coin, set()).add(model.kind)
     state.recent = await asyncio.to_thread(read_recent, ledger, source, kinds, 30, now)
+    if not state.recalled:
+        for coin in served(service):
+            service.inside.recall_scales(coin, 0, await asyncio.to_thread(read_volatilities, ledger, source, coin, hour - 30 * 24 * HOUR))
+        state.recalled = True
     if hour - state.pruned >= 24 * HOUR:
         state.removed += await asyncio.to_thread(prune_expired, ledger, source, hour, service.settings.ledger_days)
         state.pruned = hour

@@ -48,7 +48,7 @@ class ScaleHistory:
 StateKey = tuple[str, str, str, int, int]
 "Coin, kind, version, horizon in minutes, and quarter of the hour."
 
-ROWS_KEPT, INSIDE_KEPT = 64, 2048
+ROWS_KEPT, INSIDE_KEPT = 64, 512
 "Rows and forecasts in memory; the least recently used one is evicted."
 
 

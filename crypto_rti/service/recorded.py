@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'quarters_and_closes', 'EXPORT_COLUMNS', 'StoredForecast', 'read_forecasts', 'Outcomes', 'read_outcomes',
-           'prune_forecasts', 'prune_expired', 'check_recorded', 'export_forecasts']
+           'read_volatilities', 'prune_forecasts', 'prune_expired', 'check_recorded', 'export_forecasts']
 
 # %% ../../nbs/636_service.recorded.ipynb #e60b72d4
 import csv
@@ -109,6 +109,19 @@ def read_outcomes(
 
     quantiles = np.column_stack([column(name) for name in QUANTILE_COLUMNS])
     return Outcomes(column("predicted_for"), quantiles, column("current_price"), column("volatility"), column("actual_price"))
+
+
+def read_volatilities(
+    ledger: Ledger,
+    source: str,  # Name of the source of the candles
+    coin: str,
+    since: int,  # Only forecasts from later hours, this one excluded; Unix seconds
+) -> np.ndarray:  # Shape (n, 2): end of the last hour and its volatility, in time order
+    "Read the hourly volatilities from which forecasts were made; they are the same for every model."
+    row = forecast_table.c
+    where = [*Series(source, coin).conditions(), row.predicted_for > since + HOUR]
+    query = sa.select(row.data_until, sa.func.max(row.volatility)).where(*where).group_by(row.data_until).order_by(row.data_until)
+    return np.array([tuple(one) for one in ledger.fetch(query)], dtype=float).reshape(-1, 2)
 
 # %% ../../nbs/636_service.recorded.ipynb #41ac382c
 log = logging.getLogger("crypto_rti.service")
