@@ -90,7 +90,7 @@ export interface paths {
         };
         /**
          * Get Stream
-         * @description Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most), scored (a ScoredForecast).
+         * @description Server-sent events: price (a PriceTick, once a second at most), forecast (a PredictionAnswer), path (a Path, once a minute at most) and scored.
          */
         get: operations["get_stream_api_stream_get"];
         put?: never;
