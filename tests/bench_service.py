@@ -304,7 +304,6 @@ def bench_memory(options: argparse.Namespace) -> Figures:
 # --- stream ---
 
 
-
 class Listening:
     "What all readers of a stream have seen, event by event."
 
