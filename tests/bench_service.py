@@ -12,6 +12,8 @@ memory   resident memory during 100,000 requests, most of them warm
 stream   many readers of /api/stream over the end of an hour: nothing lost, everybody told the same
 skew     months of real candles replayed at speed, compared with `backtest --bundle`
 fuzz     schemathesis, with ten times the requests of `make test`
+
+Parts about the work inside the hour (closes, hour, path, inside_memory, restart, skew_inside) are in tests/bench_inside.py.
 """
 
 import argparse
@@ -39,6 +41,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import bench_inside
 import httptools
 import httpx
 import numpy as np
@@ -301,7 +304,6 @@ def bench_memory(options: argparse.Namespace) -> Figures:
 # --- stream ---
 
 
-
 class Listening:
     "What all readers of a stream have seen, event by event."
 
@@ -427,6 +429,7 @@ def bench_fuzz(options: argparse.Namespace) -> Figures:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "cold": bench_cold, "predict": bench_predict, "memory": bench_memory, "stream": bench_stream, "skew": bench_skew, "fuzz": bench_fuzz,
+    **bench_inside.PARTS,
 }  # fmt: skip
 
 BARS = {
@@ -443,6 +446,7 @@ BARS = {
     "stream_memory_mb": ("<", 300.0),
     "skew_largest_difference": ("<", 1e-6),
     "fuzz_failures": ("<", 1),
+    **bench_inside.BARS,
 }
 
 
@@ -469,6 +473,7 @@ def main() -> None:
     parser.add_argument("--skew-days", type=int, default=90)
     parser.add_argument("--skew-seconds-per-hour", type=float, default=0.3, help="how fast the replay goes")
     parser.add_argument("--fuzz-requests", type=int, default=10_000)
+    bench_inside.add_options(parser)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options, figures, missed = parser.parse_args(), {}, 0
     chosen = options.only.split(",")
