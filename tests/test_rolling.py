@@ -264,7 +264,7 @@ def test_the_mode_is_in_the_answer(toy: Bundle) -> None:
     names = list(rolling.model_dump())
     assert names[names.index("source") + 1] == "mode" and b'"mode":"rolling"' in b"".join(render_answer(rolling))
     schema = PredictionResult.model_json_schema()["properties"]["mode"]
-    assert schema["enum"] == ["hour", "rolling"] and "experimental" in schema["description"]
+    assert schema["enum"] == ["hour", "rolling", "minute"] and "experimental" in schema["description"]
 
 
 def test_rolling_is_allowed_and_no_hour() -> None:

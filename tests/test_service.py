@@ -36,8 +36,9 @@ from crypto_rti.settings import load_settings
 from crypto_rti.targets import QUANTILES, to_prices
 
 KEYS = (
-    "coin model model_version source mode request_time data_until predicted_for current_price predicted_price difference difference_bps "
-    "interval interval_50 past_24_hour_prices actual_price stale unusual_hours backtest new"
+    "coin model model_version source mode horizon_minutes request_time data_until predicted_for provisional issued_after "
+    "current_price predicted_price difference difference_bps interval interval_50 volatility probability_up size "
+    "past_24_hour_prices actual_price stale unusual_hours backtest new"
 )
 
 
@@ -191,7 +192,7 @@ def test_coins_and_models(calm):
     coins = {row["coin"]: row for row in calm.http.get("/api/coins").json()["coins"]}
     assert coins["BTC-USD"] == {
         "coin": "BTC-USD", "source": "sim", "champion": "lasso", "champion_version": "1", "models": ["champion", "lasso", "persistence"],
-        "data_until": "2024-01-31T15:00:00Z",
+        "horizons": [60], "data_until": "2024-01-31T15:00:00Z",
     }  # fmt: skip
     assert coins["ETH-USD"]["champion"] == "persistence"
     model = calm.http.get("/api/models").json()["models"][0]

@@ -53,6 +53,7 @@ _problems: dict[int | str, dict[str, Any]] = {
 }
 
 _guarded: dict[int | str, dict[str, Any]] = {key: _problems[key] for key in (401, 429)}
+_read: dict[int | str, dict[str, Any]] = {key: _problems[key] for key in (401, 414, 422, 429)}
 
 
 def check_query(
@@ -177,7 +178,7 @@ async def get_coins(request: Request) -> Response:
 _unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed since the answer whose ETag was sent"}}
 
 
-@router.get("/api/overview", response_model=Overview, responses={**_guarded, **_unchanged}, tags=["forecasts"])
+@router.get("/api/overview", response_model=Overview, responses={**_read, **_unchanged}, tags=["forecasts"])
 async def get_overview(request: Request, horizon: Horizon = "60") -> Response:
     "Every coin at a glance: price, move over 24 hours, forecast, interval width, accuracy of the last 30 days, champion."
     check_query(request, "horizon")
@@ -187,7 +188,7 @@ async def get_overview(request: Request, horizon: Horizon = "60") -> Response:
     return response
 
 # %% ../../nbs/694_service.routes.ipynb #2ff241da
-@router.get("/api/models", response_model=Models, responses=_guarded, tags=["forecasts"])
+@router.get("/api/models", response_model=Models, responses=_read, tags=["forecasts"])
 async def get_models(request: Request, horizon: Horizon = "60") -> Response:
     "List the models of a horizon: versions, aliases, training spans, metrics, the time of the last training, and the last decision with its reasons."
     check_query(request, "horizon")

@@ -265,7 +265,8 @@ def read_accuracy(
     by_day, pairs = ledger.transact(lambda connection: _read_scores(connection, where, test))
     total = {name: sum(sums[name] for sums in by_day) for name in _SUMS}
     tested = compare_errors(np.array([pair.abs_error for pair in pairs]), np.array([pair.persistence_error for pair in pairs])) if test else {}
-    return {**summarise(total), **tested, **_as_issued(ledger, where), "by_day": [{"day": to_iso(int(sums["day"]) * _DAY)[:10], **summarise(sums)} for sums in by_day]}
+    whole = {**summarise(total), **tested, **_as_issued(ledger, where)}
+    return {**whole, "by_day": [{"day": to_iso(int(sums["day"]) * _DAY)[:10], **summarise(sums)} for sums in by_day]}
 
 # %% ../../nbs/634_service.scores.ipynb #e18f6b10
 def read_recent(

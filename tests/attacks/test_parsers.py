@@ -295,6 +295,7 @@ def answers(content, _):
         client_protocol.history_request("BTC-USD"),
         client_protocol.coins_request(),
         client_protocol.overview_request(),
+        client_protocol.path_request("BTC-USD"),
         client_protocol.models_request(),
         client_protocol.health_request("ready"),
     ):
@@ -479,6 +480,7 @@ OWN = {
     "client_protocol.prediction_request": "calls `client_protocol.read_json`",
     "client_protocol.accuracy_request": "calls `client_protocol.read_json`",
     "client_protocol.history_request": "calls `client_protocol.read_json`",
+    "client_protocol.path_request": "calls `client_protocol.read_json`",
     "client_protocol.overview_request": "calls `client_protocol.read_json`",
     "client_protocol.coins_request": "calls `client_protocol.read_json`",
     "client_protocol.models_request": "calls `client_protocol.read_json`",
