@@ -82,7 +82,7 @@ audit: $(VENV)/.dev ## Ask for known vulnerabilities in the Python packages, the
 bench: $(VENV)/.train bench-service ## Print the benchmarks
 	$(BIN)/crypto-rti bench
 
-bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests and three replayed months against the live service; ONLY="predict stream" for parts
+bench-service: $(VENV)/.dev ## Load, memory, streams, 10,000 random requests, replayed months, and forecasts inside the hour at their closes; ONLY="predict closes" for parts
 	$(BIN)/python tests/bench_service.py $(if $(ONLY),--only $(shell echo $(ONLY) | tr ' ' ,))
 
 bench-scale: $(VENV)/.dev ## Many coins on one machine: rows, disk, ledger, retraining, horizons, service; ONLY="rows disk" for parts
