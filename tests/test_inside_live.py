@@ -53,7 +53,7 @@ def pass_to(up, moment):
     while (end := feed.histories[BTC].end + MINUTE) <= moment:
         up.exchange.clock.set(end - 0.5)
         up.exchange.clock.set(end + 0.6)
-        wait_for(lambda end=end: feed.histories[BTC].end >= end, 60, lambda: f"{to_iso(end)}; {feed.histories[BTC]}")  # noqa: B023
+        wait_for(lambda end=end: feed.histories[BTC].end >= end, 60, lambda: f"{to_iso(end)}; {feed.histories[BTC]}")
 
 
 def quarters(up):
@@ -137,6 +137,28 @@ def test_a_promoted_bundle_serves_at_once_and_an_unknown_one_does_not(up):
         models = wait_for(lambda v=version: (m := up.http.get("/api/models?horizon=15").json()["models"][0]) and v in m["faults"] and m, 60, "a fault")
         assert models["serving"]["champion"] == "3" and up.answer(horizon=15)["model_version"] == "3"
         assert any(version in text for text in up.http.get("/health/ready").json()["problems"])
+
+
+def test_the_record_is_scored_and_persistence_derived(tmp_path):
+    with inside(tmp_path) as up:
+        pass_to(up, CLOSE + 15 * MINUTE)
+        up.exchange.clock.set(CLOSE + 22 * MINUTE)
+        wait_for(lambda: up.accuracy(horizon=15)["n"] >= 1, 60, "a score")
+        own, naive = up.accuracy(horizon=15), up.accuracy(horizon=15, model_name="persistence")
+        assert naive["n"] >= own["n"] >= 1 and naive["mase"] == 1 and naive["mae"] == pytest.approx(own["mae_persistence"])
+        assert up.accuracy(horizon=15, minute=30)["n"] == 0 and own["mase_as_issued"] is not None
+
+
+@pytest.mark.parametrize(("record", "ends"), [("hours", []), ("minutes", [CLOSE, CLOSE + MINUTE, CLOSE + 2 * MINUTE])])
+def test_what_the_ledger_keeps_is_a_setting(tmp_path, record, ends):
+    with inside(tmp_path, record=record) as up:
+        for end in (CLOSE, CLOSE + MINUTE, CLOSE + 2 * MINUTE):
+            pass_to(up, end)
+            wait_for(lambda end=end: (found := up.service.inside.newest.get((BTC, 15))) and found.data_until >= CLOSE, 60, "a forecast")
+            if ends:
+                wait_for(lambda end=end: any(row["data_until"] == to_iso(end) for row in quarters(up)), 60, "the row")
+        kept = [row["data_until"] for row in quarters(up) if row["kind"] == "lasso" and to_unix(row["data_until"]) >= CLOSE]
+        assert kept == [to_iso(end) for end in ends]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="real candles are not here (../shared/candles)")
