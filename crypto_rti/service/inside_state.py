@@ -89,6 +89,12 @@ class InsideState:
             self.forecasts.popitem(last=False)
         self.forecasts[forecast.coin, forecast.model, forecast.version, forecast.horizon, forecast.data_until, generation] = forecast
 
+    def forget_forecasts(self, coin: str, kind: str, version: str, horizon: int) -> None:
+        "Drop the forecasts of one model, and the answers made from them."
+        for key in [key for key in self.forecasts if key[:4] == (coin, kind, version, horizon)]:
+            del self.forecasts[key]
+        self.bodies.pop(coin, None)
+
     def add_scale(self, forecast: Forecast) -> None:
         "Note the volatility of a forecast that is recorded."
         self.scales.setdefault(_scale_key(forecast), ScaleHistory()).add(forecast.data_until, forecast.volatility)

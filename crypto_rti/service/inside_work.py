@@ -133,6 +133,7 @@ async def begin_states(
                 inside.add_scale(forecast)
                 record(service, forecast)
             inside.states[key] = state
+            inside.forget_forecasts(*key[:4])  # A request that came before the state got the interval of the bundle; that is not to be recorded
             if len(own.moment):
                 inside.issued[coin] = max(int(own.moment[-1]), inside.issued.get(coin, 0))
 
