@@ -188,7 +188,8 @@ async def follow(up, folder, moment, product=BTC):
 
 async def closed(up, end, product=BTC):
     "Wait until minutes are closed up to a moment."
-    await until(lambda: up.feed.histories[product].end == end, lambda: f"the minute that ends at {end}; {up.feed.histories[product]}")
+    known = up.feed.histories  # Without the product for a moment, when its minutes are discarded
+    await until(lambda: product in known and known[product].end == end, lambda: f"the minute that ends at {end}; {known.get(product)}")
     return up.feed.histories[product]
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import httpx
@@ -235,7 +236,7 @@ def test_a_model_that_fails_in_service_is_replaced_by_the_one_before(tmp_path, m
                 waits.append(time.monotonic() - start)
                 return up.service.models.disabled
 
-            wait_for(disabled, 100, "the end of the model")
+            wait_for(disabled, 100, lambda: f"the end of the model; {len(statuses)} answers, {up.service.models.coins}, {stacks()}")
         asking.join(100)
         assert up.answer()["model_version"] == "1" and set(statuses) == {200}
         ready = up.http.get("/health/ready").json()["problems"]
@@ -248,6 +249,12 @@ def test_a_model_that_fails_in_service_is_replaced_by_the_one_before(tmp_path, m
     worst = sorted(waits)[int(0.99 * (len(waits) - 1))]
     after = f"version 1 answers; /health/live p99 {1000 * worst:.0f} ms meanwhile"
     attack("a champion that computes for minutes", "the event loop stands still, also after a restart", after)
+
+
+def stacks():
+    """Where every thread is, for a failure that cannot be seen from outside."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(f"{names.get(ident)}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in sys._current_frames().items())
 
 
 def ask_until_disabled(up, statuses):
