@@ -204,10 +204,10 @@ def test_files_changed_at_random_are_refused_or_load(tmp_path):
 
 
 def heavy():
-    """A model of allowed operators that computes for half a minute, as a slow machine would meet a large network."""
-    chain = [node("Tanh", [f"h{n}"], [f"h{n + 1}"]) for n in range(1000)]
-    ends = [node("ReduceMean", ["h1000"], ["m"], axes=[2], keepdims=0), node("Gemm", ["m", "W", "b"], ["y"])]
-    constants = {"two": np.array([2]), "wide": np.ones((1, 1, 30_000), np.float32)}
+    """A model of allowed operators that computes for ten seconds on a fast machine, twenty times as long as the test below allows."""
+    chain = [node("Tanh", [f"h{n}"], [f"h{n + 1}"]) for n in range(4000)]
+    ends = [node("ReduceMean", ["h4000"], ["m"], axes=[2], keepdims=0), node("Gemm", ["m", "W", "b"], ["y"])]
+    constants = {"two": np.array([2]), "wide": np.ones((1, 1, 150_000), np.float32)}
     return model([node("Unsqueeze", ["X", "two"], ["x"]), node("Mul", ["x", "wide"], ["h0"]), *chain, *ends], constants)
 
 
