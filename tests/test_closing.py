@@ -18,7 +18,7 @@ from test_live import rows
 from waiting import wait_for
 from websockets.asyncio.server import serve
 
-from crypto_rti.data.candles import HOUR, MINUTE, to_unix
+from crypto_rti.data.candles import HOUR, MINUTE, to_iso, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient
 from crypto_rti.data.plausibility import ExchangeClock
 from crypto_rti.data.simulation import sim_candles
@@ -514,6 +514,17 @@ def test_a_service_scores_an_hour_when_it_is_confirmed(tmp_path):
         wait_for(lambda: up.hourly.settled == end, 60, "the settled hour")
         scored = {row["predicted_for"]: row["actual_price"] for row in rows(up) if row["made_at"] < row["predicted_for"]}
         assert scored["2024-01-31T16:00:00Z"] == sim_candles(BTC, end - HOUR, end)["close"].iloc[0]
+
+
+def test_the_hour_of_a_coin_that_is_only_read_by_a_model_closes_by_trades_too(tmp_path):
+    "Otherwise every forecast of that model would wait until REST has the candle."
+    with bench(tmp_path, start="2024-01-31T15:59:30Z", products=BTC, options={"live_feed": True}, slope=0.01, reference="ETH-USD") as up:
+        end, feed = to_unix("2024-01-31T16:00Z"), up.service.feed
+        feed.clock = TrueClock(up.exchange.clock)
+        wait_for(lambda: all(coin in feed.running and feed.running[coin].whole and coin in feed.live for coin in (BTC, "ETH-USD")), 60, "the running hours")
+        up.exchange.clock.set(end + 0.6)
+        wait_for(lambda: all(feed.live[coin].end == end for coin in (BTC, "ETH-USD")), 60, "the hours")
+        assert feed.live["ETH-USD"].provisional and up.answer()["data_until"] == to_iso(end)
 
 
 @pytest.mark.parametrize("horizons", ["60", "15 60"])

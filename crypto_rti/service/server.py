@@ -59,7 +59,7 @@ from .overview import OverviewCache
 from .page import Page, find_page, read_page
 from .response_cache import ResponseCacheMiddleware
 from .routes import router, take_snapshot
-from .state import Service, followed, make_service, minute_products, served
+from .state import Service, followed, make_service, minute_products
 from .stream import Hub, keep_publishing_forecasts, keep_publishing_prices
 from .track_record import TrackRecord
 from .watchdog import armed, keep_beating
@@ -109,7 +109,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:  # State for
     work = {
         "candles": lambda: keep_fresh(service.feed, lambda: followed(service)),
         "minutes": lambda: keep_minutes(service.feed, lambda: minute_products(service), service.settings.home / "minutes" / service.source.name),
-        "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: served(service)),
+        "prices": lambda: follow_prices(service.feed, feed_url(service.settings, service.source), lambda: followed(service)),
         "models": lambda: _refresh_models(service.models),
         "disk": service.disk.run,
         "hourly work": lambda: keep_working(service, hourly),

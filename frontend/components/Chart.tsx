@@ -3,7 +3,7 @@ import { useEffect, useRef } from "react";
 import type { PriceTick } from "@/lib/api";
 import { bandAt, BandSeries, type Band, type BandOptions } from "@/lib/bands";
 import { coinName, dayAndClock, moneyWith, priceDecimals } from "@/lib/format";
-import type { Drawn, Past, Told } from "@/lib/history";
+import { evenTimes, type Drawn, type Past, type Told } from "@/lib/history";
 
 const stamp = (time: string | number) => Math.floor(new Date(time).getTime() / 1000) as UTCTimestamp;
 
@@ -13,6 +13,8 @@ interface Parts {
   fan: ISeriesApi<"Custom", UTCTimestamp, Band>;
   closes: ISeriesApi<"Line">;
   forecasts: ISeriesApi<"Line">;
+  /** Nothing but times at even distances: the library counts points, not seconds */
+  axis: ISeriesApi<"Line">;
   running: IPriceLine | null;
   /** What prices are multiplied by before they are drawn */
   unit: number;
@@ -27,10 +29,12 @@ interface Props {
   span: number;
   /** Seconds from one forecast of the past to the next */
   apart: number;
+  /** Seconds of which every time in the chart is a multiple */
+  step: number;
 }
 
 /** Prices, the intervals they were expected in, and the fan of the newest forecast. */
-export function Chart({ newest, past, tick, span, apart }: Props) {
+export function Chart({ newest, past, tick, span, apart, step }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const parts = useRef<Parts | null>(null);
   const { coin } = newest;
@@ -49,8 +53,8 @@ export function Chart({ newest, past, tick, span, apart }: Props) {
   }, [coin]);
 
   useEffect(() => {
-    if (parts.current) fill(parts.current, newest, past, apart);
-  }, [newest, past, apart]);
+    if (parts.current) fill(parts.current, newest, past, apart, step);
+  }, [newest, past, apart, step]);
 
   // Only a new hour or another span moves the view: a reader who has zoomed keeps what they look at.
   const target = newest.predicted_for, oldest = past.closes[0]?.time;
@@ -80,7 +84,7 @@ function build(box: HTMLDivElement): Parts {
     // The name stands in the page's footer: the library's own logo writes a style sheet, which our security policy refuses.
     layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", fontSize: 12 },
     rightPriceScale: { borderVisible: false },
-    timeScale: { timeVisible: true, secondsVisible: false, borderVisible: false, rightOffset: 1 },
+    timeScale: { timeVisible: true, secondsVisible: false, borderVisible: false, rightOffset: 1, minBarSpacing: 0.05 },
     localization: { timeFormatter: (time: number) => `${dayAndClock(time * 1000)} UTC` },
   });
   const quiet = { lastValueVisible: false, priceLineVisible: false };
@@ -92,6 +96,7 @@ function build(box: HTMLDivElement): Parts {
     fan: chart.addCustomSeries<Band, BandOptions>(band() as never, quiet) as unknown as Parts["fan"],
     forecasts: chart.addSeries(LineSeries, { ...quiet, lineVisible: false, pointMarkersVisible: true, pointMarkersRadius: 2, crosshairMarkerVisible: false }),
     closes: chart.addSeries(LineSeries, { ...quiet, lineWidth: 2, crosshairMarkerVisible: true }),
+    axis: chart.addSeries(LineSeries, { ...quiet, lineVisible: false, crosshairMarkerVisible: false }),
     running: null,
     unit: 1,
   };
@@ -125,9 +130,9 @@ function scale(parts: Parts, { coin, interval, interval_50: half, predicted_pric
   parts.chart.applyOptions({ localization: { priceFormatter: (value: number) => moneyWith(value / parts.unit, coin, decimals) } });
 }
 
-function fill(parts: Parts, newest: Drawn, past: Past, apart: number): void {
+function fill(parts: Parts, newest: Drawn, past: Past, apart: number, step: number): void {
   scale(parts, newest);
-  const { bands, fan, closes, forecasts, unit } = parts;
+  const { bands, fan, closes, forecasts, axis, unit } = parts;
   const until = stamp(newest.data_until);
   const band = ({ predicted_for, interval, interval_50: half }: Pick<Told, "predicted_for" | "interval" | "interval_50">) =>
     bandAt(stamp(predicted_for), interval.low * unit, half.low * unit, half.high * unit, interval.high * unit);
@@ -139,6 +144,7 @@ function fill(parts: Parts, newest: Drawn, past: Past, apart: number): void {
   fan.setData([bandAt(until, start, start, start, start), band(newest)]);
   forecasts.setData([...before, newest].map((one) => ({ time: stamp(one.predicted_for), value: one.predicted_price * unit })));
   closes.setData(past.closes.map(({ time, close }) => ({ time: stamp(time), value: close * unit })));
+  axis.setData(evenTimes(past, newest, step).map((time) => ({ time: time as UTCTimestamp })));
 }
 
 /** The running price as a line across: the hour is not over, so that it has no place in time yet. */

@@ -45,7 +45,7 @@ function Hours({ prediction, tick, streaming, model }: Props) {
   const since = Date.parse(data_until) + (1 - hours) * 3_600_000;
   return (
     <View title="The hours before" spans={HOUR_SPANS} hours={hours} onHours={setHours} state={state} past={past} since={since} tick={tick} streaming={streaming} coin={coin} each="hour">
-      <Chart newest={prediction} past={past} tick={tick} span={(hours + 1) * 3600} apart={3600} />
+      <Chart newest={prediction} past={past} tick={tick} span={(hours + 1) * 3600} apart={3600} step={3600} />
     </View>
   );
 }
@@ -65,7 +65,7 @@ function Quarters({ prediction, tick, streaming, model, horizon, followed, quart
   return (
     <View title={`The last forecasts for ${horizon} minutes ahead`} spans={QUARTER_SPANS} hours={hours} onHours={setHours} state={state} past={past} since={since} tick={tick} streaming={streaming} coin={coin} each="quarter">
       {newest
-        ? <Chart newest={newest} past={past} tick={tick} span={hours * 3600 + horizon * 60} apart={900} />
+        ? <Chart newest={newest} past={past} tick={tick} span={hours * 3600 + horizon * 60} apart={900} step={horizon % 15 ? 300 : 900} />
         : <p className="chart empty" role="status">{state === "whole" ? `No forecast for ${horizon} minutes ahead is on record here. One is recorded at each quarter of the hour.` : state === "loading" ? "Asking for the record …" : "The record cannot be had just now."}</p>}
     </View>
   );

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { History, Prediction } from "./api";
-import { askedHours, gather, gatherInside, judge, lastDrawn, loadPast, plan, type Past, type Told } from "./history";
+import { askedHours, evenTimes, gather, gatherInside, judge, lastDrawn, loadPast, plan, type Past, type Told } from "./history";
 
 const HOUR = 3_600_000;
 const NOON = Date.UTC(2024, 0, 31, 12);
@@ -180,5 +180,21 @@ describe("the record inside the hour", () => {
   it("may be empty", () => {
     const none = gatherInside({ ...inside(15, 0), prices: [] }, 24);
     expect([none, lastDrawn(none, "BTC-USD", 15)]).toEqual([{ closes: [], forecasts: [] }, null]);
+  });
+});
+
+describe("the times of a chart", () => {
+  const at = (minutes: number) => NOON / 1000 + 60 * minutes;
+  const newest = { data_until: iso(NOON), predicted_for: iso(NOON + HOUR / 12) };
+
+  it("lie at even distances, also where nothing was recorded", () => {
+    const past: Past = { closes: [{ time: NOON - HOUR, close: 1 }, { time: NOON - HOUR / 4, close: 1 }], forecasts: [] };
+    expect(evenTimes(past, newest, 300)).toEqual(Array.from({ length: 14 }, (_, index) => at(5 * index - 60)));
+  });
+
+  it("begin with the first forecast where that is older than the first price", () => {
+    const past = { closes: [], forecasts: [{ predicted_for: iso(NOON - HOUR / 6) }] } as unknown as Past;
+    expect(evenTimes(past, newest, 300)).toEqual([-10, -5, 0, 5].map(at));
+    expect(evenTimes({ closes: [], forecasts: [] }, newest, 900)).toEqual([at(0)]);
   });
 });

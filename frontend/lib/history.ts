@@ -87,6 +87,13 @@ export function lastDrawn({ forecasts }: Past, coin: string, horizon: number): D
   return last ? { ...last, coin, data_until: new Date(madeAt(last, horizon)).toISOString() } : null;
 }
 
+/** Unix seconds of every `step` from the oldest time of a chart to its newest: a chart that lacks some would be drawn shorter there. */
+export function evenTimes(past: Past, newest: Pick<Drawn, "data_until" | "predicted_for">, step: number): number[] {
+  const known = [past.closes[0]?.time, ...[past.forecasts[0]?.predicted_for, newest.data_until].map((text) => text && Date.parse(text))].filter((time) => typeof time === "number");
+  const first = Math.ceil(Math.min(...known) / 1000 / step), last = Math.floor(Date.parse(newest.predicted_for) / 1000 / step);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => (first + index) * step);
+}
+
 /** Of forecasts whose price is known: how many lay within each interval, and how many were made only afterwards. */
 export function judge(forecasts: readonly Told[]) {
   const known = forecasts.filter((one) => one.actual_price !== null);
