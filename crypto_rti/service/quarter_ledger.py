@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..data.candles import HOUR, to_iso
 from .ledger import PRICE_COLUMNS, QUANTILE_COLUMNS, Ledger, LedgerRowError, close_table, quarter_table, series_table
 from .models import Persistence
 from .recorded import StoredForecast, quarters_and_closes
 from .scores import compare_errors, summarise
+from .writer import upsert
 
 # %% ../../nbs/637_service.quarter_ledger.ipynb #08608cfc
 _of, _row, _close = series_table.c, quarter_table.c, close_table.c
@@ -80,13 +80,12 @@ def record_closes(
     for moment, price in prices.items():
         if price is not None and not (math.isfinite(price) and price > 0):
             raise LedgerRowError(f"{price} is no price of {coin} at {to_iso(moment)}; check the candles")
-    insert = (postgresql.insert if ledger.engine.dialect.name == "postgresql" else sqlite.insert)(close_table)
+    insert = upsert(ledger.engine.dialect, close_table)
     new = insert.excluded
     fresh = sa.and_(_close.price.is_(None), sa.or_(_close.scored_at.is_(None), new.price.is_not(None)))
     values = {"price": new.price, "scored_at": new.scored_at}
-    upsert = insert.on_conflict_do_update(index_elements=list(close_table.primary_key), set_=values, where=fresh)
-    counted = upsert.execution_options(preserve_rowcount=True)
-    return ledger.transact(lambda connection: connection.execute(counted, rows).rowcount, writes=True) if rows else 0
+    insert = insert.on_conflict_do_update(index_elements=list(close_table.primary_key), set_=values, where=fresh)
+    return ledger.transact(lambda connection: connection.execute(insert, rows).rowcount, writes=True) if rows else 0
 
 # %% ../../nbs/637_service.quarter_ledger.ipynb #121d8a27
 _DAY = 24 * HOUR
