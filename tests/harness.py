@@ -78,11 +78,11 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(home, start=NOW, products="BTC-USD ETH-USD", speed=0.0, wait=True, arm=None, options=None, lag=None, listed=None, **toy):
+def bench(home, start=NOW, products="BTC-USD ETH-USD", speed=0.0, wait=True, arm=None, options=None, lag=None, listed=None, market="sim", **toy):
     "Start it all; the clock is measured often, because a test's clock jumps. Prices are not followed unless `options` say so."
     export_toy(home / "bundles", **toy)
     given = {name: value for name, value in {"lag": lag, "products": listed}.items() if value is not None}  # Of the exchange
-    with running_exchange("sim", start=start, speed=speed, rate_limit=False, **given) as exchange:
+    with running_exchange(market, start=start, speed=speed, rate_limit=False, **given) as exchange:
         for fault in arm or ():
             exchange.faults.add(**fault)
         given = {"home": home, "source": f"sim={exchange.url}", "products": products, "requests_per_second": 10, "live_feed": False, **(options or {})}

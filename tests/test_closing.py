@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import bench
 from test_feed import BTC, NOW, replay_feed, until
-from test_live import rows
+from test_live import Reader, rows
 from waiting import wait_for
 from websockets.asyncio.server import serve
 
@@ -494,6 +494,7 @@ def test_a_service_scores_an_hour_when_it_is_confirmed(tmp_path):
         up.service.feed.clock = TrueClock(up.exchange.clock)
         wait_for(lambda: up.hourly.settled == end - HOUR, 60, "the settled hour")
         wait_for(lambda: BTC in feed.running and feed.running[BTC].whole and feed.running[BTC].via == "websocket", 60, "the running hour")
+        reader = Reader(up.url, f"coin={BTC}").wait(lambda it: it.of("forecast"))
         gap = up.exchange.faults.add("gap", path="/products/*/candles", start=end - HOUR, end=end)
         up.exchange.clock.set(end - 0.6)
         wait_for(lambda: feed.running[BTC].time > end - 1.5, 60, "the last but one trade")
@@ -501,11 +502,12 @@ def test_a_service_scores_an_hour_when_it_is_confirmed(tmp_path):
         up.exchange.clock.set(end + 0.6)
         wait_for(lambda: feed.live[BTC].end == end, 60, "the hour")
         wrong = float(feed.live[BTC].candles["close"].iloc[-1])
-        assert feed.live[BTC].provisional and wrong < 0.995 * sim_candles(BTC, end - HOUR, end)["close"].iloc[0]
+        truth = sim_candles(BTC, end - HOUR, end)["close"].iloc[0]
+        assert feed.live[BTC].provisional and wrong < 0.995 * truth
+        wait_for(lambda: end in up.hourly.made.values(), 60, "the forecast from the hour")
         up.exchange.clock.set(end + 61.0)
         wait_for(lambda: feed.live[BTC].attempts == 1, 60, "the first answer of REST")
         assert feed.live[BTC].provisional and up.hourly.settled == end - HOUR
-        wait_for(lambda: up.hourly.forecast == end, 60, "the forecast from the hour")
         time.sleep(1.5)  # The hourly work looks once a second
         assert up.hourly.settled == end - HOUR
         up.exchange.faults.clear()
@@ -513,7 +515,13 @@ def test_a_service_scores_an_hour_when_it_is_confirmed(tmp_path):
         up.exchange.clock.set(end + 125.0)
         wait_for(lambda: up.hourly.settled == end, 60, "the settled hour")
         scored = {row["predicted_for"]: row["actual_price"] for row in rows(up) if row["made_at"] < row["predicted_for"]}
-        assert scored["2024-01-31T16:00:00Z"] == sim_candles(BTC, end - HOUR, end)["close"].iloc[0]
+        assert scored["2024-01-31T16:00:00Z"] == truth
+        made = wait_for(lambda: [row for row in rows(up) if row["data_until"] == to_iso(end) and row["kind"] == "lasso"], 60, "the row")
+        assert [(row["current_price"], row["corrected_current_price"]) for row in made] == [(wrong, truth)]
+        assert end <= to_unix(made[0]["issued_at"]) < end + 5 and made[0]["issued_price"] > 0
+        reader.wait(lambda it: len([one for one in it.of("forecast") if one["prediction"]["data_until"] == to_iso(end)]) == 2)
+        told = [one["prediction"] for one in reader.of("forecast") if one["prediction"]["data_until"] == to_iso(end)]
+        assert [(one["current_price"], one["provisional"]) for one in told] == [(wrong, True), (truth, False)]
 
 
 def test_the_hour_of_a_coin_that_is_only_read_by_a_model_closes_by_trades_too(tmp_path):

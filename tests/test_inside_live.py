@@ -1,5 +1,6 @@
 """The whole service inside the hour over real sockets: path, record, contract, bundles, and two days that equal the backtest."""
 
+import asyncio
 import contextlib
 import json
 
@@ -11,7 +12,7 @@ from test_horizon_bundles import packed
 from test_live import SHARED, Reader, rows
 from waiting import wait_for
 
-from crypto_rti.client import Client
+from crypto_rti.client import AsyncClient, Client
 from crypto_rti.client_stream import PathEvent
 from crypto_rti.data.candles import MINUTE, to_iso, to_unix
 from crypto_rti.registry.bundle import write_bundle
@@ -119,9 +120,17 @@ def test_a_forecast_of_the_past_is_the_one_that_was_recorded(up):
     assert (past["predicted_price"], past["interval"]["low"], past["size"]) == (row["predicted_price"], row["low_90"], row["size"])
 
 
-def test_the_client_reads_paths(up):
+def test_the_clients_read_paths(up):
+    async def read():
+        async with AsyncClient(up.url) as client:
+            return await client.path(BTC), await client.predict(BTC, horizon=15)
+
+    pass_to(up, CLOSE)
+    wait_for(lambda: len(up.service.inside.states) >= 4, 60, "the states")  # Before that, intervals are those of the bundle
     with Client(up.url) as client:
-        assert client.path(BTC).points[0].horizon_minutes == 15 and client.predict(BTC, horizon=15).mode == "minute"
+        path, prediction = client.path(BTC), client.predict(BTC, horizon=15)
+        assert path.points[0].horizon_minutes == 15 and prediction.mode == "minute"
+        assert asyncio.run(read()) == (path, prediction)
         pass_to(up, up.service.feed.histories[BTC].end + MINUTE)
         for event in client.stream(BTC):
             if isinstance(event, PathEvent):

@@ -68,7 +68,7 @@ class InsideState:
     newest: dict[tuple[str, int], Forecast] = field(default_factory=dict)  # By coin and horizon, the last one of a champion
     changes: int = 0  # How often one of these was replaced
     bodies: dict[str, tuple[bytes, tuple[int, bool, int]]] = field(default_factory=dict)  # By coin, the last answer of `/api/path` and what it was made from
-    issued: dict[str, int] = field(default_factory=dict)  # By coin, the last quarter whose forecasts were issued
+    issued: dict[str, int] = field(default_factory=dict)  # By coin, the last moment whose forecasts were issued
     recent: dict[tuple[str, str, int], dict[str, Any]] = field(default_factory=dict)  # By coin, kind and horizon, scores of the last 30 days
     measured: int = 0  # The hour in which `recent` was measured
     settled: int = 0  # How often closes were written to the ledger

@@ -18,7 +18,7 @@ import numpy as np
 from ..data.candles import HOUR, MINUTE, to_iso
 from ..data.connection import ExchangeError
 from ..data.request_queue import Priority, at_priority
-from ..features import FeatureError
+from ..features import FeatureError, NotEnoughHistoryError
 from ..features_intraday import IntradayRows, intraday_rows
 from ..horizons import HOURLY, HOUR_AHEAD
 from ..realised import FIVE, QUARTER, to_quarters
@@ -165,7 +165,7 @@ async def issue_quarter(
             inside.add_scale(forecast)
             inside.lateness[coin, horizon] = (forecast.issued_at or service.feed.clock.now()) - moment
         record(service, forecast, correction)
-    inside.issued[coin] = max(moment // QUARTER * QUARTER, inside.issued.get(coin, 0))
+    inside.issued[coin] = max(moment, inside.issued.get(coin, 0))
 
 # %% ../../nbs/651_service.inside_work.ipynb #0f61c90d
 async def reissue(
@@ -179,8 +179,8 @@ async def reissue(
     history.corrected = None
     service.models.generation += 1
     log.info("%s: the minute of %s was corrected by the exchange; forecasts since then are computed again", coin, to_iso(corrected))
-    last = service.inside.issued.get(coin, 0)
-    for moment in range(max(corrected // QUARTER + 1, (history.end - HOUR) // QUARTER) * QUARTER, last + 1, QUARTER):
+    step = MINUTE if service.settings.record == "minutes" else QUARTER
+    for moment in range(max(corrected // step + 1, (history.end - HOUR) // step) * step, service.inside.issued.get(coin, 0) + 1, step):
         await issue_quarter(service, coin, moment, correction=True)
     return True
 
@@ -250,16 +250,18 @@ async def follow_coin(
     coin: str,
     publisher: Publisher,
 ) -> None:  # Runs until it is cancelled
-    "Do the work of each minute of one coin."
-    after = 0
+    "Do the work of each minute of one coin, and again when a minute is corrected."
+    after, changes = 0, 0
     while True:
         with suppress(TimeoutError):
-            history = await next_minute(service.feed, coin, after, 60.0)
-            after = history.end
+            history = await next_minute(service.feed, coin, after, 60.0, changes)
+            after, changes = history.end, history.changes
             if history_missing(service.feed, coin):
                 continue
             try:
                 await work_minute(service, coin, history, publisher)
+            except NotEnoughHistoryError as error:  # Minutes are missing, which readiness tells
+                log.debug("no forecasts of %s from %s: %s", coin, to_iso(history.end), error)
             except (ExchangeError, FeatureError) as error:
                 log.warning("no forecasts of %s from %s: %s", coin, to_iso(history.end), error)
             except CryptoRTIError as error:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import pandas as pd
 
@@ -59,10 +59,17 @@ async def next_minute(
     product: str,  # For example `BTC-USD`
     after: int,  # Unix seconds
     timeout: float,  # noqa: ASYNC109  # Seconds of real time
-) -> MinuteHistory:  # Its `end` is later than `after`
-    "Wait until a later minute is closed; raise `TimeoutError` when that takes too long."
+    changes: int | None = None,  # Also wait for a correction that is none of these changes of the history
+) -> MinuteHistory:  # Its `end` is later than `after`, or a minute of it was corrected
+    "Wait until a later minute is closed or an earlier one is corrected; raise `TimeoutError` when that takes too long."
+
+    def is_news(history: MinuteHistory | None) -> TypeGuard[MinuteHistory]:
+        if history is None or history.end > after:
+            return history is not None
+        return changes is not None and history.corrected is not None and history.changes != changes
+
     async with asyncio.timeout(timeout):
-        while (history := feed.histories.get(product)) is None or history.end <= after:
+        while not is_news(history := feed.histories.get(product)):
             await feed.minute_news.wait()
     return history
 

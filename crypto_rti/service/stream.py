@@ -135,9 +135,9 @@ class Hub:
         return any(channel.readers for channel in self.channels.values() if channel.coin == coin)
 
     def publish(self, path: Path) -> None:
-        "Publish a path in all channels of its coin, once for each minute."
+        "Publish a path in all channels of its coin, once for each minute, and again when a correction has changed it."
         known = self.paths.get(path.coin)
-        if known is not None and known.data_until == path.data_until:
+        if known is not None and (known.data_until, known.points) == (path.data_until, path.points):
             return
         self.paths[path.coin], data = path, path.model_dump_json()
         for channel in self.channels.values():
