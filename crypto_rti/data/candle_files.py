@@ -26,7 +26,7 @@ from ..parsing import ParseError, parse_json
 from ..settings import CryptoRTIError
 from .candles import COLUMNS, HOUR, check_candles, from_rows
 from .ranges import PENDING, REFUSED, UNKNOWN, ClassifiedGap, Range, classify_gaps
-from .sources import is_product
+from .sources import is_product, list_products
 from .steps import find_step
 
 # %% ../../nbs/127_data.candle_files.ipynb #8c30c0d6
@@ -62,7 +62,8 @@ def _folder_content(path: Path) -> str:
     "The content of the folder of a missing file, and the remedy."
     there = sorted(other for other in path.parent.glob("*") if other.is_file() and not other.name.startswith("."))
     if not there:
-        return f"its folder holds no candles; fetch {path.stem} first or choose another product"
+        held = ", ".join(list_products(path.parent)[:20]) or "no candles"
+        return f"its folder holds {held}; fetch {path.stem} first or choose another product"
     foreign = [other for other in there if other.suffix != ".parquet" or not is_product(other.stem)]
     if len(foreign) == len(there):
         return f"its folder holds {', '.join(other.name for other in there[:20])}; convert with `crypto-rti import {shlex.quote(str(foreign[0]))} --out FOLDER`"
