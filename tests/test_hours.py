@@ -88,6 +88,10 @@ def test_a_migration_that_ends_at_any_step_is_completed_by_the_next(old, tmp_pat
             old.save(SIM, "BTC-USD", later(), origin="sim seed 0")
     assert names(tmp_path)[0] == "BTC-USD.parquet" and (tmp_path / "sim" / "hours" / "BTC-USD").is_dir() == (step == "deletion")
     assert_same(old.series(SIM, "BTC-USD"), before)
+    if step != "deletion":
+        left = tmp_path / "sim" / "hours" / ".BTC-USD.migrating"
+        left.mkdir(exist_ok=True)
+        (left / "2020-01.parquet").write_bytes(b"PAR1")  # Of an attempt that was killed
     old.save(SIM, "BTC-USD", later(), origin="sim seed 0")
     assert names(tmp_path) == MONTHS and len(old.series(SIM, "BTC-USD").candles) == len(before.candles) + 1
     assert [path.name for path in (tmp_path / "sim" / "hours").iterdir()] == ["BTC-USD"]
