@@ -30,7 +30,7 @@ SKIPPING_FLAGS = ("slow", "network", "gpu")  # tst_flags in settings.ini: cells 
 # What the runtime world does not hold (`../shared/design.md`, two worlds); every other module must import from the wheel
 # with nothing but requirements/runtime.txt installed.
 RESEARCH = (
-    "data.candle_files", "data.minutes", "data.store", "data.suppliers", "data.repair", "data.minute_fetch", "data.fetch", "datasets", "models",
+    "data.candle_files", "data.minutes", "data.hours", "data.store", "data.suppliers", "data.repair", "data.minute_fetch", "data.fetch", "datasets", "models",
     "evaluation.adaptation", "evaluation.walk_forward", "evaluation.pool", "evaluation.backtest", "evaluation.horizons", "evaluation.horizon_pool",
     "evaluation.horizon_training", "evaluation.controls", "evaluation.plots", "evaluation.search",
     "registry.connection", "registry.packing", "registry.versions", "registry.tracking", "registry.exports", "registry.comparison",

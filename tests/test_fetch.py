@@ -22,7 +22,7 @@ from rich.console import Console
 from waiting import wait_for
 
 from crypto_rti.data import suppliers
-from crypto_rti.data.candle_files import NoCandlesError, StoreError, read_series
+from crypto_rti.data.candle_files import NoCandlesError, StoreError
 from crypto_rti.data.candles import HOUR, CandleError, TimeError, count_unbroken, to_iso, to_unix
 from crypto_rti.data.coinbase import CoinbaseClient, identify_source, make_client
 from crypto_rti.data.connection import BadAnswerError, ExchangeError, ExchangeUnavailableError, UnknownProductError
@@ -60,7 +60,7 @@ def exchange_of(tables, home, start=NOON, **options):
 
 
 def stored(settings, product="BTC-USD"):
-    return read_series(settings.candles_dir / "replay" / f"{product}.parquet")
+    return CandleStore(settings.candles_dir).series("replay", product)
 
 
 def asked(exchange, product="BTC-USD"):
@@ -309,7 +309,7 @@ def test_a_record_of_refused_hours_is_read_by_the_version_before(tmp_path):
     store, source = CandleStore(tmp_path), Source("sim", "sim")
     refused = ClassifiedGap(START, START + HOUR, REFUSED, why="holds a negative volume", tries=2)
     store.save(source, "BTC-USD", market()[1:10], (START, START + 10 * HOUR), [refused])
-    record = json.loads(pq.read_schema(store.path(source, "BTC-USD")).metadata[b"crypto_rti"])
+    record = json.loads(pq.read_schema(store.hours(source, "BTC-USD").months[0]).metadata[b"crypto_rti"])
     assert record["format"] == 1 and [len(gap) for gap in record["gaps"]] == [3]
     assert store.series(source, "BTC-USD").gaps == [refused]
 
@@ -373,7 +373,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     with exchange_of({"BTC-USD": truth}, tmp_path) as (exchange, settings):
         command = [sys.executable, "-c", FETCH, str(tmp_path), settings.source, str(START - 300 * 24 * HOUR)]
-        path, rows = settings.candles_dir / "replay" / "BTC-USD.parquet", 0
+        store, rows = CandleStore(settings.candles_dir), 0
         while rounds < 3:
             fetcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             assert fetcher.stdout.readline() == "ready\n"
@@ -383,8 +383,8 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path):
             os.kill(fetcher.pid, signal.SIGKILL)
             fetcher.communicate()
             rounds += 1
-            if path.exists():
-                series = read_series(path)
+            if store.hours("replay", "BTC-USD").exist:
+                series = store.series("replay", "BTC-USD")
                 assert len(series.candles) >= rows
                 rows = len(series.candles)
                 assert series.candles.equals(truth[:rows])

@@ -121,12 +121,13 @@ def test_hours_and_minutes_lie_side_by_side_and_hours_stay_where_they_are(tmp_pa
     store, span = CandleStore(tmp_path), (NEW_YEAR, NEW_YEAR + 5 * HOUR)
     hours, minutes = sim_candles("BTC-USD", *span), sim_candles("BTC-USD", *span, MINUTE)
     store.save(SIM, "BTC-USD", hours, span, origin="sim seed 0")
-    before = (tmp_path / "sim" / "BTC-USD.parquet").read_bytes()
+    (month,) = store.hours(SIM, "BTC-USD").months
+    before = month.read_bytes()
     assert store.finest_step(SIM, "BTC-USD") == HOUR and store.finest_step(SIM, "ETH-USD") is None
     with pytest.raises(NoCandlesError, match=r"one-minute ones cannot be made; fetch minutes with `crypto-rti fetch --minutes-since DATE`"):
         store.load(SIM, "BTC-USD", step=MINUTE)
     writer(store).save(minutes, span)
-    assert (tmp_path / "sim" / "BTC-USD.parquet").read_bytes() == before
+    assert month.read_bytes() == before
     assert store.load(SIM, "BTC-USD").equals(hours) and store.load("sim", "BTC-USD", step=MINUTE).equals(minutes)
     assert store.load(SIM, "BTC-USD", step=900).equals(aggregate(minutes, 900, span=span))
     assert store.products(SIM) == ["BTC-USD"] and store.finest_step(SIM, "BTC-USD") == MINUTE

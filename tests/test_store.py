@@ -31,6 +31,11 @@ def candles(hours, close=100.0):
     return pd.DataFrame(rows, columns=COLUMNS).astype({"time": "int64", **dict.fromkeys(COLUMNS[1:], "float64")})
 
 
+def month_files(root, product="BTC-USD"):
+    """The content of every file with hours of a product, by name."""
+    return {path.name: path.read_bytes() for path in sorted((root / "sim" / "hours" / product).iterdir())}
+
+
 def start_python(code, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -88,7 +93,7 @@ def test_a_folder_or_a_missing_file_is_refused_by_name(tmp_path):
 
 def test_no_cut_of_a_file_is_ever_read(tmp_path):
     CandleStore(tmp_path).save(SIM, "BTC-USD", GOOD)
-    whole = (tmp_path / "sim" / "BTC-USD.parquet").read_bytes()
+    (whole,) = month_files(tmp_path).values()
     cut = tmp_path / "cut.parquet"
     for length in range(0, len(whole), 37):
         cut.write_bytes(whole[:length])
@@ -98,7 +103,7 @@ def test_no_cut_of_a_file_is_ever_read(tmp_path):
 
 def test_flipped_bytes_give_a_named_error_or_candles(tmp_path):
     CandleStore(tmp_path).save(SIM, "BTC-USD", GOOD, (0, 20 * HOUR))
-    whole = (tmp_path / "sim" / "BTC-USD.parquet").read_bytes()
+    (whole,) = month_files(tmp_path).values()
     rng, path = random.Random(1), tmp_path / "flipped.parquet"
     for _ in range(300):
         spoilt = bytearray(whole)
@@ -115,7 +120,7 @@ def test_flipped_bytes_give_a_named_error_or_candles(tmp_path):
 def test_a_record_that_is_newer_or_damaged(tmp_path, change):
     store = CandleStore(tmp_path)
     store.save(SIM, "BTC-USD", GOOD)
-    path = store.path(SIM, "BTC-USD")
+    (path,) = store.hours(SIM, "BTC-USD").months
     table = pq.read_table(path)
     record = {**json.loads(table.schema.metadata[b"crypto_rti"]), **change}
     if change == {"origin": None}:
@@ -131,12 +136,12 @@ def test_a_record_that_is_newer_or_damaged(tmp_path, change):
 def test_broken_candles_are_not_stored_over_good_ones(tmp_path):
     store = CandleStore(tmp_path)
     store.save(SIM, "BTC-USD", GOOD)
-    before = store.path(SIM, "BTC-USD").read_bytes()
+    before = month_files(tmp_path)
     for table in BROKEN.values():
         if len(table):
             with pytest.raises(CandleError, match="BTC-USD of sim"):
                 store.save(SIM, "BTC-USD", table)
-    assert store.path(SIM, "BTC-USD").read_bytes() == before
+    assert month_files(tmp_path) == before
 
 
 def test_a_foreign_file_in_the_store_is_left_alone(tmp_path):
@@ -183,14 +188,14 @@ def save_in_a_process(folder, limit=None):
 
 def assert_refused_and_untouched(folder, output, before):
     assert output.startswith("refused:") and "BTC-USD.parquet cannot be written" in output and "free space" in output
-    assert (folder / "sim" / "BTC-USD.parquet").read_bytes() == before
-    assert sorted(path.name for path in (folder / "sim").iterdir()) == [".BTC-USD.parquet.lock", "BTC-USD.parquet"]
+    assert month_files(folder) == before  # No temporary file either
+    assert sorted(path.name for path in (folder / "sim").iterdir()) == [".BTC-USD.parquet.lock", "hours"]
 
 
 def test_a_file_that_may_not_grow(tmp_path):
     CandleStore(tmp_path).save(SIM, "BTC-USD", GOOD)
-    before = (tmp_path / "sim" / "BTC-USD.parquet").read_bytes()
-    assert_refused_and_untouched(tmp_path, save_in_a_process(tmp_path, limit=100_000), before)
+    before = month_files(tmp_path)
+    assert_refused_and_untouched(tmp_path, save_in_a_process(tmp_path, limit=20_000), before)
     assert save_in_a_process(tmp_path) == "saved\n"
 
 
@@ -202,7 +207,7 @@ def test_a_full_disk(tmp_path):
         pytest.skip("mounting a small tmpfs needs root")
     try:
         CandleStore(disk).save(SIM, "BTC-USD", GOOD)
-        before = (disk / "sim" / "BTC-USD.parquet").read_bytes()
+        before = month_files(disk)
         assert_refused_and_untouched(disk, save_in_a_process(disk), before)
         with pytest.raises(NoCandlesError):
             CandleStore(disk).load(SIM, "ETH-USD")
@@ -258,14 +263,14 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
 def test_a_process_that_holds_the_file_is_waited_for_then_named(tmp_path):
     store = CandleStore(tmp_path, timeout_seconds=0.3)
     store.save(SIM, "BTC-USD", GOOD)
-    before = store.path(SIM, "BTC-USD").read_bytes()
+    before = month_files(tmp_path)
     command = [sys.executable, "-c", HOLD_LOCK, tmp_path / "sim" / ".BTC-USD.parquet.lock"]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match="being written by another process"):
             store.save(SIM, "BTC-USD", candles([99]))
-        assert store.path(SIM, "BTC-USD").read_bytes() == before
+        assert month_files(tmp_path) == before
         assert len(store.load(SIM, "BTC-USD")) == 10  # readers do not wait
         holder.kill()  # and a dead process holds nothing
         holder.wait()
@@ -290,7 +295,8 @@ def test_killed_at_any_moment_the_store_is_whole(tmp_path):
     nursery.communicate()
     assert first >= 3  # it was not killed before it could write anything
     CandleStore(tmp_path, timeout_seconds=5).save(SIM, "BTC-USD", candles([first]))
-    assert sorted(path.name for path in (tmp_path / "sim").iterdir()) == [".BTC-USD.parquet.lock", "BTC-USD.parquet"]
+    assert sorted(path.name for path in (tmp_path / "sim").iterdir()) == [".BTC-USD.parquet.lock", "hours"]
+    assert all(name.startswith("19") for name in month_files(tmp_path))  # No temporary file
 
 
 # --- In general ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from ..parsing import ParseError, parse_json
 from ..settings import CryptoRTIError
 from .candles import COLUMNS, HOUR, check_candles, from_rows
 from .ranges import PENDING, REFUSED, UNKNOWN, ClassifiedGap, Range, classify_gaps
-from .sources import is_product
+from .sources import is_product, list_products
 from .steps import find_step
 
 # %% ../../nbs/127_data.candle_files.ipynb #8c30c0d6
@@ -62,7 +63,8 @@ def _folder_content(path: Path) -> str:
     "The content of the folder of a missing file, and the remedy."
     there = sorted(other for other in path.parent.glob("*") if other.is_file() and not other.name.startswith("."))
     if not there:
-        return f"its folder holds no candles; fetch {path.stem} first or choose another product"
+        held = ", ".join(list_products(path.parent)[:20]) or "no candles"
+        return f"its folder holds {held}; fetch {path.stem} first or choose another product"
     foreign = [other for other in there if other.suffix != ".parquet" or not is_product(other.stem)]
     if len(foreign) == len(there):
         return f"its folder holds {', '.join(other.name for other in there[:20])}; convert with `crypto-rti import {shlex.quote(str(foreign[0]))} --out FOLDER`"
@@ -132,9 +134,15 @@ def _read_record(path: Path, raw: bytes | None, step: int) -> Series | None:
         covered = [_stored_range(start, end) for start, end in record["covered"]]
         rows = {int(start): (str(why), int(tries)) for start, why, tries in record.get("refused", [])}
         gaps = [ClassifiedGap(*_stored_range(start, end), str(verdict), step, *rows.get(int(start), ())) for start, end, verdict in record["gaps"]]
-        return Series(from_rows([]), covered, gaps, str(record["origin"]))
+        return Series(_no_candles().copy(), covered, gaps, str(record["origin"]))
     except (ParseError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise StoreError(f"{path}: the record beside the candles is damaged; restore the file, or delete it and fetch again") from None
+
+
+@cache
+def _no_candles() -> pd.DataFrame:
+    "An empty table; making one takes longer than reading a month."
+    return from_rows([])
 
 
 def _stored_range(start: Any, end: Any) -> Range:

@@ -20,7 +20,7 @@ from ..settings import Settings
 from .candles import HOUR
 from .coinbase import make_client
 from .connection import ExchangeError
-from .sources import Source, SourceError, is_product
+from .sources import Source, SourceError, is_product, list_products, product_files
 
 # %% ../../nbs/132_data.origin.ipynb #8b57a5fe
 class NameTakenError(SourceError):
@@ -51,14 +51,19 @@ def read_closes(
         return {}
 
 
+def _read_product(folder: Path, product: str) -> Closes:
+    "Read the closing prices of all files of a product."
+    return {time: close for path in product_files(folder, product) for time, close in read_closes(path).items()}
+
+
 def sample_folder(
-    folder: Path,  # Of `PRODUCT.parquet` files
+    folder: Path,  # Of a source
 ) -> dict[str, Closes]:  # By product
     "Sample the closes of a folder."
     sample = {}
-    for path in [path for path in sorted(folder.glob("*.parquet")) if is_product(path.stem)][:SAMPLE_FILES]:
-        if closes := sorted(read_closes(path).items()):
-            sample[path.stem] = dict(closes[place] for place in np.unique(np.linspace(0, len(closes) - 1, SAMPLE_ROWS).astype(int)))
+    for product in [name for name in list_products(folder) if is_product(name)][:SAMPLE_FILES]:
+        if closes := sorted(_read_product(folder, product).items()):
+            sample[product] = dict(closes[place] for place in np.unique(np.linspace(0, len(closes) - 1, SAMPLE_ROWS).astype(int)))
     return sample
 
 # %% ../../nbs/132_data.origin.ipynb #fd8ea46c
@@ -74,8 +79,7 @@ def share_same(
 async def _closes_of(settings: Settings, source: Source, product: str, times: list[int]) -> Closes:
     "The closes of a source for these hours; empty when it has none."
     if source.kind == "folder":
-        path = Path(source.location) / f"{product}.parquet"
-        return await asyncio.to_thread(read_closes, path)
+        return await asyncio.to_thread(_read_product, Path(source.location), product)
     found: Closes = {}
     quick = settings.model_copy(update={"retries": min(settings.retries, 1)})
     try:

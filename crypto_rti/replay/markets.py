@@ -19,7 +19,7 @@ import pandas as pd
 from ..data.candles import COLUMNS, HOUR, MINUTE, check_candles, floor_time, step_name
 from ..data.connection import GRANULARITIES
 from ..data.simulation import COINS, SIM_END, SIM_START, product_traits, sim_candles
-from ..data.sources import Source, is_product, parse_source
+from ..data.sources import Source, is_product, list_products, parse_source, product_files
 from ..data.steps import aggregate, find_step
 from ..numbers import quote_decimals
 from ..settings import CryptoRTIError
@@ -140,12 +140,15 @@ SIM_PRODUCTS = [f"{coin}-USD" for coin in COINS]
 
 # %% ../../nbs/160_replay.markets.ipynb #e1d271ee
 def _read_table(path: Path) -> pd.DataFrame:
-    "Read and check one file of a folder, of hours or of shorter candles."
-    from crypto_rti.data.candle_files import read_candles, read_extent  # Not above: they need pyarrow, which a running service does without
+    "Read and check one file of a folder, of hours or of shorter candles, or the months of hours in its place."
+    from crypto_rti.data.candle_files import read_candles, read_extent, read_series  # Not above: they need pyarrow, which a running service does without
 
     if not is_product(path.stem):
         remedy = f"rename it like SOL-USD.parquet, or run `crypto-rti import {shlex.quote(str(path))} --out FOLDER`"
         raise ReplayError(f"{path} is not named after a product; {remedy}")
+    months = product_files(path.parent, path.stem)
+    if months != [path]:
+        return pd.concat([read_series(month).candles for month in months], ignore_index=True)
     return read_candles(path, read_extent(path).step)
 
 # %% ../../nbs/160_replay.markets.ipynb #384e924d
@@ -167,7 +170,7 @@ def _read_folder(
     products: Sequence[str] | None,  # Products wanted; by default all
 ) -> tuple[dict[str, pd.DataFrame], dict[str, CryptoRTIError]]:  # Tables of one width, and the errors of the other files
     "Read the files of a folder that can be replayed together; raise the first error when there are none."
-    paths = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
+    paths = {product: folder / f"{product}.parquet" for product in list_products(folder)}
     tables, skipped = dict[str, pd.DataFrame](), dict[str, CryptoRTIError]()
     for product, path in _pick(paths, products, str(folder)).items():
         try:
