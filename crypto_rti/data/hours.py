@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import atomic_file
-from .candle_files import NoCandlesError, Series, StoreError, encode_series, read_series
+from .candle_files import NoCandlesError, Series, StoreError, encode_series, read_parts, read_series
 from .candles import COLUMNS, HOUR, from_rows
 from .minutes import split_months
 from .ranges import ClassifiedGap, Range, add_range
@@ -94,7 +94,8 @@ class HourFiles:
 
     def parts(self, step: int = HOUR) -> dict[str, Series]:
         "Read every month; raise `StoreError` for months of several origins."
-        found = {path.stem: read_series(path, step) for path in self.months}
+        months = self.months
+        found = {path.stem: part for path, part in zip(months, read_parts(months, step), strict=True)}
         origins = {part.origin: month for month, part in found.items()}
         if len(origins) > 1:
             made = " and ".join(f"{month} by {origin or 'another program'!r}" for origin, month in origins.items())
@@ -111,8 +112,8 @@ class HourFiles:
     def load(self, start: int, end: int, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
         "Hours that start inside the range, perhaps none; months outside it are not read."
         there = {path.stem: path for path in self.months}
-        parts = [read_series(there[month]).candles for month, _, _ in split_months(start, end) if month in there]
-        candles = pd.concat([part for part in parts if len(part)] or [from_rows([])], ignore_index=True)
+        parts = read_parts([there[month] for month, _, _ in split_months(start, end) if month in there])
+        candles = pd.concat([part.candles for part in parts if len(part.candles)] or [from_rows([])], ignore_index=True)
         return candles.iloc[slice(*candles["time"].to_numpy().searchsorted([start, end]))][list(columns)].reset_index(drop=True)
 
 

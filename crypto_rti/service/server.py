@@ -32,7 +32,7 @@ from uvicorn.supervisors import Multiprocess
 
 from ..data.coinbase import identify_source, run_sync
 from ..data.origin import claim_name
-from ..data.sources import Source, check_product, parse_source
+from ..data.sources import Source, check_product, list_products, parse_source
 from ..data.websocket import feed_url
 from ..errors import check_known
 from ..horizons import HOUR_AHEAD
@@ -287,7 +287,7 @@ def check_products(
     for product in settings.products:
         check_product(product)
         if source.kind == "folder":
-            check_known(product, sorted(path.stem for path in Path(source.location).glob("*.parquet")), f"product in {source.location}")
+            check_known(product, list_products(Path(source.location)), f"product in {source.location}")
 
 # %% ../../nbs/698_service.server.ipynb #1b89f9bb
 def serve(
