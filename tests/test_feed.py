@@ -476,7 +476,7 @@ async def test_old_candles_are_served_during_trouble(fault):
         assert set(up.feed.requests_failed) <= {"ExchangeUnavailableError", "BadAnswerError", "TimeoutError"} and up.feed.requests_failed
         up.exchange.faults.clear()
         up.feed.failures = {key: (0.0, error) for key, (_, error) in up.feed.failures.items()}  # the pause is over
-        up.feed.refresh_timeout = 20.0
+        up.feed.request_timeout = up.feed.refresh_timeout = 20.0
         fresh, news = await latest(up.feed, BTC), await minutes_for(up.feed, BTC)
         assert fresh.end == old.end + HOUR and fresh.candles.equals(sim_candles(BTC, fresh.start, fresh.end))
         assert news.end == recent.end + HOUR
