@@ -223,7 +223,7 @@ def _claim_sources(settings: Settings, training: Data) -> None:
         if not _is_stored(settings, source):
             run_sync(claim_name(settings, parse_source(source)))
 
-
+# %% ../nbs/802_cli_backtest.ipynb #f35de338
 def _write_outputs(
     settings: Settings,
     training: Data | None,  # `None` where the models were trained on the same source

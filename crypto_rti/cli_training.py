@@ -45,7 +45,7 @@ def _print_decisions(
         verdicts = [decision["promoted"] for decision in decisions if _model(decision) == model]
         typer.echo(f"{model}: promoted for {sum(verdicts)} of {len(verdicts)} coins; the report 4_promote lists them")
 
-
+# %% ../nbs/805_cli_training.ipynb #fb407e68
 def print_report(
     report: Any,  # `pipeline.RetrainReport`
 ) -> int:  # Exit code
@@ -117,7 +117,7 @@ def further_horizons(
     has_minutes = source.kind in ("coinbase", "sim") or any(store.finest_step(source, product) == MINUTE for product in settings.products)
     return quarter_horizons(settings, has_minutes)
 
-
+# %% ../nbs/805_cli_training.ipynb #26073f3e
 def train_meanwhile(
     family: ProcessTree,  # Ends the training with the service
     settings: Settings,

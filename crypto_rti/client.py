@@ -170,7 +170,7 @@ async def _read_refusal(response: httpx.Response) -> bytes:
         body += await anext(chunks, b"")
     return body
 
-
+# %% ../nbs/814_client.ipynb #b7c8d4ea
 class AsyncConnection(BaseConnection):
     "Sends requests, with retries, on an event loop. An async context manager."
 

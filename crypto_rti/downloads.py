@@ -64,7 +64,7 @@ async def _read(response: httpx.Response, most: int) -> bytes:
         raise httpx.DecodingError("the answer is cut off", request=response.request)
     return bytes(body)
 
-
+# %% ../nbs/050_downloads.ipynb #54cf69c1
 def _next_address(response: httpx.Response, left: int) -> httpx.URL | None:
     "The target of a redirect, or `None` for another answer; refuse other hosts and too many redirects."
     if not response.has_redirect_location:

@@ -108,7 +108,7 @@ def _call(target: str, arguments: Sequence[str]) -> None:
     module, _, name = target.partition(":")
     getattr(import_module(module), name)(*arguments)
 
-
+# %% ../nbs/045_fork_server.ipynb #7ab696c5
 def _answer(connection: socket.socket, parent: int) -> None:
     "Run the requested function under supervision, and send its exit status and the end of its output."
     os.setsid()
@@ -134,7 +134,7 @@ def _reap(*_: Any) -> None:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
-
+# %% ../nbs/045_fork_server.ipynb #c2e037bd
 def _serve(*modules: str) -> None:
     "Import modules, then run what is requested over the socket on standard input, until its other end is closed."
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would spend 2.5 s on an optional grammar of internationalised URIs

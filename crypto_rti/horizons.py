@@ -42,7 +42,7 @@ def wanted_horizons(
     enough = (machine_memory() if memory is None else memory) >= LEAST_MEMORY
     return HORIZONS if has_minutes and enough else HOURLY
 
-
+# %% ../nbs/065_horizons.ipynb #ea9779fc
 def quarter_horizons(
     settings: Settings,  # From `load_settings`
     has_minutes: bool,  # Whether one-minute candles of the product are at hand
@@ -52,7 +52,7 @@ def quarter_horizons(
     wanted = wanted_horizons(settings, has_minutes, memory)
     return () if wanted == HOURLY else wanted
 
-
+# %% ../nbs/065_horizons.ipynb #ad8ae08c
 def wants_minutes(
     settings: Settings,  # From `load_settings`
     has_minutes: bool = False,  # Whether some are at hand already
@@ -72,7 +72,7 @@ def role_horizon(
     "Find the horizon of a model's roles."
     return minutes if by_quarter else None
 
-
+# %% ../nbs/065_horizons.ipynb #fb39a8cb
 def alias_at(
     alias: str,  # `champion`, `challenger` or a kind, or the name of a tag such as `last_event`
     horizon: int | None,  # Minutes; `None` for models of whole hours
@@ -80,7 +80,7 @@ def alias_at(
     "Name a role at one horizon."
     return alias if horizon is None else f"{alias}-{horizon}m"
 
-
+# %% ../nbs/065_horizons.ipynb #8c459f19
 def horizon_of(
     alias: str,
 ) -> int | None:  # Minutes; `None` for models of whole hours
@@ -88,7 +88,7 @@ def horizon_of(
     found = re.search(r"-([0-9]{1,3})m$", alias)
     return int(found[1]) if found else None
 
-
+# %% ../nbs/065_horizons.ipynb #d8cd58af
 def kind_of(
     role: str,
 ) -> str:  # For example `lasso` of `lasso-15m`

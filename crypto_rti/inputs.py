@@ -43,7 +43,7 @@ def _spans(*names: str) -> list[slice]:
     places = [FEATURES.index(name) for name in names]
     return [slice(place, next(end for end in range(place, len(FEATURES) + 1) if end not in places)) for place in places if place - 1 not in places]
 
-
+# %% ../nbs/220_inputs.ipynb #f9aad0d9
 def _input(span: slice) -> slice:
     "Return where features stand in `INPUTS`, which has no `close`."
     return span if span.start < CLOSE else slice(span.start - 1, span.stop - 1)
@@ -91,7 +91,7 @@ def normalise_parts(
     out[_input(_CYCLES)], out[len(FEATURES) - 1 :] = current[_current(_CYCLES)], context[len(UNITS) :]
     return out
 
-
+# %% ../nbs/220_inputs.ipynb #fd21838c
 def normalise_columns(
     raw: np.ndarray,  # Features, shape (68, rows)
     context: np.ndarray,  # From `context_columns`, shape (6, rows)
@@ -152,7 +152,7 @@ def _moves(
     before = close[[-1 - hours for hours in REFERENCE_HOURS]]
     return np.asarray((np.log(before) - np.log(close[-1])) / volatility)
 
-
+# %% ../nbs/220_inputs.ipynb #06207606
 def _reference_columns(
     reference: pd.DataFrame | None,  # Candles of the reference coin, if any
     time: np.ndarray,  # Times of the rows, Unix seconds
@@ -222,7 +222,7 @@ def model_columns(
     _reference_columns(reference, arrays.time[rows], own, bounded, out[OWN_INPUTS : len(INPUTS)])
     return out
 
-
+# %% ../nbs/220_inputs.ipynb #2a66619c
 def model_inputs(
     candles: pd.DataFrame,  # A candle table; `HISTORY` candles make the last row complete
     reference: pd.DataFrame | None = None,  # Candles of the reference coin, in the same hours
@@ -258,7 +258,7 @@ def _toy_table() -> pd.DataFrame:
     time = 1_600_000_000 // HOUR * HOUR + HOUR * hours
     return pd.DataFrame({"time": time, "low": low, "high": high, "open": open_, "close": close, "volume": volume})
 
-
+# %% ../nbs/220_inputs.ipynb #e276ed28
 @lru_cache(maxsize=2)
 def features_signature(
     bounded: bool = True,  # Whether unusual returns are bounded
@@ -273,7 +273,7 @@ def features_signature(
     values += 0.0  # Five decimals, because the last bits differ between processors; and -0 becomes 0
     return hashlib.sha256("\n".join([*INPUTS, *(f"{value:.5f}" for value in values.ravel())]).encode()).hexdigest()[:16]
 
-
+# %% ../nbs/220_inputs.ipynb #ef62a382
 def computations() -> dict[str, bool]:  # Signature -> the `bounded` of `model_inputs`
     "Return the supported computations: the present one, and the one of bundles written before unusual returns were bounded."
     return {features_signature(bounded): bounded for bounded in (True, False)}

@@ -133,7 +133,7 @@ def mark_fitted(
         state.setdefault(f"{plan.source.name}.{product}", {})[kind] = entry
     write_json(_state_path(settings), state)
 
-
+# %% ../nbs/705_pipeline_plan.ipynb #42a36ad0
 def mark_submitted(
     settings: Settings,
     plan: Plan,
@@ -223,7 +223,7 @@ def _horizon_fact(model: str) -> dict[str, int]:
     horizon = horizon_of(model)
     return {} if horizon is None else {"horizon": horizon}
 
-
+# %% ../nbs/705_pipeline_plan.ipynb #379031bd
 def make_plan(
     settings: Settings,  # Names source, products and models
     pipeline: Path,  # Folder with the notebooks

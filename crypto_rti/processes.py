@@ -93,7 +93,7 @@ def die_with_parent() -> None:
     "Linux: receive SIGKILL when the thread that started this process ends. Call it right after the fork, as `preexec_fn`."
     _prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
-
+# %% ../nbs/040_processes.ipynb #ca0336bb
 def name_process(
     name: str,  # Cut to 15 characters
 ) -> None:
@@ -134,7 +134,7 @@ def _childless() -> bool:
         return True
     return False
 
-
+# %% ../nbs/040_processes.ipynb #f59e8184
 def _end_descendants(
     grace: float = 0.4,  # Seconds between SIGTERM, which lets processes clean up, and SIGKILL
     limit: float = 10.0,  # Seconds after which it gives up
@@ -155,7 +155,7 @@ class Child(Protocol):
 
     def poll(self) -> int | None: ...
 
-
+# %% ../nbs/040_processes.ipynb #651a2aae
 def supervise(
     parent: int,  # Process id of the process that started this one
     pipe: int,  # Its other end is held by the parent
@@ -256,7 +256,7 @@ def _await_end(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
 
-
+# %% ../nbs/040_processes.ipynb #50172ddf
 def end_with_parent(
     parent: int,  # Process id of the parent
     grace: float = 0.0,  # Seconds between SIGTERM, for an orderly end, and SIGKILL
@@ -281,7 +281,7 @@ STOPPING = "stopping; what is finished is kept. Ctrl-C once more ends it at once
 class Interrupted(KeyboardInterrupt):
     "SIGINT or SIGTERM was received."
 
-
+# %% ../nbs/040_processes.ipynb #4b998959
 class Stop:
     "The signals received so far."
 

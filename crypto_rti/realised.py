@@ -39,7 +39,7 @@ def _on_grid(
     grid[places] = values
     return grid
 
-
+# %% ../nbs/226_realised.ipynb #a965c5cd
 def _squared_returns(
     close: np.ndarray,  # One per candle
     places: np.ndarray,  # Minute of each candle, rising
@@ -78,7 +78,7 @@ class Quarters(NamedTuple):
         "Select quarters."
         return Quarters(*(values[..., where] for values in self))
 
-
+# %% ../nbs/226_realised.ipynb #1069b2cc
 def _sum_fives(
     values: np.ndarray,  # One per minute
 ) -> np.ndarray:  # One per five minutes
@@ -101,7 +101,7 @@ class _Minutes(NamedTuple):
         "Place one value per candle on the grid."
         return _on_grid(values, self.places, self.quarters * QUARTER // MINUTE, absent)
 
-
+# %% ../nbs/226_realised.ipynb #fb9a9581
 def _whole_quarters(
     minutes: pd.DataFrame,  # One-minute candles
     until: int,  # End of the last quarter
@@ -164,7 +164,7 @@ def quarter_variance(
     first, second, third = quarters.fives
     return np.asarray(first + second + third)
 
-
+# %% ../nbs/226_realised.ipynb #66fca902
 def hours_ending(
     quarters: Quarters,
     minute: int,  # Minute of the hour at which the hours end
@@ -250,7 +250,7 @@ def tick_variance(
         np.multiply(tick, tick, out=out[width - 1 :])
     return out
 
-
+# %% ../nbs/226_realised.ipynb #9c4c15f4
 def log_variance(
     variance: np.ndarray,  # Per minute
     tick: np.ndarray,  # From `tick_variance`

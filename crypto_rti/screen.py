@@ -46,7 +46,7 @@ def grid_positions(
     "Position candles on the grid so that every window that ends at one of them begins at 0 or later."
     return np.asarray((time - time[0]) // HOUR + WARM_UP + WEEK)
 
-
+# %% ../nbs/200_screen.ipynb #22ff0220
 def on_grid(
     places: np.ndarray,  # From `grid_positions`
     values: np.ndarray,  # One value per candle
@@ -56,7 +56,7 @@ def on_grid(
     grid[places] = values
     return grid
 
-
+# %% ../nbs/200_screen.ipynb #93e1474f
 def grid_returns(
     places: np.ndarray,  # From `grid_positions`
     close: np.ndarray,  # Closes of those hours
@@ -78,7 +78,7 @@ def _median_floors(
     before = size[start - WARM_UP : -1]
     return np.maximum(reduce_windows(np.maximum(before[:-1], before[1:]), _PAIRS, combine=np.minimum), FLOOR)
 
-
+# %% ../nbs/200_screen.ipynb #dc9056b9
 def _suspects(
     size: np.ndarray,  # Absolute returns on the grid, 0 where unknown
     floors: np.ndarray,  # From `_median_floors`
@@ -105,7 +105,7 @@ def _least_warm_up(
     calm = np.minimum(size[-days:], reduce_windows(least, _DAY_BEFORE, combine=np.minimum)[1:][-days:])
     return decayed_sums(calm[None, :-1] ** 2, (HALF_LIFE,), DAY)[0]
 
-
+# %% ../nbs/200_screen.ipynb #8e168a6b
 def rows_to_screen(
     returns: np.ndarray,  # From `grid_returns`
     rows: np.ndarray,  # Positions of the rows on the grid, rising, at least one
@@ -184,7 +184,7 @@ class BoundedReturn(NamedTuple):
     values: np.ndarray  # What they count as
     moved: np.ndarray  # By how much a jump that was not undone exceeds its bound
 
-
+# %% ../nbs/200_screen.ipynb #75a1b533
 class BoundedReturns:
     "Windows of returns, shape (hours, rows), and the bounded values of those that are unusual; they are few, so that no second array of all is kept."
 
@@ -292,7 +292,7 @@ class CandleArrays(NamedTuple):
         "Return the 25 hours that end at each of the rows, shape (25, rows)."
         return CandleArrays(*(windows_at(values, rows, WARM_UP + 1) for values in self))
 
-
+# %% ../nbs/200_screen.ipynb #6d5a501b
 class BoundedWindows(NamedTuple):
     "Rewritten candles of several rows; arrays of shape (hours, rows) that end at each row."
 
@@ -310,7 +310,7 @@ def _factors(
         np.add(after, move, out=before)
     return np.exp(factors, out=factors)
 
-
+# %% ../nbs/200_screen.ipynb #3a1fc5c9
 def bound_candles(
     windows: BoundedWindows,  # As they are, shape (hours + 1, rows): those of the returns that hold an unusual one
     returns: BoundedReturns,  # The returns between them, and perhaps of further windows

@@ -64,7 +64,7 @@ def _decays(half_lives: tuple[float, ...], steps: Steps) -> list[np.ndarray]:
     "What a window counts in each step, relative to the next newer one."
     return [0.5 ** (apart / np.array(half_lives)[:, None]) for apart, _ in steps]
 
-
+# %% ../nbs/195_windows.ipynb #ad8d7f90
 def decayed_sums(
     values: np.ndarray,  # Shape (half-lives, hours), or (1, hours) for the same values with each half-life
     half_lives: tuple[float, ...],  # Hours after which a value counts half

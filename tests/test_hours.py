@@ -1,9 +1,12 @@
 """Hours by month: a file of the version before is read, and replaced once as a whole; an update writes little."""
 
+import json
 import random
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,15 +24,24 @@ from crypto_rti.data.store import CandleStore, require_candles
 from crypto_rti.replay.markets import open_market
 from crypto_rti.settings import load_settings
 
-OLD = Path(__file__).parent / "data" / "hours_before_months.parquet"  # Written by the version before: four days around new year, answered for fifty more
 NEW_YEAR = to_unix("2024-01-01")
 
 
+@pytest.fixture(scope="module")
+def old_file(tmp_path_factory):
+    """A file as the version before wrote it: four days around new year, answered for fifty more. Its record and rows are kept as text."""
+    kept = json.loads((Path(__file__).parent / "data" / "hours_before_months.json").read_text())
+    columns = dict(zip(kept["columns"], zip(*kept["rows"], strict=True), strict=True))
+    path = tmp_path_factory.mktemp("before") / "BTC-USD.parquet"
+    pq.write_table(pa.table(columns).replace_schema_metadata({"crypto_rti": kept["record"]}), path)
+    return path
+
+
 @pytest.fixture
-def old(tmp_path):
+def old(old_file, tmp_path):
     """A store of the version before."""
     (tmp_path / "sim").mkdir()
-    shutil.copy(OLD, tmp_path / "sim" / "BTC-USD.parquet")
+    shutil.copy(old_file, tmp_path / "sim" / "BTC-USD.parquet")
     return CandleStore(tmp_path)
 
 
@@ -49,16 +61,16 @@ def later(hour=0):
 MONTHS = [f"hours/BTC-USD/{month}.parquet" for month in ("2023-11", "2023-12", "2024-01")]
 
 
-def test_an_old_file_is_read_where_it_is(old, tmp_path):
-    before = read_series(OLD)
+def test_an_old_file_is_read_where_it_is(old, old_file, tmp_path):
+    before = read_series(old_file)
     assert {gap.verdict for gap in before.gaps} == {BEFORE_LISTING, PENDING, NO_TRADES, REFUSED} and before.origin == "sim seed 0"
     assert_same(old.series(SIM, "BTC-USD"), before)
     assert old.load(SIM, "BTC-USD").equals(before.candles) and old.products(SIM) == ["BTC-USD"]
     assert names(tmp_path) == ["BTC-USD.parquet"]
 
 
-def test_the_first_update_replaces_it_and_loses_nothing(old, tmp_path):
-    before = read_series(OLD)
+def test_the_first_update_replaces_it_and_loses_nothing(old, old_file, tmp_path):
+    before = read_series(old_file)
     returned = old.save(SIM, "BTC-USD", later(), origin="sim seed 0")
     assert names(tmp_path) == MONTHS
     after = old.series(SIM, "BTC-USD")
@@ -70,8 +82,8 @@ def test_the_first_update_replaces_it_and_loses_nothing(old, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["second file", "rename", "deletion"])
-def test_a_migration_that_ends_at_any_step_is_completed_by_the_next(old, tmp_path, monkeypatch, step):
-    before, encoded = read_series(OLD), []
+def test_a_migration_that_ends_at_any_step_is_completed_by_the_next(old, old_file, tmp_path, monkeypatch, step):
+    before, encoded = read_series(old_file), []
 
     def encode(*given):
         encoded.append(given)
@@ -97,9 +109,9 @@ def test_a_migration_that_ends_at_any_step_is_completed_by_the_next(old, tmp_pat
     assert [path.name for path in (tmp_path / "sim" / "hours").iterdir()] == ["BTC-USD"]
 
 
-def test_a_file_that_was_copied_back_is_named_and_left(old, tmp_path):
+def test_a_file_that_was_copied_back_is_named_and_left(old, old_file, tmp_path):
     old.save(SIM, "BTC-USD", later(), origin="sim seed 0")
-    shutil.copy(OLD, tmp_path / "sim" / "BTC-USD.parquet")
+    shutil.copy(old_file, tmp_path / "sim" / "BTC-USD.parquet")
     with pytest.raises(StoreError, match=r"BTC-USD\.parquet differs from the months in .*move one of them away"):
         old.save(SIM, "BTC-USD", later(1), origin="sim seed 0")
     assert names(tmp_path) == ["BTC-USD.parquet", *MONTHS] and len(old.load(SIM, "BTC-USD")) == 91
@@ -115,14 +127,14 @@ def test_another_origin_is_refused_before_anything_is_moved(old, tmp_path):
         old.save(SIM, "BTC-USD", later(), origin="sim seed 1")
 
 
-def test_a_lost_month_is_asked_for_again_and_a_damaged_one_is_named(old, tmp_path):
+def test_a_lost_month_is_asked_for_again_and_a_damaged_one_is_named(old, old_file, tmp_path):
     old.save(SIM, "BTC-USD", later(), origin="sim seed 0")
     december = tmp_path / "sim" / MONTHS[1]
     december.write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"2023-12\.parquet is not a readable Parquet file"):
         old.save(SIM, "BTC-USD", later(1), origin="sim seed 0")
     december.unlink()
-    assert old.series(SIM, "BTC-USD").covered == [(read_series(OLD).covered[0][0], to_unix("2023-12-01")), (NEW_YEAR, NEW_YEAR + 49 * HOUR)]
+    assert old.series(SIM, "BTC-USD").covered == [(read_series(old_file).covered[0][0], to_unix("2023-12-01")), (NEW_YEAR, NEW_YEAR + 49 * HOUR)]
 
 
 def test_a_stored_folder_can_be_a_source_and_be_replayed(old, tmp_path):

@@ -180,7 +180,7 @@ def validate_folder(
     there = int(times[0]), int(times[-1]) + MINUTE
     return replace(summary, minutes=MinuteSummary(product, source.name, *there, len(times), 0, measure_runs(times, [there])))
 
-
+# %% ../../nbs/140_data.fetch.ipynb #36513314
 def _validate_or_error(source: Source, product: str, *span: str | int | None) -> FetchSummary | CryptoRTIError:
     "Validate a file; return its error rather than raise it, so that the others are validated too."
     try:
@@ -304,7 +304,7 @@ def summary_table(
         columns=columns,
     )
 
-
+# %% ../../nbs/140_data.fetch.ipynb #9f392b98
 def gap_table(
     summaries: Iterable[FetchSummary],  # From `fetch_products`
 ) -> pd.DataFrame:  # One row for each gap

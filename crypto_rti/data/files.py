@@ -75,7 +75,7 @@ def _plain(name: object) -> str:
     "A column name without case, spaces and punctuation."
     return re.sub(r"[^a-z0-9]", "", str(name).lower())
 
-
+# %% ../../nbs/136_data.files.ipynb #b6bec959
 def find_columns(
     table: pd.DataFrame,  # From `read_table`
     product: str,  # Distinguishes the volume in coins from that in money
@@ -92,7 +92,7 @@ def find_columns(
         raise FilesError(f"no column for {', '.join(missing)} among {list(table.columns)}; rename it to {missing[0]!r}")
     return dict(found)
 
-
+# %% ../../nbs/136_data.files.ipynb #a2b1e98f
 def _by_order(table: pd.DataFrame) -> dict[str, object]:
     "Identify columns without names by their order."
     if len(table.columns) < 6:
@@ -119,7 +119,7 @@ FORMATS = (  # Forms of text besides ISO 8601
     "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S",
 )  # fmt: skip
 
-
+# %% ../../nbs/136_data.files.ipynb #c3c1f102
 def _from_numbers(column: pd.Series) -> Times:
     "Read Unix times of any unit."
     values = pd.to_numeric(column, errors="coerce")
@@ -152,7 +152,7 @@ def _from_text(column: pd.Series) -> Times:
         raise FilesError(f"{text.dropna().iloc[0]!r} may have the day or the month first; write times like 2024-01-31T15:00Z")
     return Times(_seconds(fits[int(np.argmin(spans))]), "text", "as written" if zoned.any() else "")
 
-
+# %% ../../nbs/136_data.files.ipynb #6caca892
 def _seconds(times: "pd.Series[pd.Timestamp]") -> np.ndarray:
     "Unix seconds of UTC times; -1 for a missing time."
     return np.where(times.notna(), times.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[s]").astype("int64"), -1)
@@ -189,7 +189,7 @@ def to_utc(
         raise FilesError("the times have a zone already; omit --timezone")
     return _localise(times.seconds, timezone), timezone
 
-
+# %% ../../nbs/136_data.files.ipynb #b0d10d19
 def _localise(seconds: np.ndarray, timezone: str) -> np.ndarray:
     "Convert local times of a zone."
     try:
@@ -271,7 +271,7 @@ def read_file(
     how = f"{times.unit}, {zone}" + (", stamped at the end" if stamps == "end" else "")
     return ImportedFile(path, name, candles, step, len(rows), how, columns, refused, repeated)
 
-
+# %% ../../nbs/136_data.files.ipynb #a357affa
 def _sift(rows: pd.DataFrame, step: int) -> tuple[pd.DataFrame, list[Refusal], int]:
     "Separate candles from invalid rows, and count the rows that repeat another one."
     unread = (rows["time"] < 0).to_numpy()

@@ -40,7 +40,7 @@ def split_series(
             parts[month] = Series(candles, covered, gaps, series.origin)
     return parts
 
-
+# %% ../../nbs/129_data.hours.ipynb #3c69fbec
 def touched_months(
     times: Sequence[int],  # Sorted times of candles that are written
     spans: Iterable[Range],  # Ranges of which something else becomes known
@@ -51,7 +51,7 @@ def touched_months(
     held = {month for month, start, end in whole if bisect_left(times, start) < bisect_left(times, end)}
     return held | {month for span in spans for month, _, _ in split_months(*span)}
 
-
+# %% ../../nbs/129_data.hours.ipynb #9f5ed227
 def join_series(
     parts: Iterable[Series],  # In time order, of one origin
 ) -> Series:
@@ -116,7 +116,7 @@ class HourFiles:
         candles = pd.concat([part.candles for part in parts if len(part.candles)] or [from_rows([])], ignore_index=True)
         return candles.iloc[slice(*candles["time"].to_numpy().searchsorted([start, end]))][list(columns)].reset_index(drop=True)
 
-
+# %% ../../nbs/129_data.hours.ipynb #6fab8705
 def _edges(path: Path) -> Range | None:
     "The first candle of a month and the end of the last one; `None` when it has none."
     times = read_series(path).candles["time"]

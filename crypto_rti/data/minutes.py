@@ -47,7 +47,7 @@ class MinuteRecord:
     rows: int = 0
     origin: str = ""  # Of the candles, more precise than the name of the source
 
-
+# %% ../../nbs/128_data.minutes.ipynb #b8a3596f
 def replace_doubts(
     known: Iterable[ClassifiedGap],  # In time order, without overlaps
     new: Iterable[ClassifiedGap],  # Take precedence
@@ -119,7 +119,7 @@ def _merge_month(old: Series, minutes: pd.DataFrame, part: Range, doubts: Iterab
     new = [replace(each, start=max(each.start, part[0]), end=min(each.end, part[1])) for each in doubts if each.start < part[1] and each.end > part[0]]
     return Series(merge_candles(old.candles, inside), add_range(old.covered, part), replace_doubts(old.gaps, new, part), origin)
 
-
+# %% ../../nbs/128_data.minutes.ipynb #e091e08a
 class MinuteWriter(MinuteFiles):
     "The minutes of one product of a source, to be written."
 
@@ -172,7 +172,7 @@ class Contradiction:
     def __str__(self) -> str:
         return f"{to_iso(self.time)}: {self.what}"
 
-
+# %% ../../nbs/128_data.minutes.ipynb #566643a3
 def find_contradictions(
     minutes: pd.DataFrame,  # Minutes of `span`
     hours: pd.DataFrame,  # Stored hours, of `span` or more

@@ -55,7 +55,7 @@ def _read_product(folder: Path, product: str) -> Closes:
     "Read the closing prices of all files of a product."
     return {time: close for path in product_files(folder, product) for time, close in read_closes(path).items()}
 
-
+# %% ../../nbs/132_data.origin.ipynb #adee0442
 def sample_folder(
     folder: Path,  # Of a source
 ) -> dict[str, Closes]:  # By product
@@ -91,7 +91,7 @@ async def _closes_of(settings: Settings, source: Source, product: str, times: li
         pass
     return found
 
-
+# %% ../../nbs/132_data.origin.ipynb #198d138f
 async def _is_same(settings: Settings, source: Source, sample: dict[str, Closes]) -> bool | None:
     "Return whether a source holds the sampled candles; `None` where that is unknown."
     shares = []
@@ -111,7 +111,7 @@ def _place(settings: Settings, source: Source) -> str:
     folder, home = Path(source.location).resolve(), settings.home.resolve()
     return f"HOME/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
-
+# %% ../../nbs/132_data.origin.ipynb #903393ea
 def read_origins(
     settings: Settings,  # Names the home
 ) -> dict[str, dict[str, Any]]:  # By name: `places`, the latest last, and `sample`

@@ -32,7 +32,7 @@ class Priority(IntEnum):
 
 _priority: ContextVar[Priority] = ContextVar("priority", default=Priority.ASKED)
 
-
+# %% ../../nbs/112_data.request_queue.ipynb #90b82177
 @contextmanager
 def at_priority(
     priority: Priority,
@@ -44,7 +44,7 @@ def at_priority(
     finally:
         _priority.reset(before)
 
-
+# %% ../../nbs/112_data.request_queue.ipynb #b4a260d4
 def current_priority() -> Priority:
     "Get the priority of requests made here, by default that of a request that somebody waits for."
     return _priority.get()
@@ -53,7 +53,7 @@ def current_priority() -> Priority:
 class WithdrawnError(CryptoRTIError):
     "The request left the queue before it was sent: nobody needs it any more, or the exchange is unavailable."
 
-
+# %% ../../nbs/112_data.request_queue.ipynb #d53caf41
 @dataclass(eq=False)
 class Ticket:
     "How urgent a piece of work is, and its deadline."
@@ -89,7 +89,7 @@ class Ticket:
         finally:
             self.deadline.reschedule(loop.time() + left)
 
-
+# %% ../../nbs/112_data.request_queue.ipynb #86a416a2
 current_ticket: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
 "The ticket of the work that is being done here; without one, each request has its own."
 

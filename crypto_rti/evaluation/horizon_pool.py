@@ -38,7 +38,7 @@ def count_hours(
     "Count the hours that times fall into."
     return len(np.unique(np.asarray(time) // HOUR))
 
-
+# %% ../../nbs/424_evaluation.horizon_pool.ipynb #2bb5b4ef
 @dataclass(frozen=True)
 class QuarterSplit:
     "The rows of a pool at the quarters of the hour: what is learned from, and what is held out."
@@ -119,7 +119,7 @@ def _stored_volatility(
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
-
+# %% ../../nbs/424_evaluation.horizon_pool.ipynb #97dfe1cf
 def fit_volatility(
     root: Path,  # Folder that keeps the fits of one source
     split: QuarterSplit,

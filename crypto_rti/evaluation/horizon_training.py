@@ -42,7 +42,7 @@ def _fit(folder: Path, kind: str, data: Dataset, params: Mapping[str, Any] | Non
         return forecaster, how
     return stored_forecaster(folder / kind, digest_fit(kind, data, params)) or forecaster, how
 
-
+# %% ../../nbs/426_evaluation.horizon_training.ipynb #8570eb81
 def _warm_up(
     folder: Path,  # Of one horizon
     kind: str,
@@ -79,7 +79,7 @@ def days_before(
     "Keep the days of an earlier version that the new version does not score itself."
     return SizeState({day: sums for day, sums in state.sums.items() if day < known // DAY})
 
-
+# %% ../../nbs/426_evaluation.horizon_training.ipynb #04dc4be5
 @dataclass(frozen=True)
 class _Series:
     "The series of one horizon, by product and minute of the hour."
@@ -161,7 +161,7 @@ def train_horizon(
     r2 = {product: _volatility_r2(own, horizon, cut) for product, own in volatility.held_out.items()}
     return HorizonFit(forecaster, how, learned, rows, sizes, intervals, r2)
 
-
+# %% ../../nbs/426_evaluation.horizon_training.ipynb #497ddbc2
 def _with_baseline(rows: pd.DataFrame, learned: Dataset, held_out: Dataset, cut: int) -> pd.DataFrame:
     "Set the rolling-volatility interval of the learned rows beside the forecasts."
     frames = []
@@ -190,7 +190,7 @@ def score_hours(
     t, p = diebold_mariano(own, naive)
     return {**score_forecasts(rows), "dm_t": t if math.isfinite(t) else None, "dm_p": p if math.isfinite(p) else None}
 
-
+# %% ../../nbs/426_evaluation.horizon_training.ipynb #a2e8498e
 def _coin_scores(fit: HorizonFit, product: str) -> dict[str, Any]:
     "Score one coin: all quarters together, and each under `minutes`."
     rows, r2 = fit.of(product), fit.volatility_r2[product]

@@ -48,7 +48,7 @@ class QuestionError(BacktestError):
 
     exit_code = 2
 
-
+# %% ../../nbs/422_evaluation.horizons.ipynb #97a7f098
 @dataclass(frozen=True)
 class Question:
     "What a backtest of minutes asks."
@@ -83,7 +83,7 @@ def raw_forecasts(
     columns = {"product": data.product, "model": forecaster.kind, "time": data.time, "close": data.close, "volatility": data.volatility}
     return pd.DataFrame({**columns, **dict(zip(LEVELS, quantiles.T, strict=True)), "actual": data.next_close})
 
-
+# %% ../../nbs/422_evaluation.horizons.ipynb #126568d2
 @dataclass(frozen=True)
 class RawWalkForward(WalkForward):
     "A walk whose parts hold forecasts before any size and interval."
@@ -93,7 +93,6 @@ class RawWalkForward(WalkForward):
         blocks = [rows.between(block.start, block.end) for rows in self.tests.values()]
         return [raw_forecasts(forecaster, data) for data in blocks if len(data)]
 
-
 # %% ../../nbs/422_evaluation.horizons.ipynb #42acadb8
 def warm_up_begin(
     first: int,  # First row that has a target, Unix seconds
@@ -102,7 +101,7 @@ def warm_up_begin(
     "Return where the warm-up begins: `WARM_UP` before the start, or as soon as a model has `LEAST_WARM_UP` to learn from."
     return max(start - WARM_UP, first + LEAST_WARM_UP)
 
-
+# %% ../../nbs/422_evaluation.horizons.ipynb #79d56997
 def make_plan(
     models: Mapping[str, Mapping[str, Any]],  # Kind -> hyper-parameters
     first: int,  # First row that has a target, Unix seconds
@@ -129,7 +128,7 @@ class FollowedSeries:
     size: SizeState
     interval: ConformalState
 
-
+# %% ../../nbs/422_evaluation.horizons.ipynb #291f1512
 @dataclass(frozen=True)
 class SizedSeries:
     "Forecasts of a series with the size of each; every array has one entry per row of `raw`."
@@ -162,7 +161,6 @@ class SizedSeries:
         prices = dict(zip(LEVELS, to_prices(close, self.raw["volatility"].to_numpy()[scored], adjusted).T, strict=True))
         return FollowedSeries(self.raw[scored].assign(close=close, **prices, size=self.sizes[scored]), self.state, interval)
 
-
 # %% ../../nbs/422_evaluation.horizons.ipynb #b6d7bbf1
 def size_series(
     raw: pd.DataFrame,  # `RAW_COLUMNS` of one series in time order, warm-up included
@@ -178,7 +176,7 @@ def size_series(
     sizes, last = follow_sizes(state or SizeState(), moment, known, quantiles[:, MEDIAN] * scale, outcome)
     return SizedSeries(raw, close, sizes, shrink_quantiles(quantiles, sizes[:, None]), outcome / scale, known, last)
 
-
+# %% ../../nbs/422_evaluation.horizons.ipynb #5fc2265b
 def follow_series(
     raw: pd.DataFrame,  # `RAW_COLUMNS` of one series in time order, warm-up included
     start: int,  # First hour to score, Unix seconds
@@ -188,7 +186,6 @@ def follow_series(
     "Apply size and conformal intervals to the forecasts of a series; the rows before `start` calibrate."
     series = size_series(raw, horizon, issued)
     return series.follow(start, calibrate(*series.before(start)))
-
 
 # %% ../../nbs/422_evaluation.horizons.ipynb #342f85d2
 def rolling_interval(

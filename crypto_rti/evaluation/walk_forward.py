@@ -47,7 +47,7 @@ class Block:
     start: int
     end: int
 
-
+# %% ../../nbs/415_evaluation.walk_forward.ipynb #049012fa
 def make_blocks(
     start: int,  # First hour to forecast, Unix seconds
     end: int,  # First hour beyond
@@ -77,7 +77,7 @@ class Job:
     kinds: tuple[str, ...]
     blocks: tuple[Block, ...]
 
-
+# %% ../../nbs/415_evaluation.walk_forward.ipynb #defbcce0
 def make_jobs(
     kinds: Collection[str],  # Kinds of model
     start: int,  # First hour to forecast, Unix seconds
@@ -196,7 +196,7 @@ def experiment_folder(
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-
+# %% ../../nbs/415_evaluation.walk_forward.ipynb #e8aa52eb
 def cached_table(
     path: Path,  # A Parquet file in `experiment_folder`
     compute: Callable[[], pd.DataFrame],  # Called when the file does not exist

@@ -56,7 +56,7 @@ def write_bundle(
         write_json(fresh / "manifest.json", checked.model_dump(mode="json"))
     return Path(folder)
 
-
+# %% ../../nbs/520_registry.bundle.ipynb #92c095c5
 def make_manifest(
     manifest: dict[str, Any],  # Fields of `Manifest`
     files: dict[str, bytes],  # ONNX models by file name
@@ -118,7 +118,7 @@ def _blobs(folder: Path) -> Blobs:
     "The blobs of the export folder of a bundle, whose folder is `{name}/{version}`."
     return Blobs(Path(os.path.abspath(folder)).parent.parent)
 
-
+# %% ../../nbs/520_registry.bundle.ipynb #5c79ddaf
 def is_complete(
     folder: Path,  # A bundle of an export folder
     manifest: Manifest,  # From `read_manifest`
@@ -128,7 +128,7 @@ def is_complete(
     paths = {digest: file_path(folder, manifest, name) for name, digest in manifest.files.items()}
     return all(blobs.has(digest) if path == blobs.path(digest) else has_content(path, digest) for digest, path in paths.items())
 
-
+# %% ../../nbs/520_registry.bundle.ipynb #4c118cf7
 def read_files(
     folder: Path,  # A bundle
     manifest: Manifest,  # From `read_manifest`
@@ -327,7 +327,7 @@ def _try(trial: Trial, where: str, manifest: Manifest, files: dict[str, bytes]) 
         raise BundleCorruptError(f"{where} cannot be used: {fault}; train and promote it again")
     return scaler
 
-
+# %% ../../nbs/520_registry.bundle.ipynb #3f897119
 def _examine(trial: Trial, tests: Sequence[TrialTest]) -> str:
     "Test a model and record the result, unless another thread has done so meanwhile."
     if (known := trial.recall()) is not None:
@@ -371,7 +371,7 @@ def load_bundle(
     check_features(manifest, _called(folder))
     return open_bundle(folder, manifest, read_files(folder, manifest))
 
-
+# %% ../../nbs/520_registry.bundle.ipynb #f986453f
 def open_bundle(
     folder: Path,  # Of the bundle; the result of a trial is kept there
     manifest: Manifest,  # Checked by `check_features`

@@ -52,7 +52,7 @@ def export_version(
         made = manifest.model_copy(update={"version": item.version})
         return export_bundle(blobs, made, lambda file: _artifact(client, item, f"bundle/{file}", folder))
 
-
+# %% ../../nbs/545_registry.exports.ipynb #98d3e205
 def _artifact(client: "MlflowClient", item: Version, path: str, folder: str) -> bytes:
     "Read an artifact of the run of a version."
     try:
@@ -126,7 +126,7 @@ def _changed_horizon(change: dict[str, Any]) -> int | None:
     minutes = change.get("horizon", HOUR_AHEAD)
     return role_horizon(minutes, by_quarter=minutes != HOUR_AHEAD)
 
-
+# %% ../../nbs/545_registry.exports.ipynb #e1794e27
 def finish_change(
     client: "MlflowClient",
     settings: Settings,
@@ -168,7 +168,7 @@ def export_aliases(
     "Export every version that an alias names, then the indexes that mention them."
     return export_read(client, settings, *read_registered(client, names).values())
 
-
+# %% ../../nbs/545_registry.exports.ipynb #5ed00cf8
 def export_read(
     client: "MlflowClient",
     settings: Settings,
@@ -180,7 +180,7 @@ def export_read(
     write_index(settings.bundles_dir, *indexes.values())
     return indexes
 
-
+# %% ../../nbs/545_registry.exports.ipynb #0e218464
 def _export_model(client: "MlflowClient", settings: Settings, model: RegisteredModel, blobs: Blobs) -> Index:
     "Export the versions of one model that an alias names, and describe them."
     versions = [item for item in model.versions if item.aliases]
@@ -200,7 +200,7 @@ def _facts(item: Version) -> dict[str, Any]:
     horizon = {} if item.role_horizon is None else {"horizon": item.role_horizon}
     return {"kind": item.kind, **horizon, "created": item.created, "train_span": item.train_span, "metrics": item.metrics}
 
-
+# %% ../../nbs/545_registry.exports.ipynb #68cd6cfb
 def _history(settings: Settings, model: RegisteredModel) -> History:
     "What happened to the champions of one horizon."
     past = [each for each in model.past_champions() if (bundle_folder(settings.bundles_dir, model.name, each) / "manifest.json").exists()]

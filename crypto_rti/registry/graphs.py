@@ -60,7 +60,7 @@ def read_fields(
             raise GraphError(f"it has more than {MOST_FIELDS:,} parts")
         yield key >> 3, value
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #d59523cc
 def _value(data: bytes, place: int, kind: int) -> tuple[int | bytes, int]:
     "Read one value; return it and the position behind it."
     if kind == 0:
@@ -91,7 +91,7 @@ def _known_fields(message: str, data: bytes) -> Iterator[tuple[int, int | bytes]
             raise GraphError(f"it holds {_REFUSED.get((message, number), f'an unknown part ({message} {number})')}")
         yield number, value
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #2ae772c3
 def _bytes(value: int | bytes) -> bytes:
     "A value that must be bytes."
     if isinstance(value, int):
@@ -115,7 +115,7 @@ def _varints(data: bytes) -> np.ndarray:  # int64
         values |= np.where(starts + shift <= ends, (raw[place] & 127).astype(np.uint64) << np.uint64(min(7 * shift, 63)), np.uint64(0))
     return values.astype(np.int64)
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #9725363d
 def check_tensor(
     data: bytes,  # A `TensorProto`
 ) -> str:  # Its name
@@ -179,7 +179,7 @@ def _read_attribute(data: bytes) -> tuple[str, np.ndarray, list[bytes]]:
             words += [one or other for one, other in _WORD.findall(value)] if isinstance(value, Run) else [_bytes(value)]
     return name, np.concatenate(numbers), words
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #f9cf7eb2
 def _read_node(data: bytes) -> Node:
     "Read an operator; raise for one that is not on the list."
     node = Node()
@@ -232,7 +232,7 @@ def _read_graph(content: bytes) -> bytes:
         raise GraphError("it is not an ONNX file" if not graphs else "it holds several graphs")
     return graphs[0]
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #375b7a47
 def _follow(node: Node, known: set[str], moving: set[str]) -> None:
     "Check one operator: its inputs exist, and its sizes do not depend on the rows."
     used = {name for name in node.inputs if name}
@@ -302,7 +302,7 @@ def answer_rows(
         raise GraphError(f"it cannot answer {len(scaled)} rows: {text or type(error).__name__}") from None
     return answers[0] if len(answers) == 1 else np.vstack(answers)
 
-
+# %% ../../nbs/500_registry.graphs.ipynb #d041e78b
 def _answer(session: onnxruntime.InferenceSession, piece: np.ndarray, run: onnxruntime.RunOptions | None) -> np.ndarray:
     "Run one model on at most `ROWS` rows."
     found = session.run(None, {session.get_inputs()[0].name: piece}, run)[0]

@@ -92,7 +92,7 @@ def _check_ranges(ranges: dict[str, list[float]]) -> dict[str, list[float]]:
 
 Minute = Literal["0", "15", "30", "45"]
 
-
+# %% ../../nbs/515_registry.manifest.ipynb #6e5fa545
 def _check_minutes(states: dict[Minute, dict[str, Any]]) -> dict[Minute, dict[str, Any]]:
     "Refuse states of some quarters of the hour only."
     if missing := [minute for minute in get_args(Minute) if minute not in states]:

@@ -52,7 +52,7 @@ def promote(
         _promote(client, settings, models[name], chosen, reasons, chosen.version)
     return chosen.version
 
-
+# %% ../../nbs/560_registry.promotion.ipynb #27028b53
 def _promote(
     client: "MlflowClient",
     settings: Settings,
@@ -107,7 +107,7 @@ def _record_decision(
     client.set_model_version_tag(name, decision.version, "decision", text)
     return text
 
-
+# %% ../../nbs/560_registry.promotion.ipynb #bba17f2a
 def _refuse(
     client: "MlflowClient",
     settings: Settings,
@@ -121,7 +121,7 @@ def _refuse(
     event = record_event(client, model.name, "refused", model.find(decision.version), decision.champion, decision.reasons)
     export_read(client, settings, replace(model, tags={**model.tags, tag: text, **event}))
 
-
+# %% ../../nbs/560_registry.promotion.ipynb #7377b568
 def _evaluate(
     challenger: Bundle,
     champion: Bundle,
@@ -218,7 +218,7 @@ def ensure_champions(
             _promote(client, settings, models[name], models[name].find(version), [reasons[name]], version)
     return made
 
-
+# %% ../../nbs/560_registry.promotion.ipynb #d85154cd
 def _why_replace(client: "MlflowClient", settings: Settings, model: RegisteredModel, blobs: Blobs) -> str:
     "Why a model needs a new champion; empty where it has one that this code can load."
     if model.champion is None:
@@ -264,7 +264,7 @@ def _adopt_new(
             _refuse(client, settings, model, decision, text)
     return decision
 
-
+# %% ../../nbs/560_registry.promotion.ipynb #beb67a00
 def _is_unjudged(
     champion: Version,
 ) -> bool:

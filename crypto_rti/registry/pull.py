@@ -62,7 +62,7 @@ def _limits(path: str, timeout: float) -> Limits:
     "Limits for one file: 100 kB a second are enough, and redirects within the same server are followed."
     return Limits(_most_bytes(path), timeout + (_most_bytes(path) / 100_000 if path.endswith(".onnx") else 0), redirects=3)
 
-
+# %% ../../nbs/530_registry.pull.ipynb #f6937d26
 def _url_reader(
     client: Fetcher,  # Its base URL is that of the export folder
     timeout: float,  # Seconds one request may take, and more for a large file

@@ -98,7 +98,7 @@ def _log_run(
         raise
     return str(run)
 
-
+# %% ../../nbs/540_registry.tracking.ipynb #403bbdb6
 def _to_input(entities: Any, name: str, data: dict[str, Any]) -> Any:
     "A description of a data set, as MLflow has it."
     entry = entities.Dataset(name, data["sha256"][:36], "crypto_rti", json.dumps({"source": data["source"]}), profile=json.dumps(data))
@@ -123,7 +123,7 @@ def _check_fit(
             check_features(bundle, bundle.name)
             open_bundle(folder, bundle, files, bundle.name)
 
-
+# %% ../../nbs/540_registry.tracking.ipynb #89748fd0
 def _write_artifacts(
     folder: Path,
     bundles: Sequence[Manifest],
@@ -147,7 +147,7 @@ def manifest_path(bundle: Manifest) -> str:
     "Where the run of a pool keeps the manifest of a coin."
     return f"bundle/coins/{bundle.name}.json"
 
-
+# %% ../../nbs/540_registry.tracking.ipynb #b0479f69
 def _write_table(folder: Path, coins: Sequence[dict[str, Any]]) -> None:
     "Write the table of coins, for programs and for readers."
     rows = [{key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in coin.items()} for coin in coins]
@@ -178,7 +178,7 @@ def register_bundles(
                 client.create_registered_model(model.name)
         return {bundle.name: _create_version(client, bundle, run, len(bundles) > 1) for bundle in bundles}
 
-
+# %% ../../nbs/540_registry.tracking.ipynb #ca363727
 def _create_version(
     client: "MlflowClient",
     bundle: Manifest,
@@ -196,7 +196,7 @@ def _create_version(
         client.set_registered_model_alias(bundle.name, alias_at(alias, bundle.role_horizon), str(made.version))
     return str(made.version)
 
-
+# %% ../../nbs/540_registry.tracking.ipynb #b44e373c
 def register_bundle(
     settings: Settings,  # Names the registry
     manifest: dict[str, Any],  # Fields of `registry.manifest.Manifest`, without a version

@@ -61,7 +61,7 @@ def _write(path: Path, key: str, fault: str, **more: float) -> bool:
         return bool(write_json(path, {"key": key, "fault": fault[:1000], **more}))
     return False
 
-
+# %% ../../nbs/507_registry.trials.ipynb #a21c5f2a
 def _remember(known: dict[_Key, str], key: _Key, fault: str) -> None:
     "Add a result to those of this process; above a limit the oldest is dropped."
     while len(known) >= _KEPT:

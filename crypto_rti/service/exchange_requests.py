@@ -46,7 +46,7 @@ def _coin_of(key: Hashable) -> Hashable:
     "The product of a key like `(\"live\", \"BTC-USD\")`; any other key is returned."
     return key[1] if isinstance(key, tuple) and len(key) > 1 else key
 
-
+# %% ../../nbs/618_service.exchange_requests.ipynb #6f64faa5
 @dataclass
 class Evidence:
     "What tells a failure of one coin's requests from a failure of the exchange. Times are those of the event loop."
@@ -145,7 +145,7 @@ async def _attempt(requests: RequestState, key: Hashable, ask: Callable[[], Awai
             return await _ask_in_time(requests, key, ask, seconds)
     return await _ask_in_time(requests, key, ask, seconds)
 
-
+# %% ../../nbs/618_service.exchange_requests.ipynb #704b3a6c
 async def _ask_in_time(requests: RequestState, key: Hashable, ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     "Make a request within its deadline; remember a failure, forget it after a success."
     ticket = requests.tickets.get(key) or SharedTicket()

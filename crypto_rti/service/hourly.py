@@ -92,7 +92,7 @@ async def forecast_all(
             due.setdefault(coin, []).append((model, key))
     return all(await asyncio.gather(*(_forecast_coin(service, state, hour, coin, models) for coin, models in due.items())))
 
-
+# %% ../../nbs/650_service.hourly.ipynb #3cd5ca60
 async def forecast_closed(
     service: Service,
     state: HourlyState,
@@ -105,7 +105,7 @@ async def forecast_closed(
             due.setdefault(coin, []).append((model, key))
     await asyncio.gather(*(_forecast_coin(service, state, closed_hour(service, coin), coin, models) for coin, models in due.items()))
 
-
+# %% ../../nbs/650_service.hourly.ipynb #8feeb5a9
 async def _forecast_coin(service: Service, state: HourlyState, hour: int, coin: str, models: list[tuple[Model, Key]]) -> bool:
     "Make the forecasts of one coin; return whether that is done."
     done = True
@@ -137,7 +137,7 @@ class PastForecast(NamedTuple):
     volatility: float
     quantiles: tuple[float, ...]  # The model's own
 
-
+# %% ../../nbs/650_service.hourly.ipynb #21c2b5f2
 def forecast_past(
     candles: pd.DataFrame,  # A candle table
     hour: int,  # The last final hour, Unix seconds
@@ -177,7 +177,7 @@ async def fill_gaps(
         if entries:
             await asyncio.to_thread(write_entries, service.ledger, entries)
 
-
+# %% ../../nbs/650_service.hourly.ipynb #15229824
 async def _missed_by(service: Service, state: HourlyState, hour: int, coin: str, model: Model, now: float) -> list[Entry]:
     "Forecast the hours that one model has missed."
     key = (coin, model.kind, model.version)

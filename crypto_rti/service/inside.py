@@ -41,7 +41,7 @@ def minutes_of(
         raise NotEnoughHistoryError(f"{coin} cannot be forecast from minutes yet: {what}; ask for horizon=60, or again in a minute")
     return history
 
-
+# %% ../../nbs/646_service.inside.ipynb #9a342dc2
 def champions_inside(
     service: Service,
     coin: str,
@@ -49,7 +49,7 @@ def champions_inside(
     "The champions of a coin that read minutes; persistence where there is none."
     return {horizon: find_model(service, coin, "champion", horizon) for horizon in horizons_of(service, coin)}
 
-
+# %% ../../nbs/646_service.inside.ipynb #20323d83
 def reference_of(
     service: Service,
     coin: str,
@@ -102,7 +102,7 @@ async def forecast_inside(
     work = partial(make_minute_forecast, row, day_before(minutes, moment), model, horizon, coin, service.source.name, adjusts, beside)
     return await compute_once(service, coin, model, ("minute", horizon, moment, generation, whole), work, partial(_keep, service, generation, whole))
 
-
+# %% ../../nbs/646_service.inside.ipynb #fbdcbbfd
 def _keep(service: Service, generation: int, whole: bool, forecast: Forecast) -> Forecast:
     "Add when a forecast was issued, unless its time is over, and keep it if it is complete."
     now = service.feed.clock.now()
@@ -123,7 +123,7 @@ def is_stale(
     "Whether minutes are missing that should have been received."
     return service.feed.clock.now() >= history.end + MINUTE + STALE_AFTER
 
-
+# %% ../../nbs/646_service.inside.ipynb #dd07c547
 @retry_with_earlier_model
 async def predict_inside(
     service: Service,
@@ -146,7 +146,7 @@ async def predict_inside(
     result = to_result(forecast, int(now), actual, newest and stale, moment > history.confirmed, service.inside.rank(forecast))
     return result, history.end + MINUTE if newest and not stale and forecast.issued_at is not None else 0.0
 
-
+# %% ../../nbs/646_service.inside.ipynb #d892e00b
 async def predict_horizon(
     service: Service,
     coin: str,  # As the client sent it, like the others
@@ -179,7 +179,7 @@ async def path_forecasts(
             service.inside.newest[coin, horizon], service.inside.changes = forecast, service.inside.changes + 1
     return found
 
-
+# %% ../../nbs/646_service.inside.ipynb #09dac4f0
 def to_point(
     service: Service,
     forecast: Forecast,
@@ -193,7 +193,7 @@ def to_point(
         volatility=describe_volatility(forecast, service.inside.rank(forecast)), probability_up=rise_probability(forecast), size=forecast.size,
     )  # fmt: skip
 
-
+# %% ../../nbs/646_service.inside.ipynb #8860911a
 def lacking(
     service: Service,
     coin: str,
@@ -202,7 +202,7 @@ def lacking(
     without = [str(horizon) for horizon, model in champions_inside(service, coin).items() if isinstance(model, Persistence) and horizon != HOUR_AHEAD]
     return [f"no model of {', '.join(without)} minutes is in use: persistence answers, with an interval scaled by the volatility"] if without else []
 
-
+# %% ../../nbs/646_service.inside.ipynb #1941e491
 async def path_at(
     service: Service,
     coin: str,  # A product that is served
@@ -236,7 +236,7 @@ def known_path(
         return None
     return body
 
-
+# %% ../../nbs/646_service.inside.ipynb #27f2b122
 async def render_path(
     service: Service,
     coin: str,  # As the client sent it

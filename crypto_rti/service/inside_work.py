@@ -74,7 +74,7 @@ async def recall_outcomes(
         if state.known_at(moment) > since:
             learn_one(state, moment, Issued(quantiles, float(scale), float(close), state.size_at(moment)), float(price))
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #179ccbf3
 def rows_between(
     service: Service,
     coin: str,
@@ -87,7 +87,7 @@ def rows_between(
     rows = intraday_rows(to_quarters(history.candles), None if beside is None else to_quarters(beside.candles))
     return rows.take((rows.moment > since) & (rows.moment < until))
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #1372befb
 def issue_past(
     service: Service,
     coin: str,
@@ -145,7 +145,7 @@ def state_of(
     "Find the state that learns from a forecast."
     return service.inside.states.get((forecast.coin, forecast.model, forecast.version, forecast.horizon, quarter_of(forecast.data_until)))
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #7175ac3d
 async def issue_quarter(
     service: Service,
     coin: str,
@@ -200,7 +200,7 @@ async def settle_closes(
         written += await asyncio.to_thread(record_closes, service.ledger, source, coin, prices, now) if prices else 0
     return written
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #bdb4321e
 async def recall_scales(
     service: Service,
 ) -> None:
@@ -226,7 +226,7 @@ class Publisher(Protocol):
 CATCH_UP = 24 * HOUR
 "Seconds of quarters that are made up for after an outage, late as they are: intervals and sizes learn from them."
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #9e3ff99d
 async def work_minute(
     service: Service,
     coin: str,
@@ -248,7 +248,7 @@ async def work_minute(
         if key[0] == coin:
             learn(state, history.confirmed, closes)
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #6fe9bdfa
 async def follow_coin(
     service: Service,
     coin: str,
@@ -286,7 +286,7 @@ async def measure_recent(
             found[coin, model.kind, horizon] = await asyncio.to_thread(read_quarter_accuracy, service.ledger, series, 30, now)
     service.inside.recent = found
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #72a7f080
 async def settle(
     service: Service,
 ) -> None:
@@ -308,7 +308,7 @@ async def settle(
             log.error("forecasts inside the hour cannot be scored for now, requests are still answered: %s", error)
         inside.fault, inside.pause = str(error), time.monotonic() + 5
 
-
+# %% ../../nbs/651_service.inside_work.ipynb #6499b87a
 async def keep_inside(
     service: Service,
     publisher: Publisher,

@@ -59,7 +59,7 @@ def _missing(minutes: pd.DataFrame, moment: int) -> str:
     spans = [f"{to_iso(int(edges[place]) + MINUTE)} to {to_iso(int(edges[place + 1]))}" for place in wide[:3]]
     return ", ".join(spans) or f"some of the first {QUIET} minutes"
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #e5b4b856
 def minute_row(
     minutes: pd.DataFrame,  # One-minute candles that reach to `moment`; later ones are not read
     moment: int,  # End of the last minute that may be used, Unix seconds
@@ -86,7 +86,7 @@ def day_before(
     traded = (last >= 0) & (times[last] >= ends - HOUR)
     return tuple(zip(ends[traded].tolist(), closes[last[traded]].tolist(), strict=True))
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #3ec85f2f
 def close_lookup(
     minutes: pd.DataFrame,  # One-minute candles
 ) -> Closes:
@@ -112,14 +112,14 @@ def forecast_scale(
             return float(each.scale(row.volatility.T)[0]) * math.sqrt(horizon / each.horizon)
     return float(row.rolling[0]) * math.sqrt(horizon / 60)
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #a81b2f8b
 class Adjusts(Protocol):
     "Applies size and interval to a model's own quantiles."
 
     def __call__(self, quantiles: np.ndarray, scale: float, close: float, /) -> tuple[np.ndarray, float | None]:
         "Return the adjusted quantiles, shape (5,), and the size."
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #5f50041a
 def make_minute_forecast(
     row: IntradayRows,  # From `minute_row`
     past: tuple[tuple[int, float], ...],  # From `day_before`
@@ -144,7 +144,7 @@ def unadjusted(quantiles: np.ndarray, scale: float, close: float) -> tuple[np.nd
     "Leave quantiles as they are: built-in persistence has no state."
     return quantiles, None
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #d63dd040
 def reading(
     state: QuarterState,  # Of the quarter before `moment`
     moment: int,  # Of the forecast, Unix seconds
@@ -157,7 +157,7 @@ def reading(
 
     return adjust
 
-
+# %% ../../nbs/612_service.minute_forecasts.ipynb #d2bc2ea1
 def bundle_state(
     model: Model,
     moment: int,  # Unix seconds

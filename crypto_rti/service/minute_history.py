@@ -42,7 +42,7 @@ def history_missing(
     known = 0 if history is None else history.end - history.start
     return "" if known >= MINUTE_HISTORY else f"one-minute candles: {known // HOUR} of {MINUTE_HISTORY // HOUR} hours"
 
-
+# %% ../../nbs/623_service.minute_history.ipynb #9f4c3a98
 def announce_minutes(
     feed: Feed,
     product: str,  # Its history has changed
@@ -53,7 +53,7 @@ def announce_minutes(
     feed.minute_news.set()
     feed.minute_news = asyncio.Event()
 
-
+# %% ../../nbs/623_service.minute_history.ipynb #dde163c3
 async def next_minute(
     feed: Feed,
     product: str,  # For example `BTC-USD`
@@ -91,7 +91,7 @@ def close_minutes(
     announce_minutes(feed, product)
     return True
 
-
+# %% ../../nbs/623_service.minute_history.ipynb #e4209a43
 async def confirmed_minutes(
     feed: Feed,
     product: str,  # For example `BTC-USD`
@@ -205,7 +205,7 @@ class Answered(NamedTuple):
         "A part of it, as `MinuteHistory.merge` takes it."
         return between(self.candles, start, end), start, end, self.arrived, {moment for moment in self.refused if start <= moment < end}
 
-
+# %% ../../nbs/623_service.minute_history.ipynb #56f50c96
 def take_answer(
     feed: Feed,  # Its history is changed
     product: str,  # For example `BTC-USD`
@@ -305,7 +305,7 @@ async def keep_minutes(
         finally:
             work.save()
 
-
+# %% ../../nbs/623_service.minute_history.ipynb #ffd2cab2
 async def _look(work: MinuteKeeper, wanted: list[str]) -> None:
     "Start what is due now."
     work.finish()

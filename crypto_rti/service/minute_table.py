@@ -35,7 +35,7 @@ def between(
     first, last = np.searchsorted(candles["time"].to_numpy(), [start, end])
     return candles.iloc[first:last]
 
-
+# %% ../../nbs/619_service.minute_table.ipynb #6ee29d24
 def to_table(
     rows: list[list[float]],  # Valid candles in time order: time, low, high, open, close, volume
 ) -> pd.DataFrame:  # A candle table
@@ -43,7 +43,7 @@ def to_table(
     values = np.array(rows, dtype=float).reshape(len(rows), len(COLUMNS))
     return pd.DataFrame({name: column.astype("int64") if name == "time" else column for name, column in zip(COLUMNS, values.T.copy(), strict=True)})
 
-
+# %% ../../nbs/619_service.minute_table.ipynb #5512873a
 def first_difference(
     before: pd.DataFrame,  # A candle table
     after: pd.DataFrame,  # Another one, of the same range
@@ -126,7 +126,7 @@ def _read_minutes(path: Path, product: str) -> MinuteHistory:
         raise CandleError(f"candles outside {start} .. {end}")
     return MinuteHistory(product, candles, start, end, end, float(end), refused=refused)
 
-
+# %% ../../nbs/619_service.minute_table.ipynb #21249a6d
 def load_minutes(
     folder: Path,  # Of one source
     product: str,  # For example `BTC-USD`

@@ -84,7 +84,7 @@ class Persistence:
 Model = Bundle | Persistence
 "Anything that predicts."
 
-
+# %% ../../nbs/605_service.models.ipynb #673a5447
 def held_out_scores(
     model: Model,  # A bundle, or `Persistence()`
 ) -> tuple[float | None, float | None]:  # MASE and coverage of the 90 % interval, `None` where not measured
@@ -94,7 +94,7 @@ def held_out_scores(
     mase, coverage = (float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None for value in numbers)
     return mase, coverage
 
-
+# %% ../../nbs/605_service.models.ipynb #9068570d
 def is_new(
     model: Model,  # A bundle, or `Persistence()`
 ) -> bool:  # False for the built-in persistence
@@ -151,7 +151,7 @@ def _misplaced(model: Model | None, alias: str) -> str:
     is_of, stands_for = (hours if each is None else f"{each} minutes ahead from any quarter of the hour" for each in (found, wanted))
     return f"it forecasts {is_of}, and {alias} stands for {stands_for}; promote it again"
 
-
+# %% ../../nbs/605_service.models.ipynb #1c24cc5d
 def _load_versions(
     root: Path,  # Folder of the exported bundles
     old: CoinModels,  # What is loaded already

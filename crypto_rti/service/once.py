@@ -53,7 +53,7 @@ async def _ask(service: Service, coin: str, time_from: str, model_name: str, hor
         async with with_minutes(service, coin):
             return (await predict_horizon(service, coin, time_from, model_name, horizon))[0]
 
-
+# %% ../../nbs/699_service.once.ipynb #bdc37da2
 def predict_once(
     settings: Settings,
     coin: str,  # Any product of the source

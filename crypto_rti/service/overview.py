@@ -70,7 +70,7 @@ def champion_forecast(
     forecast = service.newest.get((coin, champion.kind)) if horizon == HOUR_AHEAD else service.inside.newest.get((coin, horizon))
     return forecast if forecast is not None and forecast.version == champion.version else None
 
-
+# %% ../../nbs/691_service.overview.ipynb #2afe172a
 def describe_coin(
     service: Service,
     hourly: HourlyState,
@@ -116,7 +116,7 @@ class RenderedOverview(NamedTuple):
         common += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         return 200, [*common, (b"content-encoding", b"gzip")] if zipped else common, body
 
-
+# %% ../../nbs/691_service.overview.ipynb #e2846297
 def render_overview(
     overview: Overview,
 ) -> RenderedOverview:

@@ -38,7 +38,7 @@ Closes = Callable[[int], float | None]
 
 _NONE = np.empty((0, len(QUANTILES))), np.empty(0), np.empty(0, dtype=np.int64)
 
-
+# %% ../../nbs/611_service.quarter_states.ipynb #601876af
 def quarter_of(
     moment: int,  # Unix seconds
 ) -> int:  # 0, 15, 30 or 45
@@ -110,7 +110,7 @@ def learn_one(
     if state.past is not None:
         state.past.add(int(known[0]), state.interval.alpha)
 
-
+# %% ../../nbs/611_service.quarter_states.ipynb #4e4c22b7
 def learn(
     state: QuarterState,
     until: int,  # End of the last minute that the exchange has confirmed, Unix seconds

@@ -110,7 +110,7 @@ def read_outcomes(
     quantiles = np.column_stack([column(name) for name in QUANTILE_COLUMNS])
     return Outcomes(column("predicted_for"), quantiles, column("current_price"), column("volatility"), column("actual_price"))
 
-
+# %% ../../nbs/636_service.recorded.ipynb #0740c004
 def read_volatilities(
     ledger: Ledger,
     source: str,  # Name of the source of the candles
@@ -246,7 +246,7 @@ def _hour_query(source: str | None, coin: str | None) -> sa.Select[Any]:
     columns = [values[name].label(name) for name in EXPORT_COLUMNS]
     return sa.select(*columns).where(*_chosen(row, source, coin)).order_by(*(row[name] for name in KEY_COLUMNS))
 
-
+# %% ../../nbs/636_service.recorded.ipynb #df8c4bba
 def _quarter_query(source: str | None, coin: str | None) -> sa.Select[Any]:
     "Quarter forecasts with the columns of an export."
     of, row, close = series_table.c, quarter_table.c, close_table.c
@@ -264,7 +264,7 @@ def _as_text(name: str, value: Any) -> Any:
         return datetime.fromtimestamp(value, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return to_iso(int(value)) if name in (*TIME_COLUMNS, "corrected_at") and value is not None else value
 
-
+# %% ../../nbs/636_service.recorded.ipynb #9c98496d
 def _write_rows(connection: sa.Connection, queries: tuple[sa.Select[Any], ...], file: Any, as_json: bool) -> int:
     "Write rows to an open text file, a thousand at a time."
     if file.seekable() and file.tell():  # Discard what an interrupted attempt wrote

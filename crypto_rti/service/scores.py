@@ -220,7 +220,7 @@ def _luck(own: np.ndarray, naive: np.ndarray, lags: int, per_hour: int) -> dict[
     rows = n * variance * (critical_t(10**9, lags) / (0.01 * scale)) ** 2
     return {"share": 0.9, "t": limit, "mase_low": max(0.0, 1 - reach), "mase_high": 1 + reach, "hours_for_one_percent": math.ceil(rows / per_hour)}
 
-
+# %% ../../nbs/634_service.scores.ipynb #0b3ec73f
 def compare_errors(
     own: np.ndarray,  # Absolute errors of a model, in time order
     naive: np.ndarray,  # Those of "no change" for the same moments
@@ -251,7 +251,7 @@ def _as_issued(ledger: Ledger, where: list[sa.ColumnElement[bool]]) -> dict[str,
     change = float(np.abs(naive[priced]).sum())
     return {"mase_as_issued": float(own[priced].sum()) / change if change else None, "lateness": float(np.median(late)) if len(late) else None}
 
-
+# %% ../../nbs/634_service.scores.ipynb #267628b1
 def read_accuracy(
     ledger: Ledger,
     series: Series,  # All kinds, or all versions, where it names none

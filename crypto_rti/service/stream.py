@@ -198,7 +198,7 @@ async def _next_chunk(channel: Channel, position: int, wake: asyncio.Event) -> t
         return b": ping\n\n", position
     return b"", position
 
-
+# %% ../../nbs/655_service.stream.ipynb #7ee8ac53
 async def _relay(hub: Hub, channel: Channel, position: int, wake: asyncio.Event, send: Send, gone: asyncio.Task[None]) -> bool:
     "Send events until the reader leaves or the service closes; `False` when the reader is too slow."
     while not (hub.closing or gone.done()):
@@ -266,7 +266,7 @@ def forecast_id(
     "What distinguishes a forecast from the last one: `data_until` and version."
     return to_unix(result.data_until), result.model_version
 
-
+# %% ../../nbs/655_service.stream.ipynb #b2c133b5
 def open_stream(
     service: Service,
     hub: Hub,

@@ -52,7 +52,7 @@ def parse_days(
     "Read the number of days; raise `ParameterError` naming what is allowed."
     return None if text == ALL_DAYS else _parse_number("days", text, MOST_DAYS, f", or {ALL_DAYS}")
 
-
+# %% ../../nbs/652_service.track_record.ipynb #53238f39
 def parse_hours(
     text: str,  # As sent
 ) -> int:
@@ -66,7 +66,7 @@ def _ledger_of(service: Service) -> Ledger:
         raise LedgerUnavailableError("this service keeps no ledger")
     return service.ledger
 
-
+# %% ../../nbs/652_service.track_record.ipynb #57fb56e8
 def measure_accuracy(
     service: Service,
     coin: str,
@@ -193,7 +193,7 @@ async def quarter_accuracy(
 
     return await answers.get((coin, model.kind, model.version, days, minutes, quarter, settled), compute)
 
-
+# %% ../../nbs/652_service.track_record.ipynb #78a613fc
 async def quarter_history(
     service: Service,
     answers: SharedAnswers,

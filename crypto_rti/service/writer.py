@@ -88,7 +88,7 @@ def _hour_row(entry: Entry) -> dict[str, Any]:
     "An entry as a row of `forecasts`."
     return {**{name: getattr(entry, name) for name in KEY_COLUMNS}, **_values(entry), "made_at": int(entry.made_at), "issued_at": float(entry.made_at)}
 
-
+# %% ../../nbs/632_service.writer.ipynb #b00859cf
 def _quarter_row(entry: Entry, series: int) -> dict[str, Any]:
     "An entry as a row of `quarter_forecasts`."
     if entry.predicted_for != entry.data_until + 60 * entry.horizon:
@@ -114,7 +114,7 @@ def _correcting(insert: "postgresql.Insert | sqlite.Insert", table: sa.Table) ->
     fresh = sa.or_(row.corrected_at.is_(None), sa.and_(row.corrected_at <= moment, differs))
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=fresh)
 
-
+# %% ../../nbs/632_service.writer.ipynb #d0394885
 def _write_rows(connection: sa.Connection, table: sa.Table, rows: list[tuple[dict[str, Any], Entry]]) -> int:
     "Insert rows that are not there yet, then corrections; both in the order of the key. Return how many rows were added or corrected."
     key = [column.name for column in table.primary_key]
